@@ -1,0 +1,61 @@
+# sluice: make, make run, make test; make help lists the rest.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= cc
+B       ?= build
+SAN     ?=
+
+VERSION := 0.1.0
+
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
+HARDEN  := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fcf-protection
+OPT     := -O2 -g
+ifneq ($(SAN),)
+OPT     := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+HARDEN  :=
+endif
+PKGS    := luajit libpcre2-8 jansson libidn2
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+CFLAGS  += -std=gnu11 -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Icore -I$(B)/gen $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) -include core/util/banned.h
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+LIBS     = $(PKG_LIBS) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
+
+SRC     := $(filter-out core/main.c %_test.c %_fuzz.c %_bench.c,$(wildcard core/*.c core/*/*.c))
+OBJ     := $(SRC:%.c=$(B)/%.o)
+TESTS   := $(patsubst core/%.c,$(B)/test/%,$(wildcard core/*/*_test.c))
+FUZZERS := $(patsubst core/%.c,$(B)/fuzz/%,$(wildcard core/*/*_fuzz.c))
+BENCHES := $(patsubst core/%.c,$(B)/bench/%,$(wildcard core/*/*_bench.c))
+
+all: $(B)/sluice
+
+$(B)/sluice: $(B)/core/main.o $(B)/libcore.a
+	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
+
+$(B)/libcore.a: $(OBJ)
+	@rm -f $@
+	ar rcs $@ $(OBJ)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/test/%: $(B)/core/%.o $(B)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS) -lcmocka
+
+$(B)/bench/%: $(B)/core/%.o $(B)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
+
+units: $(TESTS)
+	@for t in $(TESTS); do echo "== $$t"; $$t || exit 1; done
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+.PHONY: all units clean
+.SECONDARY:

@@ -1,0 +1,23 @@
+/*
+ * tls - the two ends' long-lived settings; the handshake itself happens in conn.
+ *
+ * Ownership  new/free; must outlive the connections that use it.
+ * Threads    Read-only after new: any (the random generator inside is locked).
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "util/err.h"
+
+struct tls_server;
+struct tls_client;
+
+/* PEM files. The error names the file and what is wrong with it. */
+struct tls_server *tls_server_new(const char *certificate_path, const char *key_path, struct err *err);
+void tls_server_free(struct tls_server *tls);
+
+/* ca_path: a PEM file or a folder of such; NULL: the system's
+ * (/etc/ssl/certs/ca-certificates.crt). A system without any is fine until a
+ * verification is asked for. */
+struct tls_client *tls_client_new(const char *ca_path, struct err *err);
+void tls_client_free(struct tls_client *tls);

@@ -1,0 +1,54 @@
+/*
+ * smtp_reply - a server's reply: parsed from bytes (RFC 5321, 4.2), and
+ * formatted for our own.
+ *
+ * Limits     A line of at most SMTP_REPLY_LINE_MAX bytes and at most
+ *            SMTP_REPLY_LINES_MAX lines; more is an error. Of the text the first
+ *            SMTP_REPLY_TEXT_MAX bytes are kept.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "util/span.h"
+
+#define SMTP_REPLY_LINE_MAX  4096
+#define SMTP_REPLY_LINES_MAX 256
+#define SMTP_REPLY_TEXT_MAX  1000
+
+struct smtp_reply {
+	uint16_t code;                  /* 200 … 599 */
+	char     enhanced[12];          /* "4.7.0", or "" */
+	/* The reply as one line: "421 4.7.0 text of line one and line two";
+	 * code and enhanced code once, lines joined by a blank, control
+	 * characters as '?'. What patterns, logs and accounting see. */
+	char     line[SMTP_REPLY_TEXT_MAX + 1];
+	uint16_t text_at;               /* where the text begins in `line` */
+};
+
+static inline bool smtp_reply_ok(const struct smtp_reply *r) { return r->code >= 200 && r->code < 400; }
+static inline bool smtp_reply_temp(const struct smtp_reply *r) { return r->code >= 400 && r->code < 500; }
+static inline bool smtp_reply_perm(const struct smtp_reply *r) { return r->code >= 500; }
+
+/* Makes one as if it had been received: smtp_reply_make(&r, 400, "4.4.1", "connect timed out"). */
+void smtp_reply_make(struct smtp_reply *reply, unsigned code, const char *enhanced, const char *text);
+/* From "421 RP-001 too many" or "552 5.3.4 too big": code, enhanced code if there. False: not a reply. */
+bool smtp_reply_from_text(struct smtp_reply *reply, struct span text);
+
+struct smtp_reply_parser {
+	uint16_t lines;
+	struct smtp_reply reply;
+	/* EHLO keywords are told line by line: called for each line's text (after
+	 * the code and separator) as it is completed; may be NULL. */
+	void (*on_line)(void *ctx, struct span text);
+	void *ctx;
+	char   line[SMTP_REPLY_LINE_MAX];
+	size_t line_len;
+};
+
+enum smtp_reply_parse { SMTP_REPLY_MORE, SMTP_REPLY_DONE, SMTP_REPLY_BAD };
+
+void smtp_reply_parser_init(struct smtp_reply_parser *parser);
+/* Takes from the front of *in. DONE: parser->reply holds it, what follows it is
+ * still in *in. BAD: the peer does not speak SMTP. A bare LF ends a line here:
+ * nothing can be smuggled through a reply that we only read. */
+enum smtp_reply_parse smtp_reply_parse(struct smtp_reply_parser *parser, struct span *in);
