@@ -177,7 +177,7 @@ duration_parse(struct span text, bool zero_ok, int64_t *us_out, struct err *err)
 		return FAIL(err, text, "is negative", duration_example);
 	if (span_eq_nocase(text, SPAN("never")) || span_eq_nocase(text, SPAN("unlimited")))
 		return FAIL(err, text, "is not a duration here", duration_example);
-	uint64_t seconds;
+	uint64_t seconds = 0;
 	if (!duration_seconds(text, &seconds, err))
 		return false;
 	if (seconds == 0 && !zero_ok)
