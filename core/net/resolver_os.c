@@ -571,7 +571,7 @@ resolver_os_new(struct loop *loop, const struct resolver_os_options *options, st
 	os->source.ask = resolver_os_ask;
 	os->source.cancel = resolver_os_cancel;
 	os->loop = loop;
-	os->ev = container_of(loop, struct loop_os, loop)->ev;
+	os->ev = loop_os_ev(loop);
 	os->timeout_us = (options->timeout_s ? options->timeout_s : TIMEOUT_S) * US_PER_S;
 	os->tries = options->tries ? options->tries : TRIES;
 	list_init(&os->asked);
