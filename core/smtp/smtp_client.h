@@ -19,6 +19,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "smtp/smtp_notify.h"
 #include "smtp/smtp_reply.h"
 #include "util/buf.h"
 
@@ -51,8 +52,6 @@ struct smtp_client_config {
 	bool        use_starttls;       /* if offered */
 	bool        require_starttls;   /* not offered, or refused: SMTP_CLIENT_FAILED */
 };
-
-enum smtp_notify { SMTP_NOTIFY_NEVER = 1, SMTP_NOTIFY_SUCCESS = 2, SMTP_NOTIFY_FAILURE = 4, SMTP_NOTIFY_DELAY = 8 };
 
 struct smtp_client_rcpt {
 	struct span       address;      /* no angle brackets */
