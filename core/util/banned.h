@@ -1,7 +1,11 @@
 /*
  * banned - calls that do not compile, included before everything by the
- * Makefile. A file that wraps one defines ALLOW_TIME or ALLOW_RAND first… by
- * being named in the Makefile, not by itself.
+ * Makefile.
+ *
+ * Unbounded string calls have no use. Time and chance come through a door
+ * (net/clock.h, util/prng.h), so that a simulated world owns them. A file that
+ * must call one of the latter is built with -DALLOW_TIME by the Makefile; no
+ * file allows it to itself.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -14,3 +18,14 @@
 #include <unistd.h>
 
 #pragma GCC poison strcpy strcat sprintf vsprintf gets
+
+#ifndef ALLOW_TIME
+#define BANNED(why) __attribute__((error(why)))
+BANNED("use a struct prng") int rand(void);
+BANNED("use a struct prng") long int random(void);
+BANNED("take now as an argument") time_t time(time_t *timer);
+BANNED("take now as an argument") int gettimeofday(struct timeval *restrict tv, void *restrict tz);
+BANNED("start a timer") unsigned int sleep(unsigned int seconds);
+BANNED("start a timer") int usleep(useconds_t useconds);
+#undef BANNED
+#endif
