@@ -661,7 +661,7 @@ the_last_reply_survives_unread_input(void **state)
 	conn_write(f.server.conn, SPAN("421 too much"));
 	conn_close(f.server.conn);
 	f.server.conn = NULL;
-	send(f.raw, flood, sizeof(flood), MSG_DONTWAIT | MSG_NOSIGNAL);
+	assert_true(send(f.raw, flood, sizeof(flood), MSG_DONTWAIT | MSG_NOSIGNAL) > 0);
 	run_until(&f, raw_ended);
 	assert_int_equal(f.raw_errno, 0);
 	assert_true(span_eq(buf_span(&f.raw_got), SPAN("421 too much")));
