@@ -9,7 +9,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "policy/ruleset.h"
+#include "queue/scope.h"
 
 struct queue;
 
@@ -67,6 +67,13 @@ struct gate_answer {
 /* Could the queue start a session now, for a message that leaves at once? Changes nothing. */
 void gate_decide(const struct queue *queue, mono_us_t now, struct gate_answer *out);
 
-/* The scheduler's two questions, the same gates without the report. now: open. */
-mono_us_t gate_session(const struct queue *queue, mono_us_t now, enum gate *binding_out);       /* to start one */
-mono_us_t gate_message(const struct queue *queue, mono_us_t now, enum gate *binding_out);       /* on an open one */
+/* Which gate holds, and in whose line to stand for it. */
+struct gate_wait {
+	enum gate       gate;           /* GATES_N: open */
+	int             scope;          /* enum scope_level; SCOPES_N: of no scope */
+	enum scope_line line;
+};
+
+/* The scheduler's two questions, the same gates without the report: when it opens; <= now: it is open. */
+mono_us_t gate_session(const struct queue *queue, mono_us_t now, struct gate_wait *wait_out);   /* to start one */
+mono_us_t gate_message(const struct queue *queue, mono_us_t now, struct gate_wait *wait_out);   /* on an open one */
