@@ -13,7 +13,7 @@
 
 struct heap_node {
 	int64_t  key;
-	uint32_t seq;           /* breaks ties; set by heap_add */
+	uint32_t seq;           /* breaks ties; set by heap_add and heap_move */
 	uint32_t pos;           /* 1-based; 0 = in no heap */
 };
 

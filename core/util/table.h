@@ -15,7 +15,8 @@ struct table_entry;
 
 struct table {
 	struct table_entry *entries;
-	uint32_t            n, cap, tombs;
+	uint32_t           *index;      /* of cap slots: 0, or place in entries + 1 */
+	uint32_t            n, cap;
 	uint64_t            seed;
 };
 
@@ -25,7 +26,8 @@ void *table_get(const struct table *table, struct span key);    /* NULL: none */
 void  table_put(struct table *table, struct span key, void *value);     /* key must be new */
 void *table_remove(struct table *table, struct span key);       /* the value, or NULL */
 
-/* Walks all; *pos starts at 0; the entry just returned may be removed. */
+/* Walks all, in an order that does not depend on the seed; *pos starts at 0.
+ * The entry just returned may be removed; nothing may be put meanwhile. */
 void *table_next(const struct table *table, uint32_t *pos);
 
 uint64_t hash_bytes(struct span s, uint64_t seed);

@@ -17,10 +17,14 @@ struct timer {
 	struct heap_node node;
 	timer_fn        *fn;
 	void            *ctx;
+	bool             late;          /* in timers.late */
 };
 
 struct timers {
 	struct heap heap;
+	struct heap late;               /* started in a run for an instant already past */
+	bool        running;
+	mono_us_t   run_now;
 };
 
 void timers_init(struct timers *timers);
@@ -31,7 +35,9 @@ void timer_stop(struct timers *timers, struct timer *timer);
 static inline bool timer_started(const struct timer *timer) { return timer->node.pos != 0; }
 static inline mono_us_t timers_next(const struct timers *timers)
 {
-	const struct heap_node *first = heap_min(&timers->heap);
+	const struct heap_node *first = heap_min(&timers->late);
+	if (!first)
+		first = heap_min(&timers->heap);
 	return first ? first->key : MONO_NEVER;
 }
 /* Runs all that are due. One started meanwhile for an instant that is already

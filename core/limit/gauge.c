@@ -1,0 +1,26 @@
+/*
+ * A counter with a ceiling. Compare and swap rather than add and correct: the
+ * count never passes the limit, not even for an instant that another thread
+ * could see.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "limit/gauge.h"
+
+bool
+gauge_take(struct gauge *gauge, uint32_t limit)
+{
+	uint32_t in_use = atomic_load_explicit(&gauge->in_use, memory_order_relaxed);
+	do {
+		if (in_use >= limit || in_use == UINT32_MAX - 1)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&gauge->in_use, &in_use, in_use + 1,
+							memory_order_acq_rel, memory_order_relaxed));
+	return true;
+}
+
+void
+gauge_give(struct gauge *gauge)
+{
+	uint32_t before = atomic_fetch_sub_explicit(&gauge->in_use, 1, memory_order_acq_rel);
+	check(before > 0);
+}

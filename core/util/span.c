@@ -1,0 +1,161 @@
+/*
+ * Looking at borrowed bytes. Case is ASCII's only: what compares without case
+ * here (verbs, header names, domains in A-label form) is ASCII by definition,
+ * and a locale must not change an answer.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/span.h"
+
+#define DISTANCE_MAX_LEN 64u
+
+static inline unsigned char
+lower(char c)
+{
+	unsigned char u = (unsigned char)c;
+	return u >= 'A' && u <= 'Z' ? (unsigned char)(u | 0x20) : u;
+}
+
+static bool
+same_nocase(const char *a, const char *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (lower(a[i]) != lower(b[i]))
+			return false;
+	return true;
+}
+
+size_t
+span_find(struct span s, char c)
+{
+	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+	return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
+
+size_t
+span_find_text(struct span s, struct span what)
+{
+	if (what.n == 0)
+		return 0;
+	const char *at = s.n >= what.n ? memmem(s.p, s.n, what.p, what.n) : NULL;
+	return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
+
+bool
+span_eq(struct span a, struct span b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool
+span_eq_nocase(struct span a, struct span b)
+{
+	return a.n == b.n && same_nocase(a.p, b.p, a.n);
+}
+
+bool
+span_starts(struct span s, struct span prefix)
+{
+	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+
+bool
+span_starts_nocase(struct span s, struct span prefix)
+{
+	return s.n >= prefix.n && same_nocase(s.p, prefix.p, prefix.n);
+}
+
+bool
+span_ends_nocase(struct span s, struct span suffix)
+{
+	return s.n >= suffix.n && (suffix.n == 0 || same_nocase(s.p + (s.n - suffix.n), suffix.p, suffix.n));
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+struct span
+span_trim(struct span s)
+{
+	while (s.n && is_blank(s.p[0]))
+		s = span_from(s, 1);
+	while (s.n && is_blank(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+struct span
+span_clone(struct span s)
+{
+	char *copy = mem_grow(NULL, s.n + 1);
+	if (s.n)
+		memcpy(copy, s.p, s.n);
+	copy[s.n] = '\0';
+	return span_make(copy, s.n);
+}
+
+bool
+span_split(struct span *rest, char c, struct span *part_out)
+{
+	if (rest->n == 0)
+		return false;
+	size_t at = span_find(*rest, c);
+	if (at == SIZE_MAX) {
+		*part_out = *rest;
+		*rest = span_from(*rest, rest->n);
+		return true;
+	}
+	*part_out = span_first(*rest, at);
+	*rest = span_from(*rest, at + 1);
+	return true;
+}
+
+bool
+span_u64(struct span s, uint64_t max, uint64_t *value_out)
+{
+	if (s.n == 0)
+		return false;
+	uint64_t value = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		uint64_t digit = (uint64_t)(s.p[i] - '0');
+		if (digit > max || value > (max - digit) / 10)
+			return false;
+		value = value * 10 + digit;
+	}
+	*value_out = value;
+	return true;
+}
+
+/* One row of the matrix is enough; a name longer than the row is nobody's typo
+ * and is compared by its beginning. */
+unsigned
+span_distance(struct span a, struct span b)
+{
+	unsigned row[DISTANCE_MAX_LEN + 1];
+	unsigned extra = 0;
+	if (a.n > DISTANCE_MAX_LEN || b.n > DISTANCE_MAX_LEN) {
+		extra = DISTANCE_MAX_LEN;
+		a.n = a.n > DISTANCE_MAX_LEN ? DISTANCE_MAX_LEN : a.n;
+		b.n = b.n > DISTANCE_MAX_LEN ? DISTANCE_MAX_LEN : b.n;
+	}
+	for (unsigned j = 0; j <= b.n; j++)
+		row[j] = j;
+	for (unsigned i = 1; i <= a.n; i++) {
+		unsigned diagonal = row[0];
+		row[0] = i;
+		for (unsigned j = 1; j <= b.n; j++) {
+			unsigned best = diagonal + (lower(a.p[i - 1]) != lower(b.p[j - 1]));
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diagonal = row[j];
+			row[j] = best;
+		}
+	}
+	return row[b.n] + extra;
+}

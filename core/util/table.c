@@ -1,0 +1,204 @@
+/*
+ * Open addressing with linear probing. The slots hold only places in a dense
+ * array of entries: an empty slot costs four bytes, a walk reads no holes, and
+ * its order is that of insertion rather than of a seed, so a simulated run
+ * replays. Removal closes the gap in the probe chain (Knuth, volume 3, 6.4,
+ * algorithm R) and moves the last entry into the hole. The walk goes from the
+ * last entry to the first, so what moves has been seen already.
+ *
+ * The hash is SipHash-1-3 (Aumasson and Bernstein): names come from peers.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/table.h"
+
+#include <stdlib.h>
+
+#define CAP_MIN 16u
+
+struct table_entry {
+	const char *key;
+	uint32_t    len;
+	uint32_t    hash;
+	void       *value;
+};
+
+static inline uint64_t
+rotl(uint64_t x, int by)
+{
+	return (x << by) | (x >> (64 - by));
+}
+
+static inline void
+sip_round(uint64_t v[4])
+{
+	v[0] += v[1]; v[1] = rotl(v[1], 13); v[1] ^= v[0]; v[0] = rotl(v[0], 32);
+	v[2] += v[3]; v[3] = rotl(v[3], 16); v[3] ^= v[2];
+	v[0] += v[3]; v[3] = rotl(v[3], 21); v[3] ^= v[0];
+	v[2] += v[1]; v[1] = rotl(v[1], 17); v[1] ^= v[2]; v[2] = rotl(v[2], 32);
+}
+
+uint64_t
+hash_bytes(struct span s, uint64_t seed)
+{
+	uint64_t key2 = rotl(seed, 32) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t v[4] = {
+		seed ^ UINT64_C(0x736f6d6570736575), key2 ^ UINT64_C(0x646f72616e646f6d),
+		seed ^ UINT64_C(0x6c7967656e657261), key2 ^ UINT64_C(0x7465646279746573),
+	};
+	uint64_t word;
+	size_t i = 0;
+	for (; s.n - i >= 8; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		v[3] ^= word;
+		sip_round(v);
+		v[0] ^= word;
+	}
+	word = (uint64_t)s.n << 56;
+	for (size_t j = 0; i + j < s.n; j++)
+		word |= (uint64_t)(unsigned char)s.p[i + j] << (8 * j);
+	v[3] ^= word;
+	sip_round(v);
+	v[0] ^= word;
+	v[2] ^= 0xff;
+	sip_round(v);
+	sip_round(v);
+	sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void
+table_init(struct table *table, uint64_t seed)
+{
+	*table = (struct table){ .seed = seed };
+}
+
+void
+table_fini(struct table *table)
+{
+	free(table->entries);
+	free(table->index);
+	*table = (struct table){ .seed = table->seed };
+}
+
+static uint32_t
+room_of(uint32_t cap)
+{
+	return cap / 4 * 3;
+}
+
+/* The slot that holds the key, or the empty one where it would go. */
+static uint32_t
+find_slot(const struct table *table, struct span key, uint32_t hash)
+{
+	uint32_t mask = table->cap - 1;
+	for (uint32_t slot = hash & mask; ; slot = (slot + 1) & mask) {
+		uint32_t place = table->index[slot];
+		if (!place)
+			return slot;
+		const struct table_entry *e = &table->entries[place - 1];
+		if (e->hash == hash && span_eq(span_make(e->key, e->len), key))
+			return slot;
+	}
+}
+
+/* The slot of the entry at `place` (1-based). */
+static uint32_t
+slot_of_place(const struct table *table, uint32_t place)
+{
+	uint32_t mask = table->cap - 1;
+	uint32_t slot = table->entries[place - 1].hash & mask;
+	while (table->index[slot] != place)
+		slot = (slot + 1) & mask;
+	return slot;
+}
+
+static void
+resize(struct table *table, uint32_t cap)
+{
+	table->entries = mem_grow(table->entries, room_of(cap) * sizeof(*table->entries));
+	free(table->index);
+	table->index = mem_alloc(cap * sizeof(*table->index));
+	table->cap = cap;
+	uint32_t mask = cap - 1;
+	for (uint32_t i = 0; i < table->n; i++) {
+		uint32_t slot = table->entries[i].hash & mask;
+		while (table->index[slot])
+			slot = (slot + 1) & mask;
+		table->index[slot] = i + 1;
+	}
+}
+
+void *
+table_get(const struct table *table, struct span key)
+{
+	if (!table->n)
+		return NULL;
+	uint32_t place = table->index[find_slot(table, key, (uint32_t)hash_bytes(key, table->seed))];
+	return place ? table->entries[place - 1].value : NULL;
+}
+
+void
+table_put(struct table *table, struct span key, void *value)
+{
+	check(value);
+	check(key.n <= UINT32_MAX);
+	if (table->n == room_of(table->cap)) {
+		check(table->cap <= UINT32_MAX / 4);
+		resize(table, table->cap ? table->cap * 2 : CAP_MIN);
+	}
+	uint32_t hash = (uint32_t)hash_bytes(key, table->seed);
+	uint32_t slot = find_slot(table, key, hash);
+	check(table->index[slot] == 0);
+	table->entries[table->n++] = (struct table_entry){ key.p, (uint32_t)key.n, hash, value };
+	table->index[slot] = table->n;
+}
+
+static void
+close_gap(struct table *table, uint32_t gap)
+{
+	uint32_t mask = table->cap - 1;
+	for (uint32_t slot = (gap + 1) & mask; table->index[slot]; slot = (slot + 1) & mask) {
+		uint32_t home = table->entries[table->index[slot] - 1].hash & mask;
+		if (((slot - home) & mask) < ((slot - gap) & mask))
+			continue;
+		table->index[gap] = table->index[slot];
+		gap = slot;
+	}
+	table->index[gap] = 0;
+}
+
+void *
+table_remove(struct table *table, struct span key)
+{
+	if (!table->n)
+		return NULL;
+	uint32_t slot = find_slot(table, key, (uint32_t)hash_bytes(key, table->seed));
+	uint32_t place = table->index[slot];
+	if (!place)
+		return NULL;
+	void *value = table->entries[place - 1].value;
+	close_gap(table, slot);
+	if (place != table->n) {
+		table->index[slot_of_place(table, table->n)] = place;
+		table->entries[place - 1] = table->entries[table->n - 1];
+	}
+	table->n--;
+	if (table->cap > CAP_MIN && table->n < table->cap / 8)
+		resize(table, table->cap / 2);
+	return value;
+}
+
+/* *pos: 0 at the start, else the place + 1 of what was returned last. */
+void *
+table_next(const struct table *table, uint32_t *pos)
+{
+	uint32_t left = *pos ? *pos - 2 : table->n;     /* places not yet seen: 1 … left */
+	if (left > table->n)
+		left = table->n;
+	if (!left) {
+		*pos = 2;
+		return NULL;
+	}
+	*pos = left + 1;
+	return table->entries[left - 1].value;
+}
