@@ -58,7 +58,7 @@ struct lookup {
 	unsigned                 strays;
 	bool                     edns, tcp, done;
 	enum resolver_status     status;                /* the worst that was seen; when done: the result */
-	char                     detail[160];
+	char                     detail[200];
 	struct resolver_records *records;               /* done, OK */
 	uint32_t                 ttl_s;
 	unsigned char           *in;                    /* TCP: length and packet */
@@ -228,7 +228,7 @@ lookup_note(struct lookup *lookup, enum resolver_status status, const char *form
 	/* A server that answered says more than one that did not. */
 	if (lookup->status == RESOLVER_OK || status != RESOLVER_TIMEOUT) {
 		lookup->status = status;
-		snprintf(lookup->detail, sizeof(lookup->detail), "%s %.40s: %s", server,
+		snprintf(lookup->detail, sizeof(lookup->detail), "%s %s: %s", server,
 			 qtype_name(lookup->qtype), what);
 	}
 }
