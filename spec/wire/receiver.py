@@ -60,6 +60,7 @@ class Session:
         self.peer, self.opened, self.closed = peer, now(), None
         self.helo, self.tls, self.messages = None, None, 0
         self.commands = []      # (at, line)
+        self.pipelined = False  # it said more before it had our answer
 
 
 class Receiver:
@@ -218,6 +219,7 @@ class Talk:
 
     def say(self, event_stage, line="", default=None):
         """Answers an event; the code that went out."""
+        self.session.pipelined |= event_stage in ("EHLO", "MAIL", "RCPT") and self.buffer != b""
         reply = self.receiver.choose(Event(self.session, event_stage, line))
         if reply is None:
             reply = default if default is not None else DEFAULT.get(event_stage, "250 2.0.0 ok").format(host="mx.example")
