@@ -127,34 +127,6 @@ gate_row(const struct gate_state *gate, mono_us_t now)
 			 "declared_at", declared_at(&gate->where));
 }
 
-void
-control_row_fill(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out)
-{
-	*out = (struct control_row){
-		.queue = queue->name,
-		.site = queue->site->name,
-		.vmta = queue->vmta->name,
-		.mode = queue_mode(queue),
-		.gate = gates->open ? NULL : gate_name(gates->binding.gate),
-		.last_error = queue->last_error,
-		.queued = queue_n(queue),
-		.ready = queue->ready_n,
-		.sessions = queue->slots_n,
-		.oldest = queue_oldest(queue),
-		.next_attempt = queue_next_attempt(queue, now),
-	};
-}
-
-struct ceiling
-control_queue_ceiling(const struct queue *queue)
-{
-	const struct scope_limits *limits[SCOPES_N];
-
-	for (unsigned i = 0; i < SCOPES_N; i++)
-		limits[i] = queue->scopes[i] ? &queue->scopes[i]->limits : NULL;
-	return ceiling_of(queue->settings, limits);
-}
-
 json_t *
 control_answer_row(const struct control_row *row, struct now now)
 {

@@ -37,10 +37,6 @@ struct control_status {
 	const char *refusing;           /* why new mail gets 452; NULL: it does not */
 };
 
-/* The gate is asked once and serves both. */
-void control_row_fill(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out);
-struct ceiling control_queue_ceiling(const struct queue *queue);
-
 json_t *control_answer_row(const struct control_row *row, struct now now);
 json_t *control_answer_why(const struct control_row *row, const struct gate_answer *gates,
 			   const struct ceiling *ceiling, mono_us_t now);

@@ -11,7 +11,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_commands.h"
 
-#include "control/control_answers.h"
 #include "delivery/outcome.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
@@ -118,6 +117,16 @@ on_queues(const struct call *call, struct err *err)
 	return true;
 }
 
+static struct ceiling
+queue_ceiling(const struct queue *queue)
+{
+	const struct scope_limits *limits[SCOPES_N];
+
+	for (unsigned i = 0; i < SCOPES_N; i++)
+		limits[i] = queue->scopes[i] ? &queue->scopes[i]->limits : NULL;
+	return ceiling_of(queue->settings, limits);
+}
+
 static bool
 on_why(const struct call *call, struct err *err)
 {
@@ -129,8 +138,8 @@ on_why(const struct call *call, struct err *err)
 	if (!queue)
 		return no_such_queue(call, err);
 	gate_decide(queue, call->now.mono, &gates);
-	control_row_fill(queue, &gates, call->now.mono, &row);
-	ceiling = control_queue_ceiling(queue);
+	control_listing_row(queue, &gates, call->now.mono, &row);
+	ceiling = queue_ceiling(queue);
 	control_answer_ok(control_answer_why(&row, &gates, &ceiling, call->now.mono), call->out);
 	return true;
 }

@@ -7,8 +7,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_listing.h"
 
-#include "control/control_answers.h"
-
 struct entry {
 	struct span name;
 	uint32_t    queued;
@@ -68,6 +66,24 @@ control_listing_free(struct control_listing *listing)
 	free(listing);
 }
 
+void
+control_listing_row(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out)
+{
+	*out = (struct control_row){
+		.queue = queue->name,
+		.site = queue->site->name,
+		.vmta = queue->vmta->name,
+		.mode = queue_mode(queue),
+		.gate = gates->open ? NULL : gate_name(gates->binding.gate),
+		.last_error = queue->last_error,
+		.queued = queue_n(queue),
+		.ready = queue->ready_n,
+		.sessions = queue->slots_n,
+		.oldest = queue_oldest(queue),
+		.next_attempt = queue_next_attempt(queue, now),
+	};
+}
+
 static void
 write_row(struct control_listing *listing, const struct queue *queue, struct now now, struct buf *out)
 {
@@ -75,7 +91,7 @@ write_row(struct control_listing *listing, const struct queue *queue, struct now
 	struct control_row row;
 
 	gate_decide(queue, now.mono, &gates);
-	control_row_fill(queue, &gates, now.mono, &row);
+	control_listing_row(queue, &gates, now.mono, &row);
 	if (listing->any)
 		buf_add_char(out, ',');
 	listing->any = true;
