@@ -15,7 +15,8 @@
  * L lies ahead of now.
  *
  * Time is counted in 1/64 us: finer than the clock, so that an interval of 1.05
- * us is not rounded to 2; coarse enough for a burst of a million a day.
+ * us is not rounded to 2; coarse enough for the 1100 years that a burst of 400,000
+ * refills at one a day.
  *
  * The common path reads the spec in force and swaps `last`. A change makes
  * `last` BUSY, writes the spec, and puts another `last`, always a different one,
@@ -134,7 +135,7 @@ change_spec(struct rate *rate, const struct state *old, const struct rate_spec *
 	atomic_thread_fence(memory_order_release);
 	struct state s = converted(old, spec, now);
 	if (!s.last)
-		s.last = encode(now - s.pacing.depth);
+		s.last = encode(now - s.pacing.depth - 1);
 	if (s.last == old->last)
 		s.last = encode(s.last + 1);
 	atomic_store_explicit(&rate->count, spec->count, memory_order_relaxed);

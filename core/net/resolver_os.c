@@ -19,7 +19,7 @@
  *
  * Limits: QUESTIONS_MAX at a time, the rest wait in line, at most WAIT_MAX_US.
  */
-#include "net/loop_os.h"
+#include "net/conn_os.h"
 #include "net/resolver_conf.h"
 #include "net/resolver_packet.h"
 #include "util/list.h"
@@ -27,11 +27,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdarg.h>
-#include <sys/socket.h>
-
-#include <ev.h>
 
 #define QUESTIONS_MAX   256
 #define WAIT_MAX_US     (30 * US_PER_S)
@@ -308,7 +304,8 @@ lookup_take(struct lookup *lookup, struct span packet)
 static void
 lookup_unreachable(struct lookup *lookup, int sys)
 {
-	lookup_note(lookup, RESOLVER_TIMEOUT, "%s", sys ? strerror(sys) : "closed the connection");
+	char text[96];
+	lookup_note(lookup, RESOLVER_TIMEOUT, "%s", sys ? sys_text(sys, text) : "closed the connection");
 	lookup_next(lookup);
 }
 
@@ -383,30 +380,12 @@ on_tcp(struct ev_loop *ev, struct ev_io *io, int events)
 	tcp_receive(lookup);
 }
 
-static socklen_t
-sockaddr_make(const struct endpoint *at, struct sockaddr_storage *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (at->ip.family == IP_V6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(at->port);
-		memcpy(&in6->sin6_addr, at->ip.bytes, 16);
-		return sizeof(*in6);
-	}
-	struct sockaddr_in *in = (struct sockaddr_in *)out;
-	in->sin_family = AF_INET;
-	in->sin_port = htons(at->port);
-	memcpy(&in->sin_addr, at->ip.bytes, 4);
-	return sizeof(*in);
-}
-
 static bool
 lookup_open(struct lookup *lookup)
 {
 	struct resolver_os *os = lookup->question->os;
 	struct sockaddr_storage to;
-	socklen_t to_len = sockaddr_make(&os->servers[lookup->server], &to);
+	socklen_t to_len = sockaddr_from_endpoint(&os->servers[lookup->server], &to);
 	int type = (lookup->tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 	lookup->fd = socket(to.ss_family, type, 0);
@@ -435,7 +414,8 @@ lookup_try(struct lookup *lookup)
 	if (lookup->tcp)
 		lookup->in = mem_alloc(2 + PACKET_BYTES);
 	if (!lookup_open(lookup)) {
-		lookup_note(lookup, RESOLVER_TIMEOUT, "%s", strerror(errno));
+		char text[96];
+		lookup_note(lookup, RESOLVER_TIMEOUT, "%s", sys_text(errno, text));
 		if (lookup->fd >= 0)
 			close(lookup->fd);
 		lookup->fd = -1;

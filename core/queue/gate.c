@@ -61,7 +61,7 @@ messages_open(const struct scope *scope, bool for_session, mono_us_t now)
 		return now;
 	if (for_session && scope->connecting > 0 &&
 	    rate_available(&scope->messages, spec, now) <= scope->connecting)
-		return max_i64(rate_ready_at(&scope->messages, spec, now), now + 1);
+		return MONO_NEVER;      /* asked again when one of them has taken its token */
 	return rate_ready_at(&scope->messages, spec, now);
 }
 

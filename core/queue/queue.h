@@ -42,11 +42,12 @@ struct message;
 enum rcpt_state { RCPT_ROUTING, RCPT_READY, RCPT_DEFERRED, RCPT_SENDING, RCPT_OVER };
 
 struct rcpt {
-	struct list       node;         /* ROUTING: route->waiting; READY: stream->ready */
+	struct list       node;         /* ROUTING: route->waiting; READY: stream->ready; SENDING: queue->sending */
 	struct heap_node  due;          /* DEFERRED: queue->deferred */
 	struct wheel_node expiry;
 	struct message   *message;
 	struct route     *route;
+	struct queue     *queue;        /* that counts it */
 	struct stream    *stream;       /* READY */
 	uint16_t          index;        /* in message->rcpts and in the envelope */
 	uint16_t          attempts;
@@ -57,10 +58,17 @@ struct message {
 	struct spool_message spool;
 	mono_us_t    accepted;          /* when it was received; may be negative after a restart */
 	wall_ms_t    received;
-	const char  *job;               /* interned; "" none */
+	struct job  *job;
+	uint32_t     live;              /* recipients that are not over */
 	uint8_t      priority;
-	uint8_t      sending;           /* transactions under way */
+	uint8_t      holds;             /* who must find it alive though live is 0 */
 	struct rcpt  rcpts[];           /* spool.rcpts_n of them */
+};
+
+/* A job's name, shared by its messages. */
+struct job {
+	uint32_t refs;
+	char     name[];                /* "": none */
 };
 
 /* The hosts a lane sends to: by MX or by smtp_hosts; interned and counted. */
@@ -77,7 +85,7 @@ enum route_state { ROUTE_RESOLVING, ROUTE_READY, ROUTE_FAILED /* DNS; tried agai
 struct route {
 	struct queues *queues;
 	char          *key;             /* "domain/vmta" */
-	size_t         domain_n;
+	char          *name;            /* the domain, normal form */
 	const struct ruleset_vmta *vmta;
 	const struct queue_settings *settings;  /* interned; for level R */
 	struct queue  *queue;           /* while RESOLVING or FAILED for the first time: named by the domain */
@@ -88,8 +96,11 @@ struct route {
 	char           dead[96];        /* DEAD: "5.1.2 no such domain": status and text */
 	struct list    waiting;         /* struct rcpt */
 	struct resolver_query *query;
-	struct timer   timer;
+	struct timer   timer;           /* FAILED: asks again */
 	uint32_t       rcpts_n;         /* that point here, in any state */
+	struct list    in_queue;        /* queue->routes */
+	struct list    reap;            /* queues->reap_routes while it has no recipients */
+	mono_us_t      left_at;         /* since then */
 };
 
 struct stream {
@@ -110,6 +121,7 @@ struct lane {
 	struct list      streams;       /* ring, the one whose turn it is first */
 	struct table     stream_table;
 	uint32_t         ready_n;
+	uint32_t         heaviest;      /* weight; 0: not known */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
 };
@@ -132,15 +144,20 @@ struct queue {
 	struct scope_waiter waiter;
 	struct list    lanes;           /* the one whose turn it is first */
 	struct heap    deferred;
+	struct list    sending;         /* struct rcpt */
+	struct list    routes;          /* that lead here */
+	uint32_t       connecting;      /* sessions */
 	uint32_t       routing_n, ready_n, deferred_n, sending_n;
 	bool           paused_by_hand;
 	mono_us_t      retry_until;     /* 0: not in retry */
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
+	mono_us_t      routes_retry_at; /* the soonest its failed routes are asked again; 0: none failed */
 	struct timer   timer;           /* the next thing that time alone changes */
-	bool           polling;
+	bool           polling, again;
 	uint32_t       slots_n;
+	struct list    reap;            /* queues->reap while it is empty */
 };
 
 static inline uint32_t queue_n(const struct queue *q) { return q->routing_n + q->ready_n + q->deferred_n + q->sending_n; }
@@ -158,8 +175,8 @@ struct queue_slot {
 
 /* What the queue asks of delivery. */
 struct queue_ops {
-	/* Opens a session for the lane (already counted in every scope, its first connect paid); NULL: could
-	 * not (out of memory or descriptors); `first` is the recipient it is opened for. */
+	/* Opens a session for the lane (already counted in every scope, its first connect paid); `first` is the
+	 * recipient it is opened for. Never fails at once: trouble comes as queue_slot_failed(), later. */
 	struct queue_slot *(*start)(void *ctx, struct lane *lane, struct rcpt *first);
 	/* One transaction: recipients of one message, all SENDING now. */
 	void (*send)(void *ctx, struct queue_slot *slot, struct rcpt **rcpts, unsigned n);
@@ -180,7 +197,7 @@ struct queues_options {
 	const struct ruleset *ruleset;
 	struct spool    *spool;         /* may be NULL: tests without one */
 	struct resolver *resolver;
-	struct timers   *timers;
+	struct loop     *loop;
 	struct log      *log;
 	uint64_t         seed;
 	struct queue_ops ops;
@@ -190,11 +207,17 @@ struct queues {
 	struct queues_options o;
 	struct prng    prng;
 	struct table   queues, sites, routes, host_sets, jobs, settings;
+	struct table   saved;           /* what the last run knew, until its owner is there again */
+	struct now     saved_at;        /* when that was, on this run's clocks */
+	bool           saved_clean;
+	struct now     started;
 	struct scope   node;
 	struct scope  *vmtas, *pools;   /* by index */
 	struct wheel   expiry;
 	struct timer   expiry_timer;
 	struct list    pauses;          /* patterns paused by hand */
+	struct list    reap, reap_routes;
+	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	bool           stopping;        /* no new sessions, no new transactions */
 };
@@ -213,6 +236,7 @@ void queues_add(struct queues *queues, struct message *message, const struct env
 void queue_slot_ready(struct queue_slot *slot, struct now now);         /* connected, or its transaction is over */
 /* May another connection of this session start? True: paid. Else *at_out says when to ask again. */
 bool queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out);
+void queue_slot_closing(struct queue_slot *slot);                       /* it will not take another message */
 void queue_slot_closed(struct queue_slot *slot, struct now now);        /* the connection is gone; the slot is given back */
 /* The session never got to a transaction: connection-level failure. DNS: only addresses of hosts failed to resolve. */
 void queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool dns, struct now now);
@@ -223,6 +247,8 @@ void queue_rcpt_delivered(struct rcpt *rcpt, struct now now);           /* reset
 void queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
 void queue_rcpt_defer(struct rcpt *rcpt, struct now now);               /* 4xx: attempts + 1, waits retry_recipients_after; may give_up */
 void queue_rcpt_return(struct rcpt *rcpt, struct now now);              /* untouched: back to the front of its stream */
+/* No host of the lane has an address that may be used: its ready recipients are given up. */
+void queue_lane_dead(struct lane *lane, const char *status, const char *text, struct now now);
 
 void queue_poll(struct queue *queue, struct now now);
 
@@ -231,7 +257,7 @@ typedef void queue_visit_fn(void *ctx, struct queue *queue);
 unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);
 uint64_t queues_pause(struct queues *queues, struct span pattern, bool paused, unsigned *queues_out, struct now now);
 uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipients, const char *job, unsigned *queues_out, struct now now);
-/* Takes each waiting recipient out and hands it over; those SENDING are left. */
+/* Hands over each waiting recipient, as SENDING; the taker ends it by queue_rcpt_over(). Those with a session are left. */
 uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,
 		     void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
 struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
