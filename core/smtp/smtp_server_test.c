@@ -303,8 +303,8 @@ refuses_a_message_that_is_too_big_at_its_end(void **state)
 			 OPEN_OUT DATA_OUT "[reset]\r\n552 5.3.4 Message too big\r\n" MAIL_OUT),
 		DIALOGUE(OPEN DATA FULL "x\r\ny\n.\r\n" MAIL, OPEN_OUT DATA_OUT
 			 "[reset]\r\n554 5.6.0 Bare LF in the message\r\n[close: bare LF in the body]\r\n"),
-		DIALOGUE(OPEN DATA ".." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345\r\n.\r\n",
-			 OPEN_OUT DATA_OUT "[end 98]\r\n.." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345\r\n" QUEUED),
+		DIALOGUE(OPEN DATA ".." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345678\r\n.\r\n",
+			 OPEN_OUT DATA_OUT "[end 100]\r\n.." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345678\r\n" QUEUED),
 		DIALOGUE(OPEN "BDAT 100 LAST\r\n" FULL, OPEN_OUT "[data]\r\n[end 100]\r\n" FULL QUEUED),
 		DIALOGUE(OPEN "BDAT 101 LAST\r\n" FULL "xNOOP\r\n",
 			 OPEN_OUT "[reset]\r\n552 5.3.4 Message too big\r\n250 2.0.0 OK\r\n"),
