@@ -110,7 +110,9 @@ size_t smtp_server_room(const struct smtp_server *server);
 enum smtp_server_event smtp_server_next(struct smtp_server *server);
 
 /* text begins with the enhanced code ("2.1.0 OK", "4.3.0 later"). 4xx/5xx counts as an error of the
- * client, unless smtp_server_reply_uncounted() says it. 421 closes. */
+ * client, unless smtp_server_reply_uncounted() says it. 421 closes. Control characters in the
+ * text become '?'. A refused DATA leaves the transaction open, as a refused RCPT does; of BDAT the
+ * chunk is swallowed, and with its LAST one comes RESET. */
 void smtp_server_reply(struct smtp_server *server, unsigned code, const char *text);
 void smtp_server_reply_uncounted(struct smtp_server *server, unsigned code, const char *text);
 /* 250 with the extensions (EHLO) or alone (HELO). */
