@@ -30,6 +30,7 @@ struct disk_ops {
 	bool (*truncate)(struct disk_file *file, uint64_t size, struct err *err);
 	bool (*size)(struct disk_file *file, uint64_t *size_out, struct err *err);
 	bool (*rename)(struct disk *disk, const char *from, const char *to, struct err *err);   /* durable when it returns */
+	/* After a power cut the file may be back: who needs it gone for good renames it first. */
 	bool (*remove)(struct disk *disk, const char *name, struct err *err);
 	bool (*list)(struct disk *disk, void (*fn)(void *ctx, const char *name), void *ctx, struct err *err);
 	bool (*space)(struct disk *disk, uint64_t *free_out, uint64_t *total_out, struct err *err);

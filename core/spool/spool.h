@@ -53,6 +53,7 @@ struct spool_message {
 	struct spool_segment *segment;
 	struct list in_segment;
 	uint64_t at;                    /* of its record in the segment */
+	uint64_t all_bytes;             /* the record and the pieces of its body: what it holds back */
 	uint32_t record_bytes;
 	uint16_t rcpts_n;
 	uint16_t live;                  /* recipients without an end */
@@ -89,7 +90,8 @@ struct spool_owner {
  * a line in the log. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
-/* Waits for the batch under way and writes what is pending, synced. */
+/* Waits for the batch under way and writes what is pending, synced; on_commit of what waits
+ * is called before it returns. Writers and readers have ended. */
 void spool_close(struct spool *spool);
 
 /* Ids grow, also across restarts. */
@@ -127,6 +129,10 @@ struct spool_reader {
 	uint64_t              read;             /* how far spool_read() is */
 	unsigned              pieces_n;
 	struct spool_piece   *pieces;           /* pieces that stand before the tail */
+	unsigned              piece;            /* the one that read is in, */
+	uint32_t              piece_read;       /* how far into it, */
+	uint32_t              piece_crc;        /* and the sums of that: so far, and wanted */
+	uint32_t              piece_crc_want;
 };
 /* ERR_PERM: damaged on disk. */
 bool spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err);

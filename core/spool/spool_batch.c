@@ -1,0 +1,456 @@
+/*
+ * One batch: everything that waits goes to the disk, then everybody is told.
+ *
+ * On the worker, in this order:
+ *   1. what an earlier failure left behind a segment's end is cut off, for good;
+ *   2. new segments are created, journal first; each segment's bytes are written;
+ *   3. segments with a message that somebody waits for are synced: from here on
+ *      the messages are durable;
+ *   4. journals are written (how far the segment is synced, then the notes) and,
+ *      if there were notes, synced. A note thus never precedes its message.
+ * On the loop, done: offsets move, tickets are told.
+ *
+ * A failure in 1 to 3 withdraws the batch: each of its segments is cut back to
+ * where it stood before (after a failed sync: to what is known to be synced, since
+ * the kernel may have dropped the rest and call it clean), and the cut is synced
+ * before anybody is told, so that a message refused with 452 does not return. If
+ * even the cut fails, nothing is accepted until it succeeds. What came after the
+ * batch carries offsets that are void now, so it fails as well. After a failed sync
+ * the segment is sealed.
+ *
+ * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
+ * what is synced and the notes are written again.
+ *
+ * Either way the spool then refuses (`failing`) and tries a batch each second,
+ * which must sync something real; the first that succeeds opens it again.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_inside.h"
+
+struct part {
+	struct spool_segment *segment;
+	struct spool_chunks chunks;
+	struct spool_notes  notes;
+	uint64_t at, bytes;
+	uint64_t synced, marked;        /* before, then after */
+	bool cut, sync, force_journal, keep_files;
+	/* the worker's answers */
+	bool touched, sync_failed, cut_failed, created, journal_ok;
+	uint64_t journal_bytes;
+};
+
+struct spool_batch {
+	struct part *parts;
+	uint32_t     parts_n;
+	struct list  tickets;
+	uint64_t     number;
+	uint64_t     syncs;
+	struct err   err;               /* of steps 1 to 3 */
+	struct err   journal_err;
+};
+
+/* ---- on the worker ---- */
+
+static bool
+part_write(struct part *part, const struct disk_ops *ops, struct err *err)
+{
+	uint32_t n = part->chunks.n;
+	struct iovec *iov;
+	bool ok;
+
+	if (n == 0)
+		return true;
+	iov = mem_grow(NULL, n * sizeof(*iov));
+	for (uint32_t i = 0; i < n; i++)
+		iov[i] = (struct iovec){ part->chunks.v[i]->p, part->chunks.v[i]->n };
+	part->touched = true;
+	ok = ops->write(part->segment->file, part->at, iov, (int)n, err);
+	free(iov);
+	return ok;
+}
+
+static bool
+part_cut(struct part *part, uint64_t to, const struct disk_ops *ops, struct err *err)
+{
+	struct spool_segment *segment = part->segment;
+
+	return spool_segment_files(segment, err) && ops->truncate(segment->file, to, err) && ops->sync(segment->file, err);
+}
+
+static bool
+segments_cut(struct spool_batch *batch, const struct disk_ops *ops)
+{
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		struct part *part = &batch->parts[i];
+		if (!part->cut)
+			continue;
+		part->touched = true;
+		if (!part_cut(part, part->at, ops, &batch->err))
+			return false;
+		batch->syncs++;
+	}
+	return true;
+}
+
+static bool
+segments_write(struct spool_batch *batch, const struct disk_ops *ops)
+{
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		struct part *part = &batch->parts[i];
+		if (part->chunks.n && !spool_segment_files(part->segment, &batch->err))
+			return false;
+		if (!part_write(part, ops, &batch->err))
+			return false;
+	}
+	return true;
+}
+
+static bool
+segments_sync(struct spool_batch *batch, const struct disk_ops *ops)
+{
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		struct part *part = &batch->parts[i];
+		if (!part->sync)
+			continue;
+		part->touched = true;
+		if (!spool_segment_files(part->segment, &batch->err))
+			return false;
+		batch->syncs++;
+		if (!ops->sync(part->segment->file, &batch->err)) {
+			part->sync_failed = true;
+			return false;
+		}
+	}
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		if (batch->parts[i].sync)
+			batch->parts[i].synced = batch->parts[i].at + batch->parts[i].bytes;
+	}
+	return true;
+}
+
+static void
+withdraw(struct spool_batch *batch, const struct disk_ops *ops)
+{
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		struct part *part = &batch->parts[i];
+		if (!part->touched && !part->cut)
+			continue;
+		if (part->sync_failed)
+			part->at = part->synced;
+		part->cut_failed = !part_cut(part, part->at, ops, NULL);
+	}
+}
+
+/* Written behind what is synced in the journal; what a failed try left there goes first. */
+static bool
+journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, struct err *err)
+{
+	struct spool_segment *segment = part->segment;
+	bool sync = part->notes.n || part->force_journal, ok;
+	struct buf buf;
+	struct iovec iov;
+
+	if (!spool_segment_files(segment, err))
+		return false;
+	if (segment->journal_bad) {
+		if (!ops->truncate(segment->journal, segment->journal_synced, err))
+			return false;
+		segment->journal_end = segment->journal_synced;
+		segment->journal_bad = false;
+	}
+	buf_init(&buf, 0);
+	if (segment->journal_end == 0)
+		spool_record_journal_start(&buf, segment->number, 0);
+	if (part->synced > part->marked || part->force_journal)
+		spool_record_synced(&buf, segment->number, segment->journal_end, part->synced);
+	spool_record_notes(&buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
+	iov = (struct iovec){ buf.p + buf.start, buf_len(&buf) };
+	ok = ops->write(segment->journal, segment->journal_end, &iov, 1, err);
+	if (ok && sync) {
+		(*syncs)++;
+		ok = ops->sync(segment->journal, err);
+	}
+	if (ok) {
+		segment->journal_end += buf_len(&buf);
+		if (sync)
+			segment->journal_synced = segment->journal_end;
+	}
+	part->marked = ok ? part->synced : 0;
+	segment->journal_bad = !ok;
+	buf_fini(&buf);
+	return ok;
+}
+
+static void
+journals_write(struct spool_batch *batch, const struct disk_ops *ops)
+{
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		struct part *part = &batch->parts[i];
+		struct err err = { 0 };
+
+		/* Without its segment a journal has nothing to say. */
+		if (!part->notes.n && !part->force_journal && part->synced <= part->marked)
+			part->journal_ok = true;
+		else if (part->segment->file_made && part->synced > 0)
+			part->journal_ok = journal_write(part, ops, &batch->syncs, &err);
+		if (!part->journal_ok && !batch->journal_err.kind)
+			batch->journal_err = err;
+		part->journal_bytes = part->segment->journal_end;
+	}
+}
+
+static void
+batch_work(struct spool *spool)
+{
+	struct spool_batch *batch = spool->batch;
+	const struct disk_ops *ops = spool->disk->ops;
+
+	if (!segments_cut(batch, ops) || !segments_write(batch, ops) || !segments_sync(batch, ops))
+		withdraw(batch, ops);
+	journals_write(batch, ops);
+	for (uint32_t i = 0; i < batch->parts_n; i++) {
+		struct part *part = &batch->parts[i];
+		part->created = part->synced > 0;
+		if (!part->keep_files)
+			spool_segment_files_close(part->segment);
+	}
+}
+
+/* ---- on the loop ---- */
+
+static void
+part_init(struct part *part, struct spool_segment *segment, bool probe, bool final)
+{
+	*part = (struct part){
+		.segment = segment, .chunks = segment->pending, .notes = segment->notes,
+		.at = segment->written, .bytes = segment->end - segment->written,
+		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
+		.keep_files = !final && (segment == segment->spool->active || segment->writers),
+	};
+	part->sync = segment->tickets_pending || (!segment->created && part->chunks.n) ||
+		     (final && !segment->sealed && segment->end > segment->synced);
+	part->force_journal = (probe && segment == segment->spool->active) ||
+			      (final && (segment->end > segment->marked));
+	segment->pending = (struct spool_chunks){ 0 };
+	segment->notes = (struct spool_notes){ .lean = segment->notes.lean };
+	segment->tickets_pending = 0;
+}
+
+static void
+batch_new(struct spool *spool, bool probe, bool final)
+{
+	struct spool_batch *batch = mem_alloc(sizeof(*batch));
+	uint32_t n = 0;
+
+	list_each (pos, &spool->dirty)
+		n++;
+	batch->parts = mem_alloc((n + 1) * sizeof(*batch->parts));
+	list_each_safe (pos, &spool->dirty) {
+		struct spool_segment *segment = list_entry(pos, struct spool_segment, dirty_link);
+		list_remove(&segment->dirty_link);
+		part_init(&batch->parts[batch->parts_n++], segment, probe, final);
+	}
+	list_init(&batch->tickets);
+	list_splice_tail(&batch->tickets, &spool->tickets);
+	batch->number = ++spool->batches;
+	spool->wants_write = spool->wants_notes = spool->probe_due = false;
+	timer_stop(&spool->loop->timers, &spool->gather_timer);
+	spool->batch = batch;
+}
+
+static void
+part_wrote(struct part *part)
+{
+	struct spool_segment *segment = part->segment;
+
+	segment->written = part->at + part->bytes;
+	segment->cut = false;
+}
+
+static void
+part_withdrew(struct part *part)
+{
+	struct spool_segment *segment = part->segment;
+
+	if (part->touched || part->cut) {
+		segment->written = part->at;
+		segment->cut = part->cut_failed;
+	}
+	if ((part->sync_failed || part->cut_failed) && part->synced > 0)
+		segment->sealed = true;
+	spool_segment_reset(segment);
+	if (segment->cut)
+		spool_segment_dirty(segment);
+}
+
+static void
+part_done(struct part *part, bool failed)
+{
+	struct spool_segment *segment = part->segment;
+	struct spool *spool = segment->spool;
+
+	for (uint32_t i = 0; i < part->chunks.n; i++) {
+		spool->pending_bytes -= part->chunks.v[i]->n;
+		spool_fresh_unref(part->chunks.v[i]);
+	}
+	free(part->chunks.v);
+	segment->synced = part->synced;
+	segment->marked = part->marked;
+	segment->journal_bytes = part->journal_bytes;
+	segment->created = part->created;
+	if (failed)
+		part_withdrew(part);
+	else
+		part_wrote(part);
+	if (part->journal_ok) {
+		spool_notes_fini(&part->notes);
+	} else {
+		spool_notes_before(&segment->notes, &part->notes);
+		spool_segment_dirty(segment);
+	}
+}
+
+/* What was appended since the batch began has offsets that no longer hold. */
+static void
+fail_the_rest(struct spool *spool, struct spool_batch *batch)
+{
+	list_each (pos, &spool->segments) {
+		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
+		if (segment->pending.n)
+			spool_segment_reset(segment);
+	}
+	list_each (pos, &spool->writers) {
+		struct spool_writer *writer = list_entry(pos, struct spool_writer, link);
+		if (writer->segment)
+			writer->err = batch->err;
+	}
+	list_splice_tail(&batch->tickets, &spool->tickets);
+	list_each (pos, &batch->tickets)
+		list_entry(pos, struct spool_ticket, link)->err = batch->err;
+}
+
+static void
+fail_or_mend(struct spool *spool, const struct spool_batch *batch)
+{
+	const struct err *err = batch->err.kind ? &batch->err : &batch->journal_err;
+
+	if (err->kind) {
+		if (!spool->failing.kind)
+			log_error(spool->log, "%s; new messages are refused until it works again", err->text);
+		spool->failing = *err;
+		spool->failing.kind = ERR_TEMP;
+		spool_retry_later(spool);
+		return;
+	}
+	spool->clean_upto = batch->number;
+	if (spool->failing.kind) {
+		log_info(spool->log, "spool: the disk works again");
+		spool->failing = (struct err){ 0 };
+	}
+}
+
+static void
+batch_done(struct spool *spool)
+{
+	struct spool_batch *batch = spool->batch;
+	struct list tickets;
+	bool failed = batch->err.kind != ERR_NONE;
+
+	spool->batch = NULL;
+	batch->err.kind = failed ? ERR_TEMP : ERR_NONE;
+	for (uint32_t i = 0; i < batch->parts_n; i++)
+		part_done(&batch->parts[i], failed);
+	if (failed)
+		fail_the_rest(spool, batch);
+	fail_or_mend(spool, batch);
+	spool->syncs += batch->syncs;
+	for (uint32_t i = 0; i < batch->parts_n; i++)
+		spool_segment_review(batch->parts[i].segment);
+	list_init(&tickets);
+	list_splice_tail(&tickets, &batch->tickets);
+	free(batch->parts);
+	free(batch);
+	spool_tell(spool, &tickets);
+}
+
+void
+spool_batch_start(struct spool *spool)
+{
+	bool probe = spool->failing.kind != ERR_NONE;
+
+	/* A probe must write, and a sealed segment is no place for it. */
+	if (probe && (!spool->active || spool->active->sealed))
+		spool_segment_rotate(spool);
+	if (probe)
+		spool_segment_dirty(spool->active);
+	batch_new(spool, probe, false);
+	spool->was_background = false;
+	spool_job_run(spool, batch_work, batch_done);
+}
+
+void
+spool_batch_final(struct spool *spool)
+{
+	list_each (pos, &spool->segments) {
+		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
+		if (segment->end > segment->marked || segment->notes.n || segment->cut)
+			spool_segment_dirty(segment);
+	}
+	batch_new(spool, false, true);
+	batch_work(spool);
+	batch_done(spool);
+}
+
+void
+spool_fail_at_once(struct spool *spool, struct spool_ticket *ticket)
+{
+	check(ticket->err.kind != ERR_NONE);
+	list_add_tail(&spool->told, &ticket->link);
+	timer_start(&spool->loop->timers, &spool->tell_timer, spool->loop->now.mono);
+}
+
+static void
+ticket_settle_in(struct spool *spool, struct spool_ticket *ticket)
+{
+	struct spool_message *message = ticket->message;
+
+	message->at = ticket->at;
+	message->all_bytes = ticket->all_bytes;
+	message->record_bytes = ticket->fresh->n;
+	message->rcpts_n = message->live = ticket->rcpts_n;
+	spool_segment_link(ticket->segment, message);
+	spool_fresh_keep(spool, message, ticket->fresh);
+	spool->commits++;
+}
+
+static void
+ticket_tell(struct spool *spool, struct spool_ticket *ticket)
+{
+	const struct err *err = ticket->err.kind ? &ticket->err : NULL;
+	struct spool_segment *segment = ticket->segment;
+
+	if (ticket->item)
+		spool_compact_told(spool, ticket, err);
+	else if (!err)
+		ticket_settle_in(spool, ticket);
+	if (segment)
+		segment->tickets--;
+	if (ticket->fresh)
+		spool_fresh_unref(ticket->fresh);
+	if (segment)
+		spool_segment_review(segment);
+	/* Last: it may call into the spool. */
+	if (ticket->on_commit)
+		ticket->on_commit(ticket->ctx, err);
+	free(ticket);
+}
+
+void
+spool_tell(struct spool *spool, struct list *tickets)
+{
+	while (!list_empty(tickets)) {
+		struct spool_ticket *ticket = list_first(tickets, struct spool_ticket, link);
+		list_remove(&ticket->link);
+		ticket_tell(spool, ticket);
+	}
+}

@@ -1,0 +1,424 @@
+/*
+ * Giving room back: dead segments are removed, mostly dead ones are compacted.
+ *
+ * Removal renames the segment first and only then removes its journal: whatever
+ * survives a crash, there is never a segment whose journal is gone, and a journal
+ * alone means nothing. Two things may delay it:
+ *   - ids must keep growing over restarts, and a segment is what remembers them,
+ *     so another that knows an id as great must remain;
+ *   - segments that share a message (compaction made two copies) must not go before
+ *     each other's journals have said so: they wait for one batch that was begun
+ *     after their death and left no note unwritten. They go in the order of death.
+ *
+ * Compaction copies the live messages, about 1 MiB a step, into the active segment:
+ * the worker reads, the loop appends like any commit, with the states of the
+ * recipients in the record itself. When that batch is durable the message moves:
+ * the new place holds from here on, the old journal gets a note MOVED. What became
+ * of a recipient while the copy was under way went to the old journal, and goes to
+ * the new one at the move. Each message moves by itself, so a failure in the middle
+ * leaves every message in exactly one place.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_inside.h"
+
+#define STEP_BYTES (1024u * 1024u)
+#define ITEMS_MAX 256u
+#define REMOVED "removed"
+
+struct spool_compact_item {
+	struct spool_message *message;  /* NULL: it ended meanwhile */
+	uint64_t id, at;
+	uint32_t record_bytes;
+	uint16_t rcpts_n;
+	struct spool_reader reader;
+	struct spool_writer *writer;
+	struct buf  body;               /* read in this step */
+	bool loaded, read_all, given;   /* given: to a ticket */
+	struct err  err;
+};
+
+struct spool_compaction {
+	struct spool_segment *segment;
+	struct list copying;            /* its messages that are items */
+	struct spool_compact_item *items;
+	unsigned items_n, waiting;      /* waiting: tickets not yet told */
+	struct spool_notes late;        /* settled since the step began */
+	bool reading, failed;
+	uint64_t moved;
+};
+
+/* ---- removal ---- */
+
+static bool
+ids_stay_known(const struct spool_segment *segment)
+{
+	list_each (pos, &segment->spool->segments) {
+		const struct spool_segment *other = list_entry(pos, struct spool_segment, link);
+		if (other != segment && !other->dead && other->created && other->max_id >= segment->max_id)
+			return true;
+	}
+	return false;
+}
+
+/* The active one may know smaller ids: a writer that began long ago wrote elsewhere. */
+static bool
+make_ids_known(struct spool_segment *segment)
+{
+	struct spool *spool = segment->spool;
+	struct spool_segment *active = spool->active;
+
+	if (ids_stay_known(segment))
+		return true;
+	if (!active || (active->created && active->max_id < segment->max_id))
+		spool_segment_rotate(spool);
+	return false;
+}
+
+static void
+remove_work(struct spool *spool)
+{
+	struct spool_segment *segment = spool->removing;
+	struct disk *disk = spool->disk;
+	char name[SPOOL_NAME_MAX];
+	struct err err = { 0 };
+
+	spool_segment_files_close(segment);
+	spool_segment_name(segment, ".seg", name);
+	if (segment->file_made) {
+		if (!disk->ops->rename(disk, name, REMOVED, &err))
+			return;
+		disk->ops->remove(disk, REMOVED, NULL);
+	} else if (segment->made_badly) {
+		disk->ops->remove(disk, name, NULL);
+	}
+	segment->file_made = false;
+	spool_segment_name(segment, ".jnl", name);
+	/* Should it stay, it is swept when the spool is opened. */
+	disk->ops->remove(disk, name, NULL);
+}
+
+static void
+remove_done(struct spool *spool)
+{
+	struct spool_segment *segment = spool->removing;
+
+	spool->removing = NULL;
+	if (segment->file_made) {
+		segment->retry_at = spool->loop->now.mono + SPOOL_RETRY_US;
+		spool_retry_later(spool);
+		return;
+	}
+	spool->space_at = 0;
+	spool_segment_free(segment);
+}
+
+bool
+spool_remove_start(struct spool *spool)
+{
+	list_each (pos, &spool->dead) {
+		struct spool_segment *segment = list_entry(pos, struct spool_segment, dead_link);
+		bool ready = !segment->readers && segment->retry_at <= spool->loop->now.mono &&
+			     (!segment->moves || spool->clean_upto >= segment->remove_after);
+
+		if (ready && make_ids_known(segment)) {
+			spool->removing = segment;
+			spool_job_run(spool, remove_work, remove_done);
+			return true;
+		}
+		/* Those that share messages go in the order in which they died. */
+		if (segment->moves)
+			break;
+	}
+	return false;
+}
+
+/* ---- compaction ---- */
+
+static bool
+may_compact(struct spool_segment *segment)
+{
+	struct spool *spool = segment->spool;
+	bool sparse = segment->live_bytes * 4 < segment->written || segment->journal_bytes > segment->written;
+
+	return segment != spool->active && !segment->dead && !segment->kept && segment->live_n && !segment->writers &&
+	       !segment->tickets && !segment->readers && sparse &&
+	       spool_room(spool, SPOOL_RESERVE_BYTES + segment->live_bytes, NULL);
+}
+
+static bool
+compaction_begin(struct spool *spool)
+{
+	mono_us_t now = spool->loop->now.mono;
+	struct spool_compaction *compaction;
+
+	if (spool->compact_at > now)
+		return false;
+	spool->compact_at = MONO_NEVER;
+	list_each (pos, &spool->segments) {
+		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
+		bool sparse = segment->live_bytes * 4 < segment->written;
+		if (!may_compact(segment)) {
+			/* No room, or somebody reads it: later. */
+			if (sparse && segment->live_n && segment != spool->active && !segment->kept) {
+				spool->compact_at = now + SPOOL_RETRY_US;
+				spool_retry_later(spool);
+			}
+			continue;
+		}
+		compaction = mem_alloc(sizeof(*compaction));
+		compaction->segment = segment;
+		list_init(&compaction->copying);
+		compaction->items = mem_alloc(ITEMS_MAX * sizeof(*compaction->items));
+		spool_segment_pin(segment);
+		segment->moves = true;
+		spool->compact_at = 0;          /* there may be more */
+		spool->compaction = compaction;
+		return true;
+	}
+	return false;
+}
+
+static void
+item_end(struct spool_compaction *compaction, struct spool_compact_item *item)
+{
+	if (item->writer)
+		spool_writer_free(item->writer);
+	if (item->message) {
+		list_remove(&item->message->in_segment);
+		list_add_tail(&compaction->segment->messages, &item->message->in_segment);
+	}
+	spool_reader_unload(&item->reader);
+	buf_fini(&item->body);
+	*item = (struct spool_compact_item){ 0 };
+}
+
+void
+spool_compact_end(struct spool *spool)
+{
+	struct spool_compaction *compaction = spool->compaction;
+	struct spool_segment *segment;
+
+	if (!compaction || compaction->waiting)
+		return;
+	segment = compaction->segment;
+	spool->compaction = NULL;
+	for (unsigned i = 0; i < compaction->items_n; i++)
+		item_end(compaction, &compaction->items[i]);
+	if (!compaction->failed)
+		spool->compacted++;
+	/* Its last messages may have moved after it died: their notes must be written too. */
+	segment->remove_after = spool->batches + 1;
+	spool->wants_notes = true;
+	spool_notes_fini(&compaction->late);
+	free(compaction->items);
+	free(compaction);
+	spool_segment_unpin(segment);
+}
+
+/* Chooses what the next step reads: what is half copied, and more up to 1 MiB. */
+static void
+items_choose(struct spool_compaction *compaction)
+{
+	struct spool_segment *segment = compaction->segment;
+	uint64_t bytes = 0;
+
+	compaction->late.n = 0;
+	for (unsigned i = 0; i < compaction->items_n; i++)
+		bytes += STEP_BYTES;            /* half copied: it takes a step of its own */
+	while (compaction->items_n < ITEMS_MAX && bytes < STEP_BYTES && !list_empty(&segment->messages)) {
+		struct spool_message *message = list_first(&segment->messages, struct spool_message, in_segment);
+		struct spool_compact_item *item = &compaction->items[compaction->items_n++];
+
+		*item = (struct spool_compact_item){
+			.message = message, .id = message->id, .at = message->at,
+			.record_bytes = message->record_bytes, .rcpts_n = message->rcpts_n,
+			.reader = { .spool = segment->spool, .segment = segment },
+		};
+		buf_init(&item->reader.record, 0);
+		buf_init(&item->body, 0);
+		list_remove(&message->in_segment);
+		list_add_tail(&compaction->copying, &message->in_segment);
+		bytes += message->all_bytes;
+	}
+}
+
+static void
+read_work(struct spool *spool)
+{
+	struct spool_compaction *compaction = spool->compaction;
+
+	for (unsigned i = 0; i < compaction->items_n; i++) {
+		struct spool_compact_item *item = &compaction->items[i];
+		if (!item->loaded) {
+			if (!spool_reader_load(&item->reader, item->at, item->record_bytes, item->id,
+					       span_make(NULL, 0), &item->err))
+				continue;
+			item->reader.read = item->reader.head.n;
+			item->loaded = true;
+		}
+		spool_read(&item->reader, STEP_BYTES, &item->body, &item->read_all, &item->err);
+	}
+}
+
+static void
+item_commit(struct spool *spool, struct spool_compact_item *item)
+{
+	struct spool_ticket *ticket = mem_alloc(sizeof(*ticket));
+	struct spool_rcpt_state *states = mem_alloc(item->rcpts_n * sizeof(*states));
+	struct spool_message_parts parts = {
+		.id = item->id, .body_bytes = item->writer->written, .rcpts_n = item->rcpts_n,
+		.pieces_n = item->writer->pieces_n,
+		.meta = item->reader.meta, .head = item->reader.head, .tail = buf_span(&item->writer->body),
+	};
+
+	spool->owner.on_states(spool->owner.ctx, item->message, states);
+	list_init(&ticket->link);
+	ticket->message = item->message;
+	ticket->item = item;
+	item->given = true;
+	spool->compaction->waiting++;
+	spool_writer_commit(item->writer, ticket, &parts, states);
+	item->writer = NULL;
+	free(states);
+}
+
+static bool
+item_append(struct spool *spool, struct spool_compact_item *item)
+{
+	if (item->err.kind) {
+		spool->compaction->segment->kept = item->err.kind == ERR_PERM;
+		log_error(spool->log, "%s; its segment is not compacted", item->err.text);
+		return false;
+	}
+	if (!item->writer)
+		item->writer = spool_writer_new(spool);
+	if (!spool_write(item->writer, buf_span(&item->body), NULL))
+		return false;
+	buf_clear(&item->body);
+	if (item->read_all)
+		item_commit(spool, item);
+	return true;
+}
+
+/* Those that wait for a ticket stay; of the rest only what is half copied. */
+static void
+items_sweep(struct spool_compaction *compaction)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < compaction->items_n; i++) {
+		struct spool_compact_item *item = &compaction->items[i];
+		if (item->id && (!item->message || compaction->failed) && !item->given)
+			item_end(compaction, item);
+	}
+	if (compaction->waiting)
+		return;                         /* tickets point into the array */
+	for (unsigned i = 0; i < compaction->items_n; i++) {
+		if (compaction->items[i].id)
+			compaction->items[kept++] = compaction->items[i];
+	}
+	compaction->items_n = kept;
+}
+
+static void
+read_done(struct spool *spool)
+{
+	struct spool_compaction *compaction = spool->compaction;
+
+	compaction->reading = false;
+	if (spool->closing)
+		compaction->failed = true;
+	for (unsigned i = 0; i < compaction->items_n && !compaction->failed; i++) {
+		struct spool_compact_item *item = &compaction->items[i];
+		if (item->message && !item_append(spool, item))
+			compaction->failed = true;
+	}
+	items_sweep(compaction);
+}
+
+bool
+spool_compact_start(struct spool *spool)
+{
+	struct spool_compaction *compaction;
+
+	if (spool->failing.kind || (!spool->compaction && !compaction_begin(spool)))
+		return false;
+	compaction = spool->compaction;
+	if (compaction->waiting)
+		return false;
+	items_sweep(compaction);
+	if (!compaction->failed)
+		items_choose(compaction);
+	if (compaction->failed || compaction->items_n == 0 ||
+	    !spool_segment_readable(compaction->segment, NULL)) {
+		if (compaction->failed || compaction->items_n) {
+			compaction->failed = true;
+			spool->compact_at = spool->loop->now.mono + SPOOL_RETRY_US;
+			spool_retry_later(spool);
+		}
+		spool_compact_end(spool);
+		return spool_remove_start(spool);
+	}
+	compaction->reading = true;
+	spool_job_run(spool, read_work, read_done);
+	return true;
+}
+
+void
+spool_compact_settled(struct spool *spool, const struct spool_message *message, const struct spool_note *note)
+{
+	struct spool_compaction *compaction = spool->compaction;
+
+	if (!compaction || message->segment != compaction->segment)
+		return;
+	for (unsigned i = 0; i < compaction->items_n; i++) {
+		struct spool_compact_item *item = &compaction->items[i];
+		if (item->message != message)
+			continue;
+		spool_notes_add(&compaction->late, note);
+		if (message->live == 0)
+			item->message = NULL;
+		return;
+	}
+}
+
+static void
+item_moved(struct spool *spool, struct spool_ticket *ticket)
+{
+	struct spool_compaction *compaction = spool->compaction;
+	struct spool_message *message = ticket->item->message;
+	struct spool_note moved = { .id = ticket->id, .state = { .outcome = SPOOL_MOVED } };
+
+	ticket->segment->moves = true;
+	for (uint32_t i = 0; i < compaction->late.n; i++) {
+		if (compaction->late.v[i].id == ticket->id)
+			spool_segment_note(ticket->segment, &compaction->late.v[i]);
+	}
+	spool_segment_note(compaction->segment, &moved);
+	spool->wants_notes = true;
+	if (!message)
+		return;
+	spool_fresh_drop(spool, message);
+	spool_segment_unlink(message);
+	message->at = ticket->at;
+	message->all_bytes = ticket->all_bytes;
+	message->record_bytes = ticket->fresh->n;
+	spool_segment_link(ticket->segment, message);
+	ticket->item->message = NULL;
+	compaction->moved++;
+}
+
+void
+spool_compact_told(struct spool *spool, struct spool_ticket *ticket, const struct err *err)
+{
+	struct spool_compaction *compaction = spool->compaction;
+
+	check(compaction && compaction->waiting > 0);
+	if (err)
+		compaction->failed = true;
+	else
+		item_moved(spool, ticket);
+	ticket->item->given = false;
+	item_end(compaction, ticket->item);
+	compaction->waiting--;
+}

@@ -1,0 +1,210 @@
+/*
+ * spool_inside - what the spool's own files share; nobody else includes it.
+ *
+ * Threads    The loop owns everything but what is marked as the worker's, which it
+ *            touches only while no job is under way. One job at a time.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "spool/spool.h"
+#include "spool/spool_record.h"
+
+#define SPOOL_NAME_MAX 32u
+#define SPOOL_SEGMENT_MIN (64u * 1024u)
+#define SPOOL_SEGMENT_MAX (64u * 1024u * 1024u)
+#define SPOOL_RESERVE_BYTES (64u * 1024u)               /* kept for journals */
+#define SPOOL_PENDING_MAX (256u * 1024u * 1024u)        /* bytes that wait for the worker */
+#define SPOOL_HEAD_MAX (64u * 1024u * 1024u)            /* meta, and head */
+#define SPOOL_GATHER_US (5 * US_PER_MS)
+#define SPOOL_RETRY_US US_PER_S
+
+struct spool_job;
+struct spool_batch;
+struct spool_compact_item;
+
+struct spool_notes {
+	struct spool_note *v;
+	uint32_t n, cap;
+	uint32_t lean;                  /* how many the last thinning left */
+};
+
+struct spool_chunks {                   /* records that wait to be written, in order */
+	struct spool_fresh **v;
+	uint32_t n, cap;
+};
+
+struct spool_segment {
+	struct spool *spool;
+	uint64_t number;
+	struct list link;               /* in spool->segments, by number */
+	struct list dirty_link;         /* in spool->dirty: has something for the next batch */
+	struct list dead_link;          /* in spool->dead */
+	struct list messages;           /* live ones */
+	uint64_t live_n, live_bytes;
+	unsigned writers, tickets, readers;     /* who pins it */
+	unsigned tickets_pending;       /* of them, not yet in a batch */
+
+	uint64_t end;                   /* where the next record goes */
+	uint64_t written;               /* up to here the worker has written, */
+	uint64_t synced;                /* and synced; never withdrawn again */
+	uint64_t marked;                /* the place that the journal says is synced */
+	uint64_t journal_bytes;
+	uint64_t max_id;                /* restarts give greater ids while this segment is there */
+	struct spool_chunks pending;    /* written … end */
+	struct spool_notes  notes;      /* not yet in the journal */
+
+	bool created;                   /* both files are there, and the start of it is synced */
+	bool sealed;                    /* nothing more is appended: a sync failed */
+	bool cut;                       /* what stands behind `written` must go before anything is accepted */
+	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
+	uint64_t remove_after;          /* that many batches */
+	mono_us_t retry_at;
+
+	struct disk_file *read_file;    /* while there are readers */
+
+	/* the worker's */
+	struct disk_file *file, *journal;
+	uint64_t journal_end, journal_synced;
+	bool journal_made, file_made, made_badly, journal_bad;
+};
+
+/* Who waits for a message to be durable. */
+struct spool_ticket {
+	struct list link;
+	struct spool_segment *segment;
+	struct spool_fresh   *fresh;
+	struct spool_message *message;
+	struct spool_compact_item *item;        /* a copy, not a new message */
+	uint64_t id, at, all_bytes;
+	uint16_t rcpts_n;
+	struct err err;
+	void (*on_commit)(void *ctx, const struct err *err);
+	void  *ctx;
+};
+
+struct spool_writer {
+	struct spool *spool;
+	struct list   link;             /* in spool->writers */
+	struct spool_segment *segment;  /* NULL until the first piece */
+	struct buf    body;             /* not yet in a piece */
+	uint64_t      written, piece_bytes;     /* body bytes; bytes of piece records */
+	struct spool_piece *pieces;
+	uint32_t      pieces_n, pieces_cap;
+	struct err    err;              /* kind set: it can no longer be committed */
+};
+
+struct spool_compaction;
+struct spool_saving;
+
+struct spool {
+	struct disk  *disk;
+	struct worker *worker;
+	struct loop  *loop;
+	struct log   *log;
+	struct spool_owner owner;
+	uint64_t min_free_space, segment_bytes, fresh_bytes_max;
+
+	struct list segments, dirty, dead, writers;
+	struct list tickets;            /* of pending records */
+	struct list told;               /* failed at once; told when the loop turns */
+	struct spool_segment *active;   /* where new messages go */
+	uint64_t next_number, next_id;
+	uint64_t pending_bytes;
+	uint64_t segments_n, live_messages;
+	unsigned readers_n;
+
+	struct list fresh;
+	uint64_t    fresh_bytes;
+
+	uint64_t  space_free, space_since;      /* as measured; bytes given to the disk since */
+	mono_us_t space_at;             /* 0: never */
+
+	bool wants_write;               /* pieces or messages wait */
+	bool wants_notes;               /* notes have waited long enough, or are waited for */
+	bool probe_due;
+	bool was_background;            /* the last job was no batch */
+	bool closing;
+	struct err failing;             /* kind set: why nothing is accepted */
+	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
+
+	struct spool_job   *job;        /* under way */
+	struct spool_batch *batch;
+	struct spool_segment *removing;
+	struct spool_compaction *compaction;
+	mono_us_t compact_at;           /* look for one to compact; MONO_NEVER: no need */
+	struct spool_saving *saving;
+	bool was_clean;                 /* the node before closed in order */
+
+	struct timer tell_timer, gather_timer, retry_timer;
+	uint64_t commits, syncs, compacted;
+};
+
+/* spool.c */
+void spool_pump(struct spool *spool);           /* starts what is due, if the worker is free */
+void spool_retry_later(struct spool *spool);    /* pumps in a second */
+bool spool_room(struct spool *spool, uint64_t bytes, struct err *err);   /* are that many free? */
+
+/* spool_job.c: the one job; done(spool) runs on the loop, then spool_pump() */
+void spool_job_run(struct spool *spool, void (*work)(struct spool *spool), void (*done)(struct spool *spool));
+/* Works it here if the worker has not begun, else waits for it; done() runs here. */
+void spool_job_finish(struct spool *spool);
+
+/* spool_segment.c */
+struct spool_segment *spool_segment_new(struct spool *spool, uint64_t number);
+void spool_segment_free(struct spool_segment *segment);
+void spool_segment_name(const struct spool_segment *segment, const char *suffix, char out[SPOOL_NAME_MAX]);
+struct spool_segment *spool_segment_for(struct spool *spool, uint64_t bytes);
+void spool_segment_rotate(struct spool *spool);
+void spool_segment_append(struct spool_segment *segment, struct spool_fresh *record);   /* takes a reference */
+void spool_segment_reset(struct spool_segment *segment);        /* forgets what is not written */
+void spool_segment_dirty(struct spool_segment *segment);
+void spool_segment_note(struct spool_segment *segment, const struct spool_note *note);
+void spool_segment_link(struct spool_segment *segment, struct spool_message *message);
+void spool_segment_unlink(struct spool_message *message);
+void spool_segment_review(struct spool_segment *segment);       /* has it died, or is it worth compacting? */
+void spool_segment_pin(struct spool_segment *segment);          /* a reader's */
+void spool_segment_unpin(struct spool_segment *segment);
+bool spool_segment_readable(struct spool_segment *segment, struct err *err);    /* read_file is open until the last unpin */
+bool spool_segment_files(struct spool_segment *segment, struct err *err);       /* worker: both open, made if need be */
+void spool_segment_files_close(struct spool_segment *segment);                  /* worker */
+void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
+void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
+void spool_notes_thin(struct spool_notes *notes);
+void spool_notes_fini(struct spool_notes *notes);
+
+/* spool_batch.c */
+void spool_batch_start(struct spool *spool);
+void spool_batch_final(struct spool *spool);            /* everything, here and now */
+void spool_fail_at_once(struct spool *spool, struct spool_ticket *ticket);
+void spool_tell(struct spool *spool, struct list *tickets);
+
+/* spool_write.c */
+struct spool_writer *spool_writer_new(struct spool *spool);
+void spool_writer_free(struct spool_writer *writer);
+void spool_writer_commit(struct spool_writer *writer, struct spool_ticket *ticket,
+			 const struct spool_message_parts *parts, const struct spool_rcpt_state *states);
+
+/* spool_read.c */
+void spool_fresh_keep(struct spool *spool, struct spool_message *message, struct spool_fresh *fresh);
+void spool_fresh_drop(struct spool *spool, struct spool_message *message);
+/* Reads and checks the record; no loop state is touched but reader's. */
+bool spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_bytes, uint64_t id,
+		       struct span fresh, struct err *err);
+void spool_reader_unload(struct spool_reader *reader);
+
+/* spool_recover.c */
+bool spool_recover(struct spool *spool, struct err *err);        /* and tells the owner */
+
+/* spool_compact.c */
+bool spool_remove_start(struct spool *spool);           /* false: nothing to remove yet */
+bool spool_compact_start(struct spool *spool);
+void spool_compact_settled(struct spool *spool, const struct spool_message *message, const struct spool_note *note);
+void spool_compact_told(struct spool *spool, struct spool_ticket *ticket, const struct err *err);
+void spool_compact_end(struct spool *spool);
+
+/* spool_state.c */
+bool spool_state_start(struct spool *spool);
+bool spool_state_begin(struct spool *spool, struct err *err);   /* takes the clean marker away */
+void spool_state_end(struct spool *spool);              /* sets it */
+void spool_state_free(struct spool *spool);

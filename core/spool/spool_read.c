@@ -1,0 +1,231 @@
+/*
+ * Reading a message, and the records that are still in memory.
+ *
+ * A fresh record is one that was just committed: its first delivery follows at
+ * once and needs no disk. It goes when its readers have closed, or when fresher
+ * ones need the room.
+ *
+ * Pieces are read as they go out; the sum of each is kept running and compared
+ * before its last bytes are handed on, so a damaged body is noticed before the
+ * dot that would make the receiver take it.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_inside.h"
+
+#include "util/crc.h"
+
+void
+spool_fresh_keep(struct spool *spool, struct spool_message *message, struct spool_fresh *fresh)
+{
+	fresh->refs++;
+	fresh->message = message;
+	message->fresh = fresh;
+	list_add_tail(&spool->fresh, &fresh->link);
+	spool->fresh_bytes += fresh->n;
+	while (spool->fresh_bytes > spool->fresh_bytes_max)
+		spool_fresh_drop(spool, list_first(&spool->fresh, struct spool_fresh, link)->message);
+}
+
+void
+spool_fresh_drop(struct spool *spool, struct spool_message *message)
+{
+	struct spool_fresh *fresh = message->fresh;
+
+	if (!fresh)
+		return;
+	message->fresh = NULL;
+	fresh->message = NULL;
+	list_remove(&fresh->link);
+	spool->fresh_bytes -= fresh->n;
+	spool_fresh_unref(fresh);
+}
+
+static bool
+damaged(const struct spool_reader *reader, uint64_t at, struct err *err)
+{
+	char name[SPOOL_NAME_MAX];
+
+	spool_segment_name(reader->segment, ".seg", name);
+	return err_set(err, ERR_PERM, "spool: %s is damaged at byte %llu", name, (unsigned long long)at);
+}
+
+static bool
+record_read(struct spool_reader *reader, uint64_t at, uint32_t record_bytes, struct err *err)
+{
+	const struct disk_ops *ops = reader->spool->disk->ops;
+	char *room = buf_grow(&reader->record, record_bytes);
+	size_t got;
+
+	check(room != NULL);
+	if (!ops->read(reader->segment->read_file, at, room, record_bytes, &got, err))
+		return false;
+	buf_grow_commit(&reader->record, got);
+	return true;
+}
+
+bool
+spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_bytes, uint64_t id,
+		  struct span fresh, struct err *err)
+{
+	struct spool_message_parts parts;
+	struct spool_record record;
+
+	if (!fresh.p) {
+		if (!record_read(reader, at, record_bytes, err))
+			return false;
+		fresh = buf_span(&reader->record);
+	}
+	if (!spool_record_parse(fresh, reader->segment->number, at, &record) || record.kind != SPOOL_MESSAGE ||
+	    !spool_record_parts(record.payload, at, &parts) || parts.id != id)
+		return damaged(reader, at, err);
+	reader->meta = parts.meta;
+	reader->head = parts.head;
+	reader->tail = parts.tail;
+	reader->body_bytes = parts.body_bytes;
+	reader->size_bytes = parts.head.n + parts.body_bytes;
+	reader->pieces_n = parts.pieces_n;
+	reader->pieces = mem_alloc((parts.pieces_n + 1) * sizeof(*reader->pieces));
+	for (unsigned i = 0; i < parts.pieces_n; i++)
+		reader->pieces[i] = spool_parts_piece(&parts, i);
+	return true;
+}
+
+void
+spool_reader_unload(struct spool_reader *reader)
+{
+	buf_fini(&reader->record);
+	free(reader->pieces);
+	reader->pieces = NULL;
+}
+
+bool
+spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err)
+{
+	struct spool_fresh *fresh = message->fresh;
+	struct span bytes = { 0 };
+
+	check(message->segment != NULL);
+	*out = (struct spool_reader){ .spool = spool, .segment = message->segment };
+	buf_init(&out->record, 0);
+	spool_segment_pin(message->segment);
+	if (fresh) {
+		fresh->refs++;
+		fresh->readers++;
+		out->fresh = fresh;
+		bytes = span_make(fresh->p, fresh->n);
+	}
+	if ((fresh || spool_segment_readable(out->segment, err)) &&
+	    spool_reader_load(out, message->at, message->record_bytes, message->id, bytes, err) &&
+	    (!out->pieces_n || spool_segment_readable(out->segment, err)))
+		return true;
+	spool_read_close(out);
+	return false;
+}
+
+/* The record's header, whose sum the payload continues. */
+static bool
+piece_begin(struct spool_reader *reader, struct err *err)
+{
+	struct spool_piece piece = reader->pieces[reader->piece];
+	char header[SPOOL_RECORD_HEADER];
+	uint32_t payload_bytes;
+	size_t got;
+
+	if (!reader->spool->disk->ops->read(reader->segment->read_file, piece.at, header, sizeof(header), &got, err))
+		return false;
+	if (got != sizeof(header) || header[4] != SPOOL_PIECE ||
+	    !spool_record_peek(header, reader->segment->number, piece.at, &payload_bytes) ||
+	    payload_bytes != piece.bytes)
+		return damaged(reader, piece.at, err);
+	reader->piece_crc = spool_record_crc_begin(header, &reader->piece_crc_want);
+	return true;
+}
+
+static bool
+piece_read(struct spool_reader *reader, size_t max, struct buf *to, size_t *n_out, struct err *err)
+{
+	struct spool_piece piece = reader->pieces[reader->piece];
+	size_t left = piece.bytes - reader->piece_read, n = max < left ? max : left, got;
+	char *room;
+
+	if (reader->piece_read == 0 && !piece_begin(reader, err))
+		return false;
+	room = buf_grow(to, n);
+	if (!room)
+		return err_set(err, ERR_TEMP, "spool: no room for what is read");
+	if (!reader->spool->disk->ops->read(reader->segment->read_file,
+					    piece.at + SPOOL_RECORD_HEADER + reader->piece_read, room, n, &got, err))
+		return false;
+	if (got != n)
+		return damaged(reader, piece.at, err);
+	reader->piece_crc = crc32c(reader->piece_crc, span_make(room, n));
+	reader->piece_read += (uint32_t)n;
+	if (reader->piece_read == piece.bytes) {
+		if (reader->piece_crc != reader->piece_crc_want)
+			return damaged(reader, piece.at, err);
+		reader->piece++;
+		reader->piece_read = 0;
+	}
+	buf_grow_commit(to, n);
+	*n_out = n;
+	return true;
+}
+
+static bool
+memory_read(struct span from, uint64_t at, size_t max, struct buf *to, size_t *n_out, struct err *err)
+{
+	struct span rest = span_from(from, (size_t)at);
+
+	*n_out = rest.n < max ? rest.n : max;
+	return buf_add(to, span_first(rest, *n_out)) || err_set(err, ERR_TEMP, "spool: no room for what is read");
+}
+
+bool
+spool_read(struct spool_reader *reader, size_t max, struct buf *to, bool *done_out, struct err *err)
+{
+	while (max > 0 && reader->read < reader->size_bytes) {
+		uint64_t tail_at = reader->size_bytes - reader->tail.n;
+		size_t n;
+		bool ok;
+
+		if (reader->read < reader->head.n)
+			ok = memory_read(reader->head, reader->read, max, to, &n, err);
+		else if (reader->piece < reader->pieces_n)
+			ok = piece_read(reader, max, to, &n, err);
+		else
+			ok = memory_read(reader->tail, reader->read - tail_at, max, to, &n, err);
+		if (!ok)
+			return false;
+		reader->read += n;
+		max -= n;
+	}
+	*done_out = reader->read == reader->size_bytes;
+	return true;
+}
+
+void
+spool_read_rewind(struct spool_reader *reader)
+{
+	reader->read = 0;
+	reader->piece = 0;
+	reader->piece_read = 0;
+}
+
+void
+spool_read_close(struct spool_reader *reader)
+{
+	struct spool *spool = reader->spool;
+	struct spool_fresh *fresh = reader->fresh;
+
+	if (!reader->segment)
+		return;
+	if (fresh) {
+		if (--fresh->readers == 0 && fresh->message)
+			spool_fresh_drop(spool, fresh->message);
+		spool_fresh_unref(fresh);
+	}
+	spool_reader_unload(reader);
+	spool_segment_unpin(reader->segment);
+	*reader = (struct spool_reader){ 0 };
+	spool_pump(spool);
+}

@@ -1,0 +1,122 @@
+/*
+ * spool_record - the spool's format: what stands in segments and journals.
+ *
+ * A file is a row of records, each a header of 32 bytes and a payload, numbers
+ * little-endian:
+ *   0 magic u32 · 4 kind u8 · 5 zero · 8 payload bytes u32 · 12 segment's number u64
+ *   20 own offset u64 · 28 CRC-32C u32 over the 28 bytes before it and the payload
+ * Number and offset keep a stale record, whole but of another place or time, from
+ * being taken for this one.
+ *
+ * Ownership  Parsed spans point into the bytes given.
+ * Limits     What is parsed is hostile: any bytes give a record, or say no.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "spool/disk.h"
+#include "spool/spool.h"
+#include "util/buf.h"
+
+#define SPOOL_FORMAT 1u
+#define SPOOL_RECORD_HEADER 32u
+#define SPOOL_PIECE_MAX (256u * 1024u)
+#define SPOOL_NOTES_MAX 2048u           /* in one record */
+
+/* The kinds of the two files are apart, so neither is taken for the other. */
+enum spool_record_kind {
+	SPOOL_SEGMENT_START = 1,        /* format u32, least id not yet given u64 */
+	SPOOL_PIECE,                    /* bytes of a body */
+	SPOOL_MESSAGE,
+	SPOOL_JOURNAL_START = 16,       /* format u32 */
+	SPOOL_SYNCED,                   /* the segment is synced up to u64 */
+	SPOOL_NOTES,                    /* what became of recipients */
+};
+
+struct spool_record {
+	uint8_t     kind;
+	uint64_t    at;
+	struct span payload;
+};
+
+/* A record in memory, counted: the batch that writes it and the message that it is
+ * may both hold it. The count belongs to the loop. */
+struct spool_fresh {
+	unsigned refs;
+	unsigned readers;
+	struct spool_message *message;  /* whose ->fresh this is */
+	struct list link;               /* among the spool's, oldest first */
+	uint32_t n;
+	char     p[];
+};
+
+struct spool_fresh *spool_fresh_new(uint32_t payload_bytes);    /* one reference */
+void spool_fresh_unref(struct spool_fresh *fresh);
+
+/* Where a piece of a body stands. */
+struct spool_piece {
+	uint64_t at;                    /* of its record */
+	uint32_t bytes;                 /* of body */
+};
+
+/* A recipient's state, for the journal. outcome SPOOL_MOVED: of the whole message, which
+ * a later segment now holds. */
+#define SPOOL_MOVED 255u
+struct spool_note {
+	uint64_t id;
+	uint16_t rcpt;
+	struct spool_rcpt_state state;
+};
+
+struct spool_message_parts {
+	uint64_t    id;
+	uint64_t    body_bytes;
+	uint16_t    rcpts_n;
+	bool        has_states;
+	uint32_t    pieces_n;
+	struct span states, pieces;     /* encoded: spool_parts_state(), spool_parts_piece() */
+	struct span meta, head, tail;
+};
+
+/* Writes the header of a record whose payload already stands behind it. */
+void spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind kind,
+		       uint64_t number, uint64_t at);
+/* The header alone: is it one of this place? Its payload is still to be checked. */
+bool spool_record_peek(const char *header, uint64_t number, uint64_t at, uint32_t *payload_bytes_out);
+/* All of it, which must be exactly bytes. */
+bool spool_record_parse(struct span bytes, uint64_t number, uint64_t at, struct spool_record *out);
+/* The running sum of a record whose payload is read bit by bit, and what it must come to. */
+uint32_t spool_record_crc_begin(const char *header, uint32_t *want_out);
+
+struct spool_fresh *spool_record_start(uint64_t number, uint64_t next_id);
+struct spool_fresh *spool_record_piece(uint64_t number, uint64_t at, struct span bytes);
+/* parts: all but the encoded states and pieces, which come apart. states NULL: all wait. */
+struct spool_fresh *spool_record_message(uint64_t number, uint64_t at, const struct spool_message_parts *parts,
+					 const struct spool_rcpt_state *states, const struct spool_piece *pieces);
+
+bool spool_record_parts(struct span payload, uint64_t at, struct spool_message_parts *out);
+struct spool_rcpt_state spool_parts_state(const struct spool_message_parts *parts, unsigned i);
+struct spool_piece spool_parts_piece(const struct spool_message_parts *parts, unsigned i);
+
+/* Journal records go to the end of *to, whose first byte stands at `base` in the journal. */
+void spool_record_journal_start(struct buf *to, uint64_t number, uint64_t base);
+void spool_record_synced(struct buf *to, uint64_t number, uint64_t base, uint64_t synced);
+void spool_record_notes(struct buf *to, uint64_t number, uint64_t base, const struct spool_note *notes, uint32_t n);
+bool spool_record_note(struct span *payload, struct spool_note *out);   /* takes the next one */
+
+/* A walk over a file from its start. */
+enum spool_step { SPOOL_STEP_RECORD, SPOOL_STEP_END, SPOOL_STEP_BAD, SPOOL_STEP_ERROR };
+struct spool_scan {
+	const struct disk_ops *ops;
+	struct disk_file *file;
+	uint64_t   number;
+	uint64_t   size;
+	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
+	uint64_t   next;
+	struct buf window;              /* bytes of the file from `next` on */
+};
+void spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
+		     uint64_t number, uint64_t size);
+void spool_scan_fini(struct spool_scan *scan);
+/* The record's payload lives until the next call. */
+enum spool_step spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err);

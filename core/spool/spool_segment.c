@@ -1,0 +1,371 @@
+/*
+ * A segment: what it holds, who pins it, and when it may go.
+ *
+ * Its life: made in memory with its start record pending; created by the first
+ * batch (journal first, so that a segment without a journal never is a crash's
+ * doing); appended to while it is the active one or a writer pins it; dead when
+ * nobody lives in it or holds it; removed by spool_compact.c.
+ *
+ * Offsets: synced <= written <= end. Behind `written` stands only what is pending
+ * in memory, so forgetting that is all it takes to be where the disk is.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_inside.h"
+
+#include <inttypes.h>
+
+#define JOURNAL_LONG (1024u * 1024u)
+#define NOTES_THIN 1024u
+
+struct spool_segment *
+spool_segment_new(struct spool *spool, uint64_t number)
+{
+	struct spool_segment *segment = mem_alloc(sizeof(*segment));
+
+	segment->spool = spool;
+	segment->number = number;
+	list_init(&segment->dirty_link);
+	list_init(&segment->dead_link);
+	list_init(&segment->messages);
+	list_add_tail(&spool->segments, &segment->link);
+	spool->segments_n++;
+	if (spool->next_number <= number)
+		spool->next_number = number + 1;
+	return segment;
+}
+
+static void
+forget_pending(struct spool_segment *segment)
+{
+	for (uint32_t i = 0; i < segment->pending.n; i++) {
+		segment->spool->pending_bytes -= segment->pending.v[i]->n;
+		spool_fresh_unref(segment->pending.v[i]);
+	}
+	segment->pending.n = 0;
+}
+
+void
+spool_segment_free(struct spool_segment *segment)
+{
+	struct spool *spool = segment->spool;
+
+	forget_pending(segment);
+	free(segment->pending.v);
+	spool_notes_fini(&segment->notes);
+	if (segment->read_file)
+		spool->disk->ops->close(segment->read_file);
+	spool_segment_files_close(segment);
+	if (spool->active == segment)
+		spool->active = NULL;
+	list_remove(&segment->dead_link);
+	list_remove(&segment->dirty_link);
+	list_remove(&segment->link);
+	spool->segments_n--;
+	free(segment);
+}
+
+void
+spool_segment_name(const struct spool_segment *segment, const char *suffix, char out[SPOOL_NAME_MAX])
+{
+	snprintf(out, SPOOL_NAME_MAX, "%016" PRIx64 "%s", segment->number, suffix);
+}
+
+void
+spool_segment_dirty(struct spool_segment *segment)
+{
+	if (!list_linked(&segment->dirty_link))
+		list_add_tail(&segment->spool->dirty, &segment->dirty_link);
+}
+
+static void
+append_start(struct spool_segment *segment)
+{
+	struct spool *spool = segment->spool;
+
+	segment->max_id = spool->next_id - 1;
+	spool_segment_append(segment, spool_record_start(segment->number, spool->next_id));
+}
+
+void
+spool_segment_rotate(struct spool *spool)
+{
+	struct spool_segment *old = spool->active;
+
+	spool->active = spool_segment_new(spool, spool->next_number);
+	append_start(spool->active);
+	if (old) {
+		spool_segment_dirty(old);       /* the next batch closes its files */
+		spool_segment_review(old);
+	}
+}
+
+struct spool_segment *
+spool_segment_for(struct spool *spool, uint64_t bytes)
+{
+	struct spool_segment *active = spool->active;
+
+	if (!active || active->sealed ||
+	    (active->end > 2 * SPOOL_RECORD_HEADER && active->end + bytes > spool->segment_bytes))
+		spool_segment_rotate(spool);
+	return spool->active;
+}
+
+void
+spool_segment_append(struct spool_segment *segment, struct spool_fresh *record)
+{
+	struct spool_chunks *pending = &segment->pending;
+
+	if (pending->n == pending->cap) {
+		pending->cap = pending->cap ? pending->cap * 2 : 16;
+		pending->v = mem_grow(pending->v, pending->cap * sizeof(*pending->v));
+	}
+	pending->v[pending->n++] = record;
+	segment->end += record->n;
+	segment->spool->pending_bytes += record->n;
+	segment->spool->space_since += record->n;
+	segment->spool->wants_write = true;
+	spool_segment_dirty(segment);
+}
+
+void
+spool_segment_reset(struct spool_segment *segment)
+{
+	forget_pending(segment);
+	segment->tickets_pending = 0;
+	segment->end = segment->written;
+	if (segment->end == 0)
+		append_start(segment);
+}
+
+void
+spool_segment_note(struct spool_segment *segment, const struct spool_note *note)
+{
+	struct spool_notes *notes = &segment->notes;
+
+	spool_notes_add(notes, note);
+	if (segment->spool->failing.kind && notes->n > 2 * notes->lean + NOTES_THIN)
+		spool_notes_thin(notes);
+	spool_segment_dirty(segment);
+}
+
+void
+spool_segment_link(struct spool_segment *segment, struct spool_message *message)
+{
+	message->segment = segment;
+	list_add_tail(&segment->messages, &message->in_segment);
+	segment->live_n++;
+	segment->live_bytes += message->all_bytes;
+	segment->spool->live_messages++;
+	if (segment->max_id < message->id)
+		segment->max_id = message->id;
+}
+
+void
+spool_segment_unlink(struct spool_message *message)
+{
+	struct spool_segment *segment = message->segment;
+
+	list_remove(&message->in_segment);
+	segment->live_n--;
+	segment->live_bytes -= message->all_bytes;
+	segment->spool->live_messages--;
+	message->segment = NULL;
+}
+
+static bool
+held(const struct spool_segment *segment)
+{
+	return segment->live_n || segment->writers || segment->tickets;
+}
+
+static bool
+worth_compacting(const struct spool_segment *segment)
+{
+	if (segment->kept || segment->readers || segment->writers || segment->tickets)
+		return false;
+	return segment->live_bytes * 4 < segment->written ||
+	       (segment->journal_bytes > JOURNAL_LONG && segment->journal_bytes > segment->written);
+}
+
+void
+spool_segment_review(struct spool_segment *segment)
+{
+	struct spool *spool = segment->spool;
+
+	if (segment->dead)
+		return;
+	if (segment == spool->active) {
+		/* A large message that is gone must not hold its room until the next comes. */
+		if (!held(segment) && !segment->pending.n && segment->end >= spool->segment_bytes / 2)
+			spool_segment_rotate(spool);
+		return;
+	}
+	if (!held(segment)) {
+		segment->dead = true;
+		list_add_tail(&spool->dead, &segment->dead_link);
+		if (segment->moves) {
+			segment->remove_after = spool->batches + 1;
+			spool->wants_notes = true;
+		}
+	} else if (worth_compacting(segment)) {
+		spool->compact_at = 0;
+	}
+}
+
+void
+spool_segment_pin(struct spool_segment *segment)
+{
+	segment->readers++;
+	segment->spool->readers_n++;
+}
+
+bool
+spool_segment_readable(struct spool_segment *segment, struct err *err)
+{
+	struct disk *disk = segment->spool->disk;
+	char name[SPOOL_NAME_MAX];
+
+	if (segment->read_file)
+		return true;
+	spool_segment_name(segment, ".seg", name);
+	segment->read_file = disk->ops->open(disk, name, false, err);
+	return segment->read_file != NULL;
+}
+
+void
+spool_segment_unpin(struct spool_segment *segment)
+{
+	struct spool *spool = segment->spool;
+
+	check(segment->readers > 0);
+	spool->readers_n--;
+	if (--segment->readers > 0)
+		return;
+	if (segment->read_file)
+		spool->disk->ops->close(segment->read_file);
+	segment->read_file = NULL;
+	spool_segment_review(segment);
+}
+
+/* A name whose creation failed half way may be there: it holds nothing yet, so it goes. */
+static struct disk_file *
+open_or_make(struct spool_segment *segment, const char *suffix, bool *made, struct err *err)
+{
+	struct disk *disk = segment->spool->disk;
+	char name[SPOOL_NAME_MAX];
+	struct disk_file *file;
+
+	spool_segment_name(segment, suffix, name);
+	if (!*made && segment->made_badly)
+		disk->ops->remove(disk, name, NULL);
+	file = disk->ops->open(disk, name, !*made, err);
+	if (file)
+		*made = true;
+	else if (!*made)
+		segment->made_badly = true;
+	return file;
+}
+
+bool
+spool_segment_files(struct spool_segment *segment, struct err *err)
+{
+	if (!segment->journal)
+		segment->journal = open_or_make(segment, ".jnl", &segment->journal_made, err);
+	if (segment->journal && !segment->file)
+		segment->file = open_or_make(segment, ".seg", &segment->file_made, err);
+	return segment->journal && segment->file;
+}
+
+void
+spool_segment_files_close(struct spool_segment *segment)
+{
+	const struct disk_ops *ops = segment->spool->disk->ops;
+
+	if (segment->file)
+		ops->close(segment->file);
+	if (segment->journal)
+		ops->close(segment->journal);
+	segment->file = segment->journal = NULL;
+}
+
+static void
+notes_room(struct spool_notes *notes, uint32_t more)
+{
+	if (more <= notes->cap - notes->n)
+		return;
+	notes->cap = notes->cap ? notes->cap : 16;
+	while (notes->cap - notes->n < more)
+		notes->cap *= 2;
+	notes->v = mem_grow(notes->v, notes->cap * sizeof(*notes->v));
+}
+
+void
+spool_notes_add(struct spool_notes *notes, const struct spool_note *note)
+{
+	notes_room(notes, 1);
+	notes->v[notes->n++] = *note;
+}
+
+void
+spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier)
+{
+	notes_room(earlier, notes->n);
+	if (notes->n)
+		memcpy(earlier->v + earlier->n, notes->v, notes->n * sizeof(*notes->v));
+	earlier->n += notes->n;
+	free(notes->v);
+	*notes = *earlier;
+	*earlier = (struct spool_notes){ 0 };
+}
+
+void
+spool_notes_fini(struct spool_notes *notes)
+{
+	free(notes->v);
+	*notes = (struct spool_notes){ 0 };
+}
+
+struct numbered {
+	struct spool_note note;
+	uint32_t i;
+};
+
+static int
+by_rcpt(const struct spool_note *a, const struct spool_note *b)
+{
+	bool a_moved = a->state.outcome == SPOOL_MOVED, b_moved = b->state.outcome == SPOOL_MOVED;
+
+	if (a->id != b->id)
+		return a->id < b->id ? -1 : 1;
+	if (a->rcpt != b->rcpt)
+		return a->rcpt < b->rcpt ? -1 : 1;
+	return a_moved - b_moved;
+}
+
+static int
+by_rcpt_and_time(const void *a, const void *b)
+{
+	const struct numbered *x = a, *y = b;
+	int order = by_rcpt(&x->note, &y->note);
+
+	return order ? order : x->i < y->i ? -1 : 1;
+}
+
+/* Of each recipient only the last word: an end is told once, and last. */
+void
+spool_notes_thin(struct spool_notes *notes)
+{
+	struct numbered *all = mem_grow(NULL, (notes->n + 1) * sizeof(*all));
+	uint32_t n = notes->n;
+
+	for (uint32_t i = 0; i < n; i++)
+		all[i] = (struct numbered){ .note = notes->v[i], .i = i };
+	qsort(all, n, sizeof(*all), by_rcpt_and_time);
+	notes->n = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + 1 == n || by_rcpt(&all[i].note, &all[i + 1].note) != 0)
+			notes->v[notes->n++] = all[i].note;
+	}
+	notes->lean = notes->n;
+	free(all);
+}

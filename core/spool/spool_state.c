@@ -1,0 +1,201 @@
+/*
+ * The engine's state file, and the marker that says the node closed in order.
+ *
+ * The file is one record (kind and place fixed), written under another name,
+ * synced, and renamed: a reader sees the old one or the new one, whole. The
+ * marker is set by the last step of closing. Opening takes it away by a rename,
+ * which the disk promises to be durable, before anything is accepted: a crash
+ * after that finds no marker.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_inside.h"
+
+#define STATE "state"
+#define STATE_NEW "state.new"
+#define MARKER "clean"
+#define REMOVED "removed"
+#define STATE_KIND 32
+#define STATE_MAX (256u * 1024u * 1024u)
+
+struct spool_saving {
+	struct spool_fresh *record;
+	bool under_way;
+	struct err err;
+};
+
+static bool
+write_new(struct disk *disk, const char *name, struct span bytes, struct err *err)
+{
+	const struct disk_ops *ops = disk->ops;
+	struct iovec iov = { (void *)bytes.p, bytes.n };
+	struct disk_file *file;
+	bool ok;
+
+	ops->remove(disk, name, NULL);
+	file = ops->open(disk, name, true, err);
+	if (!file)
+		return false;
+	ok = (bytes.n == 0 || ops->write(file, 0, &iov, 1, err)) && ops->sync(file, err);
+	ops->close(file);
+	return ok;
+}
+
+static void
+save_work(struct spool *spool)
+{
+	struct spool_saving *saving = spool->saving;
+	struct disk *disk = spool->disk;
+
+	if (write_new(disk, STATE_NEW, span_make(saving->record->p, saving->record->n), &saving->err))
+		disk->ops->rename(disk, STATE_NEW, STATE, &saving->err);
+}
+
+static void
+save_done(struct spool *spool)
+{
+	struct spool_saving *saving = spool->saving;
+
+	if (saving->err.kind)
+		log_warning(spool->log, "%s; the state of limits and retries was not saved", saving->err.text);
+	else
+		spool->was_clean = false;       /* what load would say: it was this node, and it is not closed */
+	spool_state_free(spool);
+}
+
+bool
+spool_state_start(struct spool *spool)
+{
+	if (!spool->saving || spool->saving->under_way)
+		return false;
+	spool->saving->under_way = true;
+	spool_job_run(spool, save_work, save_done);
+	return true;
+}
+
+bool
+spool_state_save(struct spool *spool, struct span bytes)
+{
+	struct spool_saving *saving;
+
+	check(bytes.n <= STATE_MAX);
+	if (spool->saving || spool->closing)
+		return false;
+	saving = mem_alloc(sizeof(*saving));
+	saving->record = spool_fresh_new((uint32_t)bytes.n);
+	if (bytes.n)
+		memcpy(saving->record->p + SPOOL_RECORD_HEADER, bytes.p, bytes.n);
+	spool_record_seal(saving->record->p, (uint32_t)bytes.n, STATE_KIND, 0, 0);
+	spool->saving = saving;
+	spool_pump(spool);
+	return true;
+}
+
+/* A file that is not there is not an error; the listing tells. */
+struct look_for {
+	const char *name;
+	bool there;
+};
+
+static void
+on_name(void *ctx, const char *name)
+{
+	struct look_for *look = ctx;
+
+	if (strcmp(name, look->name) == 0)
+		look->there = true;
+}
+
+static bool
+is_there(struct disk *disk, const char *name, bool *there_out, struct err *err)
+{
+	struct look_for look = { .name = name };
+
+	if (!disk->ops->list(disk, on_name, &look, err))
+		return false;
+	*there_out = look.there;
+	return true;
+}
+
+static bool
+read_whole(struct disk *disk, const char *name, struct buf *to, struct err *err)
+{
+	const struct disk_ops *ops = disk->ops;
+	struct disk_file *file = ops->open(disk, name, false, err);
+	uint64_t size;
+	size_t got = 0;
+	bool ok;
+
+	if (!file)
+		return false;
+	ok = ops->size(file, &size, err);
+	if (ok && size > STATE_MAX + SPOOL_RECORD_HEADER)
+		ok = err_set(err, ERR_PERM, "spool: the file %s is too large", name);
+	if (ok && size > 0) {
+		char *room = buf_grow(to, (size_t)size);
+		ok = room ? ops->read(file, 0, room, (size_t)size, &got, err)
+			  : err_set(err, ERR_TEMP, "spool: no room for the file %s", name);
+		if (ok)
+			buf_grow_commit(to, got);
+	}
+	ops->close(file);
+	return ok;
+}
+
+bool
+spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err)
+{
+	struct spool_record record;
+	struct buf bytes;
+	bool there, ok;
+
+	*clean_out = spool->was_clean;
+	if (!is_there(spool->disk, STATE, &there, err))
+		return false;
+	if (!there)
+		return true;
+	buf_init(&bytes, 0);
+	ok = read_whole(spool->disk, STATE, &bytes, err);
+	if (ok && (!spool_record_parse(buf_span(&bytes), 0, 0, &record) || record.kind != STATE_KIND))
+		ok = err_set(err, ERR_PERM, "spool: the file " STATE " is damaged; remove it to start without it");
+	if (ok && !buf_add(out, record.payload))
+		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
+	buf_fini(&bytes);
+	return ok;
+}
+
+bool
+spool_state_begin(struct spool *spool, struct err *err)
+{
+	const struct disk_ops *ops = spool->disk->ops;
+
+	if (!is_there(spool->disk, MARKER, &spool->was_clean, err))
+		return false;
+	if (spool->was_clean && !ops->rename(spool->disk, MARKER, REMOVED, err))
+		return false;
+	if (spool->was_clean)
+		ops->remove(spool->disk, REMOVED, NULL);
+	return true;
+}
+
+void
+spool_state_end(struct spool *spool)
+{
+	struct err err = { 0 };
+
+	if (spool->saving) {
+		save_work(spool);
+		save_done(spool);
+	}
+	if (!spool->failing.kind && !write_new(spool->disk, MARKER, span_make(NULL, 0), &err))
+		log_warning(spool->log, "%s; the next start will check the spool as after a crash", err.text);
+}
+
+void
+spool_state_free(struct spool *spool)
+{
+	if (!spool->saving)
+		return;
+	spool_fresh_unref(spool->saving->record);
+	free(spool->saving);
+	spool->saving = NULL;
+}
