@@ -109,6 +109,7 @@ struct queue_settings {
 const char *setting_name(enum setting_id id);
 
 struct ruleset_block;                   /* settings as declared somewhere */
+struct block_index;                     /* finds the block of a site */
 
 struct ruleset_vmta {
 	const char *name;
@@ -123,6 +124,7 @@ struct ruleset_vmta {
 	const struct ruleset_pool *limit_pool;  /* the one pool with caps or settings that holds it; NULL */
 	const struct ruleset_block *const *blocks;      /* its own provider and domain blocks */
 	unsigned    blocks_n;
+	struct block_index *index_of_blocks;
 };
 
 struct ruleset_member { const struct ruleset_vmta *vmta; uint32_t weight; };
@@ -139,7 +141,11 @@ struct ruleset_pool {
 	struct where max_smtp_out_where, max_connect_rate_where, max_msg_rate_where;
 	const struct ruleset_block *const *blocks;
 	unsigned    blocks_n;
+	struct block_index *index_of_blocks;
 };
+
+/* What a name of the shared name space means: one of the two. */
+struct ruleset_name { const struct ruleset_vmta *vmta; const struct ruleset_pool *pool; };
 
 struct ruleset_provider {
 	const char *name;
@@ -198,7 +204,9 @@ struct ruleset {
 	const struct ruleset_provider *const *providers; unsigned providers_n;
 	/* the loader's own */
 	const struct ruleset_block *const *blocks; unsigned blocks_n;   /* global provider and domain blocks */
-	struct table names;             /* virtual MTAs and pools */
+	struct block_index *index_of_blocks;
+	struct table names;             /* virtual MTAs and pools: struct ruleset_name */
+	struct table provider_names;
 	struct table domains;           /* domain -> provider */
 };
 
