@@ -40,6 +40,8 @@ struct rate {
 	_Atomic int64_t  window_us;
 	_Atomic int64_t  interval;      /* T, in 1/64 us */
 	_Atomic int64_t  depth;         /* T + tolerance */
+	_Atomic int64_t  since;         /* no event before: when this spec came */
+	_Atomic int64_t  latest;        /* the latest now of any event */
 };
 
 /* Takes n (>= 1) events if all of them may go now; else false, nothing taken. */

@@ -9,7 +9,7 @@
 #include "util/table.h"
 
 struct thing {
-	char name[16];
+	char name[32];
 	bool present, seen;
 };
 
