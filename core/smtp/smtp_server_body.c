@@ -77,12 +77,25 @@ end_data(struct smtp_server *server)
 	return smtp_server_refuse(server, 552, "5.3.4 Message too big");
 }
 
+static bool
+outgrows(const struct smtp_server *server, size_t n)
+{
+	return server->config.size_max > 0 && !server->too_big && n > server->config.size_max - server->body_bytes;
+}
+
+/* Size comes before form: so the owner lets go of the message at the same byte, however
+ * much has come. */
 enum smtp_server_event
 smtp_server_next_data(struct smtp_server *server)
 {
 	struct span in = buf_span(&server->in);
 	struct piece piece = scan_data(in, server->body_line);
 
+	if (outgrows(server, piece.len - piece.dots)) {
+		server->too_big = true;
+		server->in_transaction = false;
+		return SMTP_SERVER_RESET;
+	}
 	if (piece.stop != SMTP_BODY_MORE)
 		return bad_body(server, piece.stop);
 	if (piece.len == 0)
@@ -90,17 +103,10 @@ smtp_server_next_data(struct smtp_server *server)
 
 	server->body_line = piece.line;
 	server->body_bytes += piece.len - piece.dots;
-	if (server->too_big) {
-		server->pending = piece.len;
-		return AGAIN;
-	}
-	if (server->config.size_max && server->body_bytes > server->config.size_max) {
-		server->too_big = true;
-		server->in_transaction = false;
-		server->pending = piece.len;
-		return SMTP_SERVER_RESET;
-	}
-	return give(server, span_first(in, piece.len), piece.len);
+	if (!server->too_big)
+		return give(server, span_first(in, piece.len), piece.len);
+	server->pending = piece.len;
+	return AGAIN;
 }
 
 static enum smtp_server_event
