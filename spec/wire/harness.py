@@ -243,8 +243,8 @@ class Case(unittest.TestCase):
         return self.start(text + policy, port, wait=wait, **options)
 
     def start(self, policy, port, wait=True, folder=None, **options):
-        """A node on a whole policy; policy None: the one of before."""
-        folder = folder or self.folder
+        """A node on a whole policy, in a folder of its own."""
+        folder = folder or tempfile.mkdtemp(prefix="n", dir=self.folder)
         node = Node(folder, policy, port, **options)
         self.keep(node)
         return node.wait_ready() if wait else node

@@ -182,7 +182,7 @@ class Dns(harness.Case):
         self.assert_bounced("text.test", "5.1.2")
 
     def test_only_loopback_or_unspecified_addresses(self):
-        Receiver("127.0.0.1", 25)
+        self.receiver("127.0.0.1")
         for domain in ("loop.test", "zero.test"):
             with self.subTest(domain):
                 self.assert_bounced(domain, "5.4.4")
