@@ -21,7 +21,7 @@
 #define PEERS_MAX   16u
 #define SILENCE_US  (30 * US_PER_S)
 #define OUTPUT_MAX  (256u * 1024u)
-#define WORK_A_TURN 256u
+#define WORK_A_TURN 128u
 
 struct control {
 	struct shard    *shard;
