@@ -14,7 +14,7 @@ look_at(enum resolver_reply reply, enum resolver_qtype qtype, const struct resol
 		return;
 	check(records->n > 0);
 	check(records->n <= RESOLVER_RECORDS_MAX);
-	for (unsigned i = 0; qtype == RESOLVER_MX && i < records->n; i++) {
+	for (unsigned i = 0; qtype == RESOLVER_QTYPE_MX && i < records->n; i++) {
 		const char *host = records->mx[i].host;
 		check(strlen(host) < RESOLVER_NAME_MAX);
 		for (; *host; host++)
@@ -50,12 +50,12 @@ parse_as_ours(const struct resolver_question *question, const uint8_t *data, siz
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const enum resolver_qtype qtypes[] = { RESOLVER_MX, RESOLVER_A, RESOLVER_AAAA };
+	static const enum resolver_qtype qtypes[] = { RESOLVER_QTYPE_MX, RESOLVER_QTYPE_A, RESOLVER_QTYPE_AAAA };
 	struct resolver_question question;
 	if (size < 1 || size > 65535)
 		return 0;
 	char *name = mem_strndup((const char *)data + 1, size - 1);
-	resolver_packet_make(&question, name, RESOLVER_MX, 1, true);
+	resolver_packet_make(&question, name, RESOLVER_QTYPE_MX, 1, true);
 	free(name);
 
 	struct resolver_records *records = mem_alloc(sizeof(*records));

@@ -209,7 +209,7 @@ question_check_done(struct question *question)
 static const char *
 qtype_name(enum resolver_qtype qtype)
 {
-	return qtype == RESOLVER_MX ? "MX" : qtype == RESOLVER_A ? "A" : "AAAA";
+	return qtype == RESOLVER_QTYPE_MX ? "MX" : qtype == RESOLVER_QTYPE_A ? "A" : "AAAA";
 }
 
 static void PRINTF_LIKE(3, 4)
@@ -246,8 +246,8 @@ lookup_settle(struct lookup *lookup, enum resolver_status status, struct resolve
 		lookup->records = records;
 	else
 		free(records);
-	snprintf(lookup->detail, sizeof(lookup->detail), status == RESOLVER_NXDOMAIN ?
-		 "no such domain" : "no %s record", qtype_name(lookup->qtype));
+	snprintf(lookup->detail, sizeof(lookup->detail), "%s", status == RESOLVER_NXDOMAIN ? "no such domain" :
+		 lookup->qtype == RESOLVER_QTYPE_MX ? "no MX record" : "no address record");
 	lookup_finish(lookup);
 }
 
@@ -468,7 +468,7 @@ on_begin(void *ctx, struct now now)
 		question_tell(question, &answer);
 		return;
 	}
-	if (!resolver_packet_make(&packet, question->name, RESOLVER_A, 0, true)) {
+	if (!resolver_packet_make(&packet, question->name, RESOLVER_QTYPE_A, 0, true)) {
 		answer = (struct resolver_answer){ .status = RESOLVER_NXDOMAIN, .ttl_s = UINT32_MAX,
 						   .detail = "not a domain name" };
 		question_tell(question, &answer);
@@ -504,11 +504,11 @@ resolver_os_ask(struct resolver_source *source, const char *name, enum resolver_
 		memcpy(question->name, name, strlen(name) + 1);
 	if (type == RESOLVE_MX) {
 		question->lookups_n = 1;
-		lookup_init(&question->lookups[0], question, RESOLVER_MX);
+		lookup_init(&question->lookups[0], question, RESOLVER_QTYPE_MX);
 	} else {
 		question->lookups_n = 2;
-		lookup_init(&question->lookups[0], question, RESOLVER_AAAA);
-		lookup_init(&question->lookups[1], question, RESOLVER_A);
+		lookup_init(&question->lookups[0], question, RESOLVER_QTYPE_AAAA);
+		lookup_init(&question->lookups[1], question, RESOLVER_QTYPE_A);
 	}
 	timer_init(&question->begin, on_begin, question);
 	question->running = os->asked_n < QUESTIONS_MAX;

@@ -14,7 +14,7 @@
 #define RESOLVER_QUESTION_MAX   288
 #define RESOLVER_UDP_BYTES      1232    /* what EDNS offers: no fragments on any path (DNS flag day 2020) */
 
-enum resolver_qtype { RESOLVER_A = 1, RESOLVER_MX = 15, RESOLVER_AAAA = 28 };
+enum resolver_qtype { RESOLVER_QTYPE_A = 1, RESOLVER_QTYPE_MX = 15, RESOLVER_QTYPE_AAAA = 28 };
 
 struct resolver_question {
 	uint16_t            id;

@@ -116,12 +116,12 @@ mx_take(dnscc_t *pkt, dnscc_t *end, const struct dns_rr *rr, struct resolver_rec
 static void
 ip_take(const struct dns_rr *rr, enum resolver_qtype qtype, struct resolver_records *out)
 {
-	size_t size = qtype == RESOLVER_A ? 4 : 16;
+	size_t size = qtype == RESOLVER_QTYPE_A ? 4 : 16;
 	if (rr->dnsrr_dsz != size || out->n == RESOLVER_RECORDS_MAX)
 		return;
 	struct ip *ip = &out->ip[out->n++];
 	memset(ip, 0, sizeof(*ip));
-	ip->family = qtype == RESOLVER_A ? IP_V4 : IP_V6;
+	ip->family = qtype == RESOLVER_QTYPE_A ? IP_V4 : IP_V6;
 	memcpy(ip->bytes, rr->dnsrr_dptr, size);
 }
 
@@ -170,7 +170,7 @@ read_answers(struct dns_parse *p, enum resolver_qtype qtype, struct resolver_rec
 
 	while ((r = dns_nextrr(p, &rr)) > 0) {
 		any = true;
-		if (qtype == RESOLVER_MX)
+		if (qtype == RESOLVER_QTYPE_MX)
 			mx_take(p->dnsp_pkt, p->dnsp_end, &rr, out, &null_mx);
 		else
 			ip_take(&rr, qtype, out);
