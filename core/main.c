@@ -87,6 +87,16 @@ help(const char *name)
 	return EXIT_DONE;
 }
 
+/* An answer that did not get to its file is no answer. */
+static int
+finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fputs("sluice: cannot write to standard output\n", stderr);
+	return status == EXIT_DONE ? EXIT_FAILED : status;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -97,11 +107,11 @@ main(int argc, char **argv)
 		return EXIT_MISUSED;
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-		return help(argc > 2 ? argv[2] : NULL);
+		return finish(help(argc > 2 ? argv[2] : NULL));
 	if (!strcmp(argv[1], "--version")) {
 		puts("sluice " SLUICE_VERSION);
-		return EXIT_DONE;
+		return finish(EXIT_DONE);
 	}
 	cmd = find(argv[1]);
-	return cmd ? cmd->run(argc - 1, argv + 1) : unknown(argv[1]);
+	return cmd ? finish(cmd->run(argc - 1, argv + 1)) : unknown(argv[1]);
 }

@@ -13,18 +13,24 @@
 
 enum { JSON, CONTROL, JOB, RECIPIENTS };
 
+/* NULL: an argument is no UTF-8. A job must never get lost on the way: the rest would mean all jobs. */
 static json_t *
 request(const struct cmd *cmd, const char *pattern, const struct cmd_option *options)
 {
 	json_t *request = cmd_control_request(cmd->name, pattern);
 	json_t *given = json_object();
+	const char *job = options[JOB].value;
+	bool fine = request && (!job || json_object_set_new(given, "job", json_string(job)) == 0);
 
-	if (options[JOB].value)
-		json_object_set_new(given, "job", json_string(options[JOB].value));
 	if (options[RECIPIENTS].value)
 		json_object_set_new(given, "recipients", json_true());
-	json_object_set_new(request, "options", given);
-	return request;
+	if (fine && json_object_set(request, "options", given) == 0) {
+		json_decref(given);
+		return request;
+	}
+	json_decref(given);
+	json_decref(request);
+	return NULL;
 }
 
 static bool

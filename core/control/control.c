@@ -21,7 +21,7 @@
 #define PEERS_MAX   16u
 #define SILENCE_US  (30 * US_PER_S)
 #define OUTPUT_MAX  (256u * 1024u)
-#define ROWS_A_TURN 256u
+#define WORK_A_TURN 128u
 
 struct control {
 	struct shard    *shard;
@@ -89,7 +89,7 @@ go_on_listing(struct peer *peer)
 	struct buf out;
 
 	buf_init(&out, 0);
-	if (!control_listing_next(peer->listing, ROWS_A_TURN, loop_now(peer->control->shard->loop), &out)) {
+	if (!control_listing_next(peer->listing, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
 		control_listing_free(peer->listing);
 		peer->listing = NULL;
 	}

@@ -66,9 +66,8 @@ no_such_queue(const struct call *call, struct err *err)
 {
 	struct nearest nearest = { .name = argument(call) };
 
-	nearest.distance = (unsigned)min_i64(3 + (int64_t)nearest.name.n / 4, NAME_MAX_BYTES);
-	if (nearest.name.n <= NAME_MAX_BYTES)
-		queues_match(call->shard->queues, SPAN("*"), nearer, &nearest);
+	nearest.distance = 3 + (unsigned)nearest.name.n / 4;
+	queues_match(call->shard->queues, SPAN("*"), nearer, &nearest);
 	if (nearest.found)
 		return err_set(err, ERR_PERM, "no such queue: %.200s (nearest: %.60s)", nearest.name.p, nearest.found);
 	return err_set(err, ERR_PERM, "no such queue: %.200s", nearest.name.p);
@@ -92,7 +91,7 @@ on_status(const struct call *call, struct err *err)
 		spool_stats(shard->spool, &spool);
 	control_answer_ok(control_answer_status(&(struct control_status){
 		.version = SLUICE_VERSION,
-		.policy = policy_ruleset(shard->policy)->file,
+		.policy = queues->o.ruleset->file,
 		.generation = shard->generation,
 		.queued = queues->rcpts_n,
 		.deferred = queues->deferred_n,
@@ -241,6 +240,8 @@ is_fit(const struct command *command, const struct control_request *request, str
 	if (request->arguments_n < command->arguments_min || request->arguments_n > command->arguments_max)
 		return err_set(err, ERR_PERM, "%s takes %s", command->name, command->arguments_min ? "one argument: a queue" :
 			       command->arguments_max ? "at most one argument: a pattern" : "no arguments");
+	if (request->arguments_n && strlen(request->arguments[0]) > NAME_MAX_BYTES)
+		return err_set(err, ERR_PERM, "no queue has a name of over %u bytes", NAME_MAX_BYTES);
 	json_object_foreach(request->options, name, value) {
 		if (!knows(command, name))
 			return err_set(err, ERR_PERM, "%s: no such option: %.40s", command->name, name);

@@ -17,8 +17,9 @@ struct control_listing;
 
 struct control_listing *control_listing_new(struct queues *queues, struct span pattern);
 void control_listing_free(struct control_listing *listing);
-/* Writes at most rows_max rows, from the line's beginning to its end. False: that was all. */
-bool control_listing_next(struct control_listing *listing, unsigned rows_max, struct now now, struct buf *out);
+/* Writes rows, about work_max (a queue with many recipients counts for more), from the line's beginning to its
+ * end. False: that was all. */
+bool control_listing_next(struct control_listing *listing, unsigned work_max, struct now now, struct buf *out);
 
 /* One queue's facts; the gate is asked once and serves `why` too. */
 void control_listing_row(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out);
