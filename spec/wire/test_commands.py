@@ -379,7 +379,10 @@ class Tools(harness.Case):
     def saw(self, sink):
         sink.signal(signal.SIGTERM)
         self.assertEqual(sink.wait(), 0, sink.log)
-        return json.loads(next(l for l in sink.log.splitlines() if l.startswith("{")) if "\n{" in "\n" + sink.log else sink.log)
+        return self.report(sink)
+
+    def report(self, sink):
+        return json.loads(next(l for l in sink.log.splitlines() if l.startswith("{")))
 
     def test_inject_to_sink(self):
         sink, port = self.sluice_sink("--json")
@@ -401,7 +404,7 @@ class Tools(harness.Case):
         sink, port = self.sluice_sink("--json", "--count", "100")
         subprocess.run([harness.program("smtp-source"), "-m", "100", "-s", "5", f"127.0.0.1:{port}"], check=True, timeout=30 * harness.SLOW)
         self.assertEqual(sink.wait(), 0)
-        self.assertEqual(json.loads(sink.log)["messages"], 100)
+        self.assertEqual(self.report(sink)["messages"], 100)
 
     def test_sink_answers_as_its_script_tells(self):
         script = self.write("script.lua", '''
@@ -422,13 +425,15 @@ answer { to = ".", fn = function(event) if event.line and event.verb == "." then
         bad = command("sink", "--listen", f"127.0.0.1:{harness.free_port()}", "--script", self.write("bad.lua", "\nanswer { to = 'BLAH' }"))
         self.assertEqual(bad.returncode, 1)
         self.assertRegex(bad.stderr, r"bad\.lua:2: ")
-        script = self.write("loop.lua", 'answer { to = "MAIL", fn = function() while true do end end }\nanswer { to = "RCPT", fn = function() error "no" end }')
+        script = self.write("loop.lua", 'answer { to = "RCPT", fn = function() while true do end end }\n'
+                            'answer { to = "MAIL", fn = function(event) if event.line:find "err" then error "no" end end }')
         sink, port = self.sluice_sink("--script", script)
         from client import Client
         with Client(port) as c:
-            replies = c.envelope("a@b.example", ["u@example.com"])
-            self.assertEqual([r.code for r in replies], [451, 451])
-        self.assertRegex(sink.log, r"loop\.lua:1")
+            self.assertEqual(c.command("MAIL FROM:<err@b.example>").code, 451)
+            self.assertEqual([r.code for r in c.envelope("a@b.example", ["u@example.com"])], [250, 451])
+        self.assertRegex(sink.log, r"loop\.lua:1: over the budget")
+        self.assertRegex(sink.log, r"loop\.lua:2: no")
 
     def test_inject_says_what_was_refused(self):
         mx = Receiver()
