@@ -67,7 +67,35 @@ units: $(TESTS)
 clean:
 	rm -rf build
 
+# Installs what is missing, and starts a node that only this machine can reach.
+run:
+	deps/install
+	$(MAKE) all
+	@mkdir -p $(B)/run
+	@echo "to send a first message, in another terminal: $(B)/sluice inject --to you@your.domain 127.0.0.1:2525"
+	@echo "to look at the node:                          $(B)/sluice status --control $(B)/run/control.sock"
+	exec $(B)/sluice run policies/default.lua --spool $(B)/run/spool --control $(B)/run/control.sock \
+		--accounting $(B)/run/accounting.csv
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/sluice
+	install -m 755 $(B)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -m 644 core/cmd/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/sluice.1
+	sed 's|@PREFIX@|$(PREFIX)|g' core/cmd/sluice.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	cp -R policies $(DESTDIR)$(PREFIX)/share/sluice/
+
+help:
+	@echo "make                  build $(B)/sluice"
+	@echo "make run              install what is missing, build, and start a node on policies/default.lua"
+	@echo "make test             every test, with all its own set-up"
+	@echo "make units            only the C units beside the code"
+	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
+	@echo "make clean            remove what was built"
+	@echo "make B=build-asan SAN=address,undefined …   any of them, with sanitizers"
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units clean
+.PHONY: all units clean run install help
 .SECONDARY:
