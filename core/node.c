@@ -198,6 +198,15 @@ wall_now(void *ctx)
 	return clock_now(ctx).wall;
 }
 
+static void
+print_note(const struct policy_note *note)
+{
+	if (note->line > 0)
+		fprintf(stderr, "%s:%d: %s\n", note->file, note->line, note->text);
+	else
+		fprintf(stderr, "%s: %s\n", note->file, note->text);
+}
+
 static struct policy *
 load_policy(struct node *node, const char *path)
 {
@@ -208,7 +217,7 @@ load_policy(struct node *node, const char *path)
 	policy_report_init(&report);
 	policy = policy_load(path, &env, &report);
 	for (unsigned i = 0; i < report.errors_n; i++)
-		policy_note_print(stderr, &report.errors[i]);
+		print_note(&report.errors[i]);
 	for (unsigned i = 0; i < report.warnings_n; i++)
 		log_warning(&node->log, "%s:%d: %s", report.warnings[i].file, report.warnings[i].line, report.warnings[i].text);
 	policy_report_fini(&report);
