@@ -125,8 +125,8 @@ save_state(struct node *node, bool last)
 	queues_save(node->shard.queues, loop_now(node->shard.loop), &bytes);
 	if (last)
 		spool_state_last(node->shard.spool, buf_span(&bytes));
-	else
-		spool_state_save(node->shard.spool, buf_span(&bytes));
+	else if (!spool_state_save(node->shard.spool, buf_span(&bytes)))
+		node->shard.queues->changed = true;
 	buf_fini(&bytes);
 }
 
@@ -147,7 +147,8 @@ on_tick(void *ctx, struct now now)
 
 	if (node->shard.account != NULL)
 		account_flush(node->shard.account);
-	save_state(node, false);
+	if (node->shard.queues->changed)
+		save_state(node, false);
 	watch_memory(node);
 	timer_start(&node->shard.loop->timers, &node->tick, now.mono + TICK_US);
 }
@@ -379,6 +380,8 @@ go(struct node *node)
 	timer_init(&node->tick, on_tick, node);
 	timer_init(&node->stop_tick, on_stop_tick, node);
 	timer_start(&shard->loop->timers, &node->tick, loop_now(shard->loop).mono + TICK_US);
+	/* A crash before the first tick must find a state that says it was no clean end. */
+	save_state(node, false);
 	shard->queues->stopping = false;
 	queues_poll_all(shard->queues, loop_now(shard->loop));
 	say_ready(node);
