@@ -348,6 +348,60 @@ a_change_of_window_length_keeps_both_promises(void **state)
 	}
 }
 
+static int
+by_time(const void *a, const void *b)
+{
+	mono_us_t x = *(const mono_us_t *)a, y = *(const mono_us_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void
+assert_sorted_windows_hold(mono_us_t *at, size_t n, uint32_t most, int64_t window_us)
+{
+	qsort(at, n, sizeof(*at), by_time);
+	for (size_t i = most; i < n; i++)
+		if (at[i] - at[i - most] < window_us)
+			fail_msg("%u events in %ld us", most + 1, (long)(at[i] - at[i - most]));
+}
+
+static void
+a_caller_with_a_late_clock_breaks_no_promise(void **state)
+{
+	struct prng prng;
+	prng_seed(&prng, 7);
+	mono_us_t *all = mem_alloc(RING * 8 * sizeof(*all));
+	for (int run = 0; run < 600; run++) {
+		struct rate_spec specs[2] = { random_spec(&prng, SECOND), random_spec(&prng, SECOND) };
+		uint32_t most = specs[0].count > specs[1].count ? specs[0].count : specs[1].count;
+		struct rate rate = { 0 };
+		size_t n = 0, which = 0;
+		mono_us_t clock = SECOND;
+		for (int step = 0; step < 2000 && n < RING * 7; step++) {
+			clock += random_step(&prng, &specs[which]);
+			mono_us_t now = clock - (mono_us_t)prng_below(&prng, SECOND / 2);
+			if (prng_below(&prng, 40) == 0)
+				which = !which;
+			for (int i = 0; i < 1000 && rate_take(&rate, &specs[which], 1, now); i++)
+				all[n++] = now;
+		}
+		assert_sorted_windows_hold(all, n, most, SECOND);
+	}
+	free(all);
+}
+
+static void
+no_event_is_dated_before_the_change_of_its_spec(void **state)
+{
+	struct rate_spec before = { 100, 50, SECOND }, after = { 50, 40, SECOND };
+	struct rate rate = { 0 };
+	assert_true(rate_take(&rate, &before, 1, 10 * SECOND));
+	assert_true(rate_take(&rate, &after, 1, 10 * SECOND));
+	assert_int_equal(rate_available(&rate, &after, 10 * SECOND - 1), 0);
+	assert_int_equal(rate_ready_at(&rate, &after, 10 * SECOND - 1), 10 * SECOND);
+	assert_false(rate_take(&rate, &after, 1, 10 * SECOND - 1));
+	assert_true(rate_take(&rate, &after, 1, 10 * SECOND));
+}
+
 static void
 a_shrunk_burst_is_paid_for_within_a_window(void **state)
 {
@@ -482,13 +536,6 @@ take_greedily(void *ctx)
 	return NULL;
 }
 
-static int
-by_time(const void *a, const void *b)
-{
-	mono_us_t x = *(const mono_us_t *)a, y = *(const mono_us_t *)b;
-	return (x > y) - (x < y);
-}
-
 static void
 run_two_threads(const struct rate_spec *specs, size_t n_specs, int turn, uint32_t most, size_t at_least)
 {
@@ -508,10 +555,7 @@ run_two_threads(const struct rate_spec *specs, size_t n_specs, int turn, uint32_
 		n += takers[i].n;
 		free(takers[i].at);
 	}
-	qsort(all, n, sizeof(*all), by_time);
-	for (size_t i = most; i < n; i++)
-		if (all[i] - all[i - most] < specs[0].window_us)
-			fail_msg("%u events in %ld us", most + 1, (long)(all[i] - all[i - most]));
+	assert_sorted_windows_hold(all, n, most, specs[0].window_us);
 	if (n < at_least)
 		fail_msg("%zu events", n);
 	free(all);
@@ -550,6 +594,8 @@ main(void)
 		cmocka_unit_test(a_spec_that_changes_gives_no_fresh_bucket),
 		cmocka_unit_test(a_window_across_changes_of_spec_holds_no_more_than_the_looser),
 		cmocka_unit_test(a_change_of_window_length_keeps_both_promises),
+		cmocka_unit_test(a_caller_with_a_late_clock_breaks_no_promise),
+		cmocka_unit_test(no_event_is_dated_before_the_change_of_its_spec),
 		cmocka_unit_test(a_shrunk_burst_is_paid_for_within_a_window),
 		cmocka_unit_test(unlimited_takes_anything_and_keeps_the_state),
 		cmocka_unit_test(extreme_specs_do_not_overflow),

@@ -268,7 +268,7 @@ os_write(struct conn *conn, struct span bytes)
 	struct conn_os *c = container_of(conn, struct conn_os, conn);
 
 	check(c->state != CONN_CLOSED);
-	if (bytes.n == 0 || c->sys != 0)
+	if (bytes.n == 0 || c->sys != 0 || (c->tls && !c->tls->handshaking && !c->tls->open))
 		return;
 	buf_add(c->tls ? &c->tls->plain : &c->out, bytes);
 	c->owed = true;

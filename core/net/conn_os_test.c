@@ -4,10 +4,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "net/conn_os.h"
 #include "util/crc.h"
@@ -50,13 +46,10 @@ struct fixture {
 	unsigned             turns, turns_left;
 	struct end           client, server;
 	unsigned             accepted;
-	bool                 close_listener;
 	int                  raw;
 	struct buf           raw_got;
 	bool                 raw_ended;
 	int                  raw_errno;
-	char                 dir[64];
-	char                 path[80];
 };
 
 static void
@@ -182,10 +175,6 @@ on_accept(void *ctx, struct conn *conn)
 	conn->events = &events;
 	conn->ctx = &f->server;
 	close_if(&f->server, AT_ACCEPT);
-	if (f->close_listener) {
-		listener_close(f->net, f->listener);
-		f->listener = NULL;
-	}
 }
 
 static void
@@ -296,10 +285,6 @@ tear_down(struct fixture *f)
 	buf_fini(&f->client.got);
 	buf_fini(&f->server.got);
 	buf_fini(&f->raw_got);
-	if (f->path[0])
-		unlink(f->path);
-	if (f->dir[0])
-		rmdir(f->dir);
 }
 
 static void
@@ -676,7 +661,7 @@ the_last_reply_survives_unread_input(void **state)
 	conn_write(f.server.conn, SPAN("421 too much"));
 	conn_close(f.server.conn);
 	f.server.conn = NULL;
-	send(f.raw, flood, sizeof(flood), MSG_DONTWAIT | MSG_NOSIGNAL);
+	assert_true(send(f.raw, flood, sizeof(flood), MSG_DONTWAIT | MSG_NOSIGNAL) > 0);
 	run_until(&f, raw_ended);
 	assert_int_equal(f.raw_errno, 0);
 	assert_true(span_eq(buf_span(&f.raw_got), SPAN("421 too much")));
@@ -712,206 +697,6 @@ lingers_for_no_longer_than_a_bound_of_bytes(void **state)
 	}
 	assert_true(no_linger(&f));
 	assert_true(total > 256 * 1024);
-	tear_down(&f);
-}
-
-static bool
-rested(struct fixture *f)
-{
-	return f->turns > 200 || f->accepted >= 20;
-}
-
-static bool
-two_accepted(struct fixture *f)
-{
-	return f->accepted >= 2;
-}
-
-static void
-runs_out_of_descriptors_without_spinning(void **state)
-{
-	struct fixture f;
-	struct rlimit before, few;
-	struct timer enough;
-	int second;
-
-	set_up(&f);
-	raw_connect(&f);
-	second = f.raw;
-	raw_connect(&f);
-	f.spin = false;
-	getrlimit(RLIMIT_NOFILE, &before);
-	few = before;
-	few.rlim_cur = (rlim_t)f.raw + 1;
-	setrlimit(RLIMIT_NOFILE, &few);
-	/* Two rests and a half. */
-	timer_init(&enough, on_unpause, &f.client);
-	timer_start(&f.loop->timers, &enough, loop_now(f.loop).mono + 250 * US_PER_MS);
-	f.turns = 195;
-	run_until(&f, rested);
-	assert_int_equal(f.accepted, 0);
-	setrlimit(RLIMIT_NOFILE, &before);
-	f.turns = 0;
-	run_until(&f, two_accepted);
-	assert_true(f.turns < 20);
-	close(second);
-	tear_down(&f);
-}
-
-static void
-a_listener_may_be_closed_as_it_accepts(void **state)
-{
-	struct fixture f;
-	int others[5];
-
-	set_up(&f);
-	f.close_listener = true;
-	for (size_t i = 0; i < countof(others); i++) {
-		raw_connect(&f);
-		others[i] = f.raw;
-	}
-	f.raw = -1;
-	run_until(&f, server_is_there);
-	assert_int_equal(f.accepted, 1);
-	for (size_t i = 0; i < countof(others); i++)
-		close(others[i]);
-	tear_down(&f);
-}
-
-static void
-says_why_it_cannot_listen(void **state)
-{
-	struct fixture f;
-	struct endpoint none = endpoint_of("203.0.113.9:25");
-	struct err err;
-	char at[ENDPOINT_TEXT_MAX], text[128];
-
-	set_up(&f);
-	assert_null(net_listen(f.net, &f.listener->at, on_accept, &f, &err));
-	endpoint_format(&f.listener->at, at);
-	snprintf(text, sizeof(text), "cannot listen on %s: address already in use", at);
-	assert_string_equal(err.text, text);
-	assert_null(net_listen(f.net, &none, on_accept, &f, &err));
-	assert_string_equal(err.text, "cannot listen on 203.0.113.9:25: cannot assign requested address");
-	tear_down(&f);
-}
-
-static void
-set_up_unix(struct fixture *f)
-{
-	struct err err = { 0 };
-
-	set_up(f);
-	listener_close(f->net, f->listener);
-	snprintf(f->dir, sizeof(f->dir), "/tmp/conn_os_test.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof(f->path), "%s/sock", f->dir);
-	f->listener = net_listen_unix(f->net, f->path, on_accept, f, &err);
-	if (!f->listener)
-		fail_msg("%s", err.text);
-}
-
-static void
-raw_connect_unix(struct fixture *f)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", f->path);
-	f->raw = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(f->raw, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	f->spin = true;
-}
-
-static void
-a_unix_socket_is_private_and_knows_its_peer(void **state)
-{
-	struct fixture f;
-	struct stat st;
-
-	set_up_unix(&f);
-	assert_int_equal(stat(f.path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0600);
-	raw_connect_unix(&f);
-	f.server.echo = true;
-	raw_send(&f, "hello!");
-	run_until(&f, server_got_6);
-	assert_int_equal(f.server.conn->peer_uid, getuid());
-	assert_int_equal(f.server.conn->peer.ip.family, IP_NONE);
-	conn_close(f.server.conn);
-	f.server.conn = NULL;
-	run_until(&f, raw_ended);
-	assert_true(span_eq(buf_span(&f.raw_got), SPAN("hello!")));
-	listener_close(f.net, f.listener);
-	f.listener = NULL;
-	assert_int_equal(access(f.path, F_OK), -1);
-	tear_down(&f);
-}
-
-static void
-a_live_unix_socket_is_respected_and_a_stale_one_replaced(void **state)
-{
-	struct fixture f;
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct err err;
-	char text[256];
-	int fd;
-
-	set_up_unix(&f);
-	assert_null(net_listen_unix(f.net, f.path, on_accept, &f, &err));
-	snprintf(text, sizeof(text), "cannot listen on %s: another process does", f.path);
-	assert_string_equal(err.text, text);
-	listener_close(f.net, f.listener);
-
-	fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", f.path);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	close(fd);
-	f.listener = net_listen_unix(f.net, f.path, on_accept, &f, &err);
-	assert_non_null(f.listener);
-	raw_connect_unix(&f);
-	run_until(&f, server_is_there);
-	tear_down(&f);
-}
-
-static void
-a_unix_path_must_fit_and_be_no_other_file(void **state)
-{
-	struct fixture f;
-	struct err err;
-	struct stat st;
-	char longest[200];
-	int fd;
-
-	set_up_unix(&f);
-	memset(longest, 'x', sizeof(longest));
-	longest[0] = '/';
-	longest[108] = '\0';
-	assert_null(net_listen_unix(f.net, longest, on_accept, &f, &err));
-	assert_non_null(strstr(err.text, "the path has 108 bytes, a socket's can have 107"));
-
-	listener_close(f.net, f.listener);
-	f.listener = NULL;
-	fd = open(f.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-	close(fd);
-	assert_null(net_listen_unix(f.net, f.path, on_accept, &f, &err));
-	assert_non_null(strstr(err.text, "a file that is no socket is there"));
-	assert_int_equal(stat(f.path, &st), 0);
-	tear_down(&f);
-}
-
-static void
-closing_leaves_a_successors_unix_socket_alone(void **state)
-{
-	struct fixture f;
-	struct listener *successor;
-
-	set_up_unix(&f);
-	unlink(f.path);
-	successor = net_listen_unix(f.net, f.path, on_accept, &f, NULL);
-	assert_non_null(successor);
-	listener_close(f.net, f.listener);
-	assert_int_equal(access(f.path, F_OK), 0);
-	f.listener = successor;
 	tear_down(&f);
 }
 
@@ -961,13 +746,6 @@ main(void)
 		cmocka_unit_test(what_was_written_leaves_after_close),
 		cmocka_unit_test(the_last_reply_survives_unread_input),
 		cmocka_unit_test(lingers_for_no_longer_than_a_bound_of_bytes),
-		cmocka_unit_test(runs_out_of_descriptors_without_spinning),
-		cmocka_unit_test(a_listener_may_be_closed_as_it_accepts),
-		cmocka_unit_test(says_why_it_cannot_listen),
-		cmocka_unit_test(a_unix_socket_is_private_and_knows_its_peer),
-		cmocka_unit_test(a_live_unix_socket_is_respected_and_a_stale_one_replaced),
-		cmocka_unit_test(a_unix_path_must_fit_and_be_no_other_file),
-		cmocka_unit_test(closing_leaves_a_successors_unix_socket_alone),
 		cmocka_unit_test(freeing_the_net_closes_what_is_left),
 		cmocka_unit_test(tells_drained_once_for_what_was_written),
 	};

@@ -72,7 +72,9 @@ conn_tls_end(struct conn_os *c, const struct err *err)
 {
 	struct conn_tls *tls = c->tls;
 
-	tls->open = false;
+	/* After an end in order, what was written is still sent. */
+	if (err)
+		tls->open = false;
 	if (!tls->handshaking)
 		return;
 	tls->handshaking = false;

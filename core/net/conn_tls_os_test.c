@@ -8,7 +8,7 @@
 #include "net/conn_os.h"
 #include "util/crc.h"
 
-#define DEADLINE_US (5 * US_PER_S)
+#define DEADLINE_US (20 * US_PER_S)
 
 enum moment { NEVER, AT_TLS, AT_DATA, AT_CLOSE };
 
@@ -364,6 +364,30 @@ what_was_written_leaves_after_close(void **state)
 	tear_down(&f);
 }
 
+static bool
+server_closed_and_sent(struct fixture *f)
+{
+	return f->server.closed && conn_pending(f->server.conn) == 0;
+}
+
+static void
+an_answer_still_leaves_after_the_peers_end(void **state)
+{
+	struct fixture f;
+
+	set_up(&f, "ec.pem", "ec.key");
+	f.server.echo = true;
+	dial(&f);
+	run_until(&f, both_secure);
+	conn_write(f.client.conn, SPAN("QUIT"));
+	conn_close(f.client.conn);
+	f.client.conn = NULL;
+	run_until(&f, server_closed_and_sent);
+	assert_true(f.server.closed_in_order);
+	assert_int_equal(f.server.got_bytes, 4);
+	tear_down(&f);
+}
+
 static void
 refuses_a_certificate_that_does_not_verify(void **state)
 {
@@ -599,6 +623,7 @@ main(void)
 		cmocka_unit_test(what_is_written_during_the_handshake_follows_it),
 		cmocka_unit_test(moves_much_both_ways_past_a_peer_that_pauses),
 		cmocka_unit_test(what_was_written_leaves_after_close),
+		cmocka_unit_test(an_answer_still_leaves_after_the_peers_end),
 		cmocka_unit_test(refuses_a_certificate_that_does_not_verify),
 		cmocka_unit_test(tells_the_peer_why_it_gave_up),
 		cmocka_unit_test(takes_any_certificate_where_none_is_asked_for),

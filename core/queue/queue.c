@@ -21,6 +21,7 @@
 
 #define SHARE_MESSAGES 20               /* then others may have the session's place */
 #define SHARE_US       (30 * US_PER_S)
+#define POSTPONE_US    (60 * US_PER_S)
 
 /* ---- taking and giving what scopes hold ---- */
 
@@ -547,10 +548,15 @@ queue_rcpt_defer(struct rcpt *rcpt, struct now now)
 }
 
 void
-queue_rcpt_return(struct rcpt *rcpt, struct now now)
+queue_rcpt_postpone(struct rcpt *rcpt, struct now now)
 {
+	struct queue *q = rcpt->queue;
+
 	rcpt_unlink(rcpt);
-	route_place(rcpt, now);
+	rcpt->due.key = now.mono + POSTPONE_US;
+	rcpt_enter(rcpt, q, RCPT_DEFERRED);
+	heap_add(&q->deferred, &rcpt->due, rcpt->due.key);
+	queue_poll(q, now);
 }
 
 /* ---- what the operator sees ---- */

@@ -246,7 +246,8 @@ void queue_error(struct queue *queue, const char *text);                /* last_
 void queue_rcpt_delivered(struct rcpt *rcpt, struct now now);           /* resets the queue's retry steps; over */
 void queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
 void queue_rcpt_defer(struct rcpt *rcpt, struct now now);               /* 4xx: attempts + 1, waits retry_recipients_after; may give_up */
-void queue_rcpt_return(struct rcpt *rcpt, struct now now);              /* untouched: back to the front of its stream */
+/* Could not be ended for a reason of ours (the spool): looked at again in a minute; not an attempt. */
+void queue_rcpt_postpone(struct rcpt *rcpt, struct now now);
 /* No host of the lane has an address that may be used: its ready recipients are given up. */
 void queue_lane_dead(struct lane *lane, const char *status, const char *text, struct now now);
 

@@ -23,6 +23,15 @@ rcpt_expired(const struct rcpt *rcpt, mono_us_t now)
 	return now - rcpt->message->accepted >= rcpt->route->settings->bounce_after;
 }
 
+/* One that is past its time and still here was postponed: looked at again when it is due. */
+static mono_us_t
+expiry_of(const struct rcpt *rcpt, mono_us_t now)
+{
+	mono_us_t at = rcpt->message->accepted + rcpt->route->settings->bounce_after;
+
+	return at <= now && rcpt->due.key > now ? rcpt->due.key : at;
+}
+
 void
 rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
 {
@@ -43,7 +52,7 @@ rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
 	if (list_linked(&queue->reap))
 		list_remove(&queue->reap);
 	if (state != RCPT_SENDING)
-		wheel_add(&queues->expiry, &rcpt->expiry, rcpt->message->accepted + rcpt->route->settings->bounce_after);
+		wheel_add(&queues->expiry, &rcpt->expiry, expiry_of(rcpt, loop_now(queues->o.loop).mono));
 }
 
 void
@@ -410,7 +419,7 @@ on_expired(void *ctx, struct wheel_node *node)
 	mono_us_t now = loop_now(queues->o.loop).mono;
 
 	if (!rcpt_expired(rcpt, now)) {         /* its settings have changed */
-		wheel_add(&queues->expiry, node, rcpt->message->accepted + rcpt->route->settings->bounce_after);
+		wheel_add(&queues->expiry, node, expiry_of(rcpt, now));
 		return;
 	}
 	rcpt_unlink(rcpt);
