@@ -15,6 +15,10 @@ ifneq ($(SAN),)
 OPT     := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 HARDEN  :=
 endif
+# The limiter's fence stands beside atomics that the sanitizer does understand.
+ifeq ($(SAN),thread)
+WARN    += -Wno-tsan
+endif
 PKGS    := luajit libpcre2-8 jansson libidn2
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
@@ -64,8 +68,42 @@ $(B)/bench/%: $(B)/core/%.o $(B)/libcore.a
 units: $(TESTS)
 	@for t in $(TESTS); do echo "== $$t"; $$t || exit 1; done
 
+test:
+	deps/install test
+	$(MAKE) suite
+
+# All tests, once everything they need is installed. Its last line: N passed, N failed.
+suite: all $(TESTS)
+	@B=$(B) spec/run $(T)
+
+test-asan:
+	deps/install test
+	$(MAKE) B=build-asan SAN=address,undefined suite
+
+test-tsan:
+	deps/install test
+	$(MAKE) B=build-tsan SAN=thread suite
+
+# make fuzz T=60: each fuzzer that many seconds, from its corpus.
+FUZZ_CC := clang-14
+fuzz:
+	deps/install test
+	$(MAKE) CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined FUZZ_T=$(or $(T),60) fuzz-run
+fuzz-run: $(FUZZERS)
+	@for f in $(FUZZERS); do n=$$(basename $$f _fuzz); mkdir -p $(B)/corpus/$$n spec/corpus/$$n; echo "== $$n"; \
+		dict=$$(ls core/*/$${n}_fuzz.dict 2>/dev/null); \
+		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
+			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
+
+bench: $(BENCHES)
+	@for b in $(BENCHES); do $$b || exit 1; done
+
+$(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
+
 clean:
-	rm -rf build
+	rm -rf build build-asan build-tsan build-fuzz
 
 # Installs what is missing, and starts a node that only this machine can reach.
 run:
@@ -91,11 +129,15 @@ help:
 	@echo "make run              install what is missing, build, and start a node on policies/default.lua"
 	@echo "make test             every test, with all its own set-up"
 	@echo "make units            only the C units beside the code"
+	@echo "make test-asan        every test, with address and undefined-behaviour sanitizers"
+	@echo "make test-tsan        every test, with the thread sanitizer"
+	@echo "make fuzz T=60        each fuzzer for that many seconds"
+	@echo "make bench            the benches"
 	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
 	@echo "make clean            remove what was built"
 	@echo "make B=build-asan SAN=address,undefined …   any of them, with sanitizers"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units clean run install help
+.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run bench clean run install help
 .SECONDARY:

@@ -32,6 +32,7 @@ struct shard {
 	struct prng      prng;
 	uint32_t         generation;
 	mono_us_t        started;
+	bool             memory_full;   /* above memory_limit: no new mail, delivery goes on */
 	uint32_t         sessions_in;
 	uint64_t         received, delivered, bounced;  /* messages, recipients, recipients */
 };

@@ -160,11 +160,12 @@ bounce_postpone(struct bounce *bounce, const char *why, struct now now)
 }
 
 static void
-on_report(void *ctx, const struct err *err)
+on_report(void *ctx, const struct err *err, const struct envelope *envelope)
 {
 	struct bounce *bounce = ctx;
 	struct now now = loop_now(bounce->shard->loop);
 
+	(void)envelope;
 	if (err == NULL)
 		bounce_settle(bounce, now);
 	else

@@ -20,17 +20,15 @@ static void
 on_commit(void *ctx, const struct err *err)
 {
 	struct accept *accept = ctx;
-	accept_fn *on_done = accept->on_done;
-	void *done_ctx = accept->ctx;
 
 	if (err == NULL)
 		queues_add(accept->queues, accept->message, &accept->envelope, NULL,
 			   loop_now(accept->queues->o.loop));
 	else
 		message_free(accept->message);
+	accept->on_done(accept->ctx, err, &accept->envelope);
 	arena_fini(&accept->arena);
 	free(accept);
-	on_done(done_ctx, err);
 }
 
 void

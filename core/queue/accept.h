@@ -9,7 +9,8 @@
 
 #include "queue/queue.h"
 
-typedef void accept_fn(void *ctx, const struct err *err);
+/* The envelope is there for the call. */
+typedef void accept_fn(void *ctx, const struct err *err, const struct envelope *envelope);
 
 /* Ends the writer. Takes *arena over (it is left empty): the envelope and all it points to must live there.
  * envelope->id and received must be set, its virtual MTA known to the ruleset. on_done comes later,

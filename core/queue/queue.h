@@ -232,6 +232,10 @@ void message_free(struct message *message);
 void queues_add(struct queues *queues, struct message *message, const struct envelope *envelope,
 		const struct spool_rcpt_state *states, struct now now);
 
+void queues_poll_all(struct queues *queues, struct now now);    /* after stopping was taken back */
+/* How the message's recipients stand, for the spool's compaction. */
+void queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states);
+
 /* Told by delivery. */
 void queue_slot_ready(struct queue_slot *slot, struct now now);         /* connected, or its transaction is over */
 /* May another connection of this session start? True: paid. Else *at_out says when to ask again. */

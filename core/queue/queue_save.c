@@ -45,13 +45,14 @@ saved_free(struct saved *saved)
 static void
 rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, int64_t saved, struct now now)
 {
-	mono_us_t then = queues->saved_at.mono;
+	int64_t since = now.mono - queues->saved_at.mono;
 
 	if (queues->saved_at.wall.ms == 0 || rate_unlimited(spec))
 		return;
-	if (saved != INT64_MIN)
-		rate_restore(rate, saved, then);
-	if (!queues->saved_clean && now.mono - then < spec->window_us)
+	/* What was `saved` then is that much earlier seen from now. */
+	if (saved != INT64_MIN && saved - since > -now.mono)
+		rate_restore(rate, saved - since, now.mono);
+	if (!queues->saved_clean && since < spec->window_us)
 		rate_spend_all(rate, spec, queues->started.mono);
 }
 

@@ -615,3 +615,31 @@ queues_add(struct queues *queues, struct message *message, const struct envelope
 	message_poll(message, now);
 	message_unhold(queues, message);
 }
+
+static void
+poll_one(void *ctx, struct queue *queue)
+{
+	queue_poll(queue, *(const struct now *)ctx);
+}
+
+void
+queues_poll_all(struct queues *queues, struct now now)
+{
+	queues_match(queues, SPAN("*"), poll_one, &now);
+}
+
+void
+queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states)
+{
+	struct now now = loop_now(queues->o.loop);
+
+	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
+		const struct rcpt *rcpt = &message->rcpts[i];
+
+		states[i] = (struct spool_rcpt_state){
+			.outcome = rcpt->state == RCPT_OVER ? SPOOL_DELIVERED : SPOOL_WAITING, .attempts = rcpt->attempts,
+		};
+		if (rcpt->due.key != 0)
+			states[i].due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
+	}
+}

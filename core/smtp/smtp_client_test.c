@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "smtp/smtp_client.h"
+#include "smtp/smtp_server_drive.h"
 
 #define PIPE     "220 mx|250-mx\r\n250-PIPELINING\r\n250 DSN|"
 #define STEPS    "220 mx|250 mx|"
@@ -24,6 +25,8 @@ struct talk {
 	struct smtp_client_message message;
 	unsigned messages;              /* still to send */
 	struct buf record;
+	char heard[1000];               /* from our own server */
+	size_t heard_n;
 };
 
 struct dialogue {
@@ -549,6 +552,60 @@ bounds_what_a_peer_may_say(void **state)
 	end(&talk);
 }
 
+/* Carries bytes both ways until neither side has any. */
+static void
+shuttle(struct talk *talk, struct drive *drive)
+{
+	struct span said = SPAN("220 mx.test ESMTP\r\n");
+	size_t heard = 0;
+
+	do {
+		size_t before = buf_len(&talk->record);
+
+		smtp_client_feed(&talk->client, said);
+		run(talk);
+		/* The records hold what was said, and events in brackets, which stay here. */
+		for (struct span out = span_from(buf_span(&talk->record), before), line; span_split(&out, '\n', &line); )
+			if (line.p[0] != '[')
+				drive_feed(drive, span_make(line.p, line.n + 1));
+		said = span_from(buf_span(&drive->record), heard);
+		heard = buf_len(&drive->record);
+		talk->heard_n = 0;
+		for (struct span line; span_split(&said, '\n', &line); )
+			if (line.p[0] != '[') {
+				memcpy(talk->heard + talk->heard_n, line.p, line.n + 1);
+				talk->heard_n += line.n + 1;
+			}
+		said = span_make(talk->heard, talk->heard_n);
+	} while (said.n > 0);
+}
+
+static void
+talks_to_our_own_server(void **state)
+{
+	static const struct smtp_server_config server = { .hostname = "mx.test", .starttls = true, .require_tls = true };
+	struct drive drive;
+	struct talk talk;
+
+	begin(&talk, &must, 2);
+	talk.rcpts[1].address = SPAN("refuse@x");
+	talk.rcpts[0].notify = SMTP_NOTIFY_FAILURE;
+	talk.message.eightbit = true;
+	talk.message.size_bytes = 9;
+	drive_begin(&drive, &server);
+	shuttle(&talk, &drive);
+	assert_string_equal(buf_text(&talk.record), HELLO "STARTTLS\r\n[tls]\r\n" HELLO
+			    "[ready]\r\nMAIL FROM:<s@t> SIZE=9 BODY=8BITMIME\r\nRCPT TO:<a@x> NOTIFY=FAILURE\r\n"
+			    "RCPT TO:<refuse@x>\r\nDATA\r\n" BODY
+			    "[final: 250 2.0.0 Queued]\r\n[rcpt: 550 5.1.1 No]\r\n"
+			    "[ready]\r\nMAIL FROM:<s@t> SIZE=9 BODY=8BITMIME\r\nRCPT TO:<a@x> NOTIFY=FAILURE\r\n"
+			    "RCPT TO:<refuse@x>\r\nDATA\r\n" BODY
+			    "[final: 250 2.0.0 Queued]\r\n[rcpt: 550 5.1.1 No]\r\n" QUIT "[closed]\r\n");
+	assert_true(drive.closed && drive.server.tls);
+	drive_end(&drive);
+	end(&talk);
+}
+
 int
 main(void)
 {
@@ -572,6 +629,7 @@ main(void)
 		cmocka_unit_test(hears_the_peer_hang_up_between_transactions),
 		cmocka_unit_test(does_not_send_into_a_session_that_has_strayed),
 		cmocka_unit_test(bounds_what_a_peer_may_say),
+		cmocka_unit_test(talks_to_our_own_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
