@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """STARTTLS, as the server (swaks, openssl s_client) and as the client (Postfix, and receivers with good and bad certificates)."""
+import os
 import shutil
 import subprocess
 import tempfile
