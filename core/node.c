@@ -16,7 +16,7 @@
 #include "control/control.h"
 #include "delivery/delivery.h"
 #include "delivery/outcome.h"
-#include "net/machine.h"
+#include "net/process.h"
 #include "reception/reception.h"
 #include "shard.h"
 
@@ -117,20 +117,23 @@ forget_found(struct node *node)
 /* ---- while it runs ---- */
 
 static void
-save_state(struct node *node)
+save_state(struct node *node, bool last)
 {
 	struct buf bytes;
 
 	buf_init(&bytes, 0);
 	queues_save(node->shard.queues, loop_now(node->shard.loop), &bytes);
-	spool_state_save(node->shard.spool, buf_span(&bytes));
+	if (last)
+		spool_state_last(node->shard.spool, buf_span(&bytes));
+	else if (!spool_state_save(node->shard.spool, buf_span(&bytes)))
+		node->shard.queues->changed = true;
 	buf_fini(&bytes);
 }
 
 static void
 watch_memory(struct node *node)
 {
-	bool full = node->settings.memory_limit > 0 && machine_memory_used() > node->settings.memory_limit;
+	bool full = node->settings.memory_limit > 0 && process_memory_used() > node->settings.memory_limit;
 
 	if (full != node->shard.memory_full)
 		log_warning(&node->log, full ? "memory_limit is reached: new mail is refused" : "memory is below memory_limit again");
@@ -144,7 +147,8 @@ on_tick(void *ctx, struct now now)
 
 	if (node->shard.account != NULL)
 		account_flush(node->shard.account);
-	save_state(node);
+	if (node->shard.queues->changed)
+		save_state(node, false);
 	watch_memory(node);
 	timer_start(&node->shard.loop->timers, &node->tick, now.mono + TICK_US);
 }
@@ -331,7 +335,7 @@ open_sockets(struct node *node, struct err *err)
 	node->control = control_open(shard, node->settings.control, err);
 	if (node->control == NULL)
 		return false;
-	return user == NULL || machine_become(user, err);
+	return user == NULL || process_become(user, err);
 }
 
 static bool
@@ -343,7 +347,7 @@ open_accounting(struct node *node, struct err *err)
 		return true;
 	node->shard.account = account_open(path, node->settings.accounting_records, &node->log, err);
 	return node->shard.account != NULL &&
-	       (node->settings.user == NULL || machine_give_path(path, node->settings.user, err));
+	       (node->settings.user == NULL || process_give_path(path, node->settings.user, err));
 }
 
 static void
@@ -376,6 +380,8 @@ go(struct node *node)
 	timer_init(&node->tick, on_tick, node);
 	timer_init(&node->stop_tick, on_stop_tick, node);
 	timer_start(&shard->loop->timers, &node->tick, loop_now(shard->loop).mono + TICK_US);
+	/* A crash before the first tick must find a state that says it was no clean end. */
+	save_state(node, false);
 	shard->queues->stopping = false;
 	queues_poll_all(shard->queues, loop_now(shard->loop));
 	say_ready(node);
@@ -393,7 +399,7 @@ close_all(struct node *node)
 		shard->queues->stopping = true;
 	delivery_free(shard->delivery);
 	if (shard->spool != NULL) {
-		save_state(node);
+		save_state(node, true);
 		spool_close(shard->spool);
 	}
 	if (shard->disk != NULL)
@@ -427,7 +433,7 @@ node_run(const struct node_options *options)
 	node->shard.log = &node->log;
 	node->shard.generation = 1;
 	arena_init(&node->found_arena);
-	machine_open_files();
+	process_open_files();
 	node->shard.policy = load_policy(node, options->policy);
 	ok = node->shard.policy != NULL;
 	if (ok) {

@@ -28,6 +28,7 @@
 static bool
 take_connect(struct queue *q, mono_us_t now)
 {
+	q->queues->changed = true;
 	for (int i = 0; i < SCOPES_N; i++) {
 		if (q->scopes[i] == NULL ||
 		    rate_take(&q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1, now))
@@ -82,6 +83,7 @@ messages_available(const struct queue *q, mono_us_t now)
 static bool
 take_messages(struct queue *q, uint32_t n, mono_us_t now)
 {
+	q->queues->changed = true;
 	for (int i = 0; i < SCOPES_N; i++) {
 		if (q->scopes[i] == NULL ||
 		    rate_take(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n, now))
@@ -492,6 +494,7 @@ queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool 
 		q->retry_step++;
 	q->retry_set_at = now.mono;
 	q->retry_until = now.mono + wait;
+	q->queues->changed = true;
 	q->queues->o.ops.queue_failed(q->queues->o.ops.ctx, q, reply);
 }
 

@@ -211,6 +211,7 @@ struct queues {
 	struct now     saved_at;        /* when that was, on this run's clocks */
 	bool           saved_clean;
 	struct now     started;
+	bool           changed;         /* since queues_save() */
 	struct scope   node;
 	struct scope  *vmtas, *pools;   /* by index */
 	struct wheel   expiry;

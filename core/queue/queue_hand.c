@@ -153,6 +153,7 @@ queues_pause(struct queues *queues, struct span pattern, bool paused, unsigned *
 {
 	struct hand hand = { .now = now, .paused = paused };
 
+	queues->changed = true;
 	pauses_remove(queues, pattern);
 	if (paused)
 		pause_add(queues, pattern);
@@ -201,6 +202,7 @@ retry_one(void *ctx, struct queue *queue)
 
 	queue->retry_until = 0;
 	queue->retry_set_at = 0;
+	queue->queues->changed = true;
 	if (hand->recipients) {
 		size_t n;
 		struct rcpt **found = collect(queue, hand->job, true, &n);

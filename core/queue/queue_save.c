@@ -3,24 +3,25 @@
  *
  * The bytes are a row of entries: kind, name, and what that kind keeps. What
  * was saved is looked up when its queue, site, virtual MTA or pool is there
- * again, so nothing is made only to hold it, and is dropped with the first
- * save after an hour that nobody asked for it.
+ * again, so nothing is made only to hold it; what nobody has asked for is saved
+ * on, for eight days.
  *
- * After a crash whatever could have been spent since the checkpoint counts as
- * spent: each limiter, known or not, begins as if its last event were now,
- * unless the checkpoint is older than its window.
+ * A checkpoint is written only when something changed, so its age says nothing
+ * of when the node crashed. After a crash, whatever could have been spent since
+ * counts as spent: each limiter, known or not, begins as if it were used up now.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
 #define SAVED_VERSION 1
+#define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
 
 struct saved {
 	char    *key;                   /* "queue google/mta-1" */
 	int64_t  connects, messages;    /* rate_save() */
 	int64_t  retry_left_us;
 	uint32_t retry_step;
-	char    *last_error;
+	const char *last_error;         /* owned where the entry is in the table */
 };
 
 static struct saved *
@@ -38,7 +39,7 @@ saved_free(struct saved *saved)
 	if (saved == NULL)
 		return;
 	free(saved->key);
-	free(saved->last_error);
+	free((char *)saved->last_error);
 	free(saved);
 }
 
@@ -52,7 +53,7 @@ rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_s
 	/* What was `saved` then is that much earlier seen from now. */
 	if (saved != INT64_MIN && saved - since > -now.mono)
 		rate_restore(rate, saved - since, now.mono);
-	if (!queues->saved_clean && since < spec->window_us)
+	if (!queues->saved_clean)
 		rate_spend_all(rate, spec, queues->started.mono);
 }
 
@@ -86,18 +87,59 @@ queue_restore(struct queue *queue, struct now now)
 }
 
 static void
-put(struct buf *out, const char *kind, const char *name, const struct scope *scope, const struct queue *queue, mono_us_t now)
+put(struct buf *out, const struct saved *saved)
+{
+	buf_put_u8(out, SAVED_SCOPE);
+	buf_put_bytes(out, span_text(saved->key));
+	buf_put_u64(out, (uint64_t)saved->connects);
+	buf_put_u64(out, (uint64_t)saved->messages);
+	buf_put_u64(out, (uint64_t)saved->retry_left_us);
+	buf_put_u32(out, saved->retry_step);
+	buf_put_bytes(out, span_text(saved->last_error));
+}
+
+static void
+put_scope(struct buf *out, const char *kind, const char *name, const struct scope *scope, const struct queue *queue,
+	  mono_us_t now)
 {
 	char key[700];
+	struct saved saved = {
+		.key = key, .connects = rate_save(&scope->connects, now), .messages = rate_save(&scope->messages, now),
+		.last_error = queue && queue->last_error ? queue->last_error : "",
+	};
 
 	snprintf(key, sizeof key, "%s %s", kind, name);
-	buf_put_u8(out, SAVED_SCOPE);
-	buf_put_bytes(out, span_text(key));
-	buf_put_u64(out, (uint64_t)rate_save(&scope->connects, now));
-	buf_put_u64(out, (uint64_t)rate_save(&scope->messages, now));
-	buf_put_u64(out, queue && queue->retry_until > now ? (uint64_t)(queue->retry_until - now) : 0);
-	buf_put_u32(out, queue ? queue->retry_step : 0);
-	buf_put_bytes(out, span_text(queue && queue->last_error ? queue->last_error : ""));
+	if (queue != NULL) {
+		saved.retry_step = queue->retry_step;
+		saved.retry_left_us = max_i64(0, queue->retry_until - now);
+	}
+	put(out, &saved);
+}
+
+static int64_t
+older_by(int64_t saved, int64_t since)
+{
+	return saved == INT64_MIN ? saved : saved - since;
+}
+
+/* What the last run saved and this one has not asked for. */
+static void
+put_unclaimed(struct queues *queues, struct buf *out, mono_us_t now)
+{
+	int64_t since = now - queues->saved_at.mono;
+	const struct saved *saved;
+	uint32_t pos = 0;
+
+	if (since > UNCLAIMED_US)
+		return;
+	while ((saved = table_next(&queues->saved, &pos)) != NULL) {
+		struct saved aged = *saved;
+
+		aged.connects = older_by(saved->connects, since);
+		aged.messages = older_by(saved->messages, since);
+		aged.retry_left_us = max_i64(0, saved->retry_left_us - since);
+		put(out, &aged);
+	}
 }
 
 static bool
@@ -114,23 +156,25 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	struct site *site;
 	uint32_t pos = 0;
 
+	queues->changed = false;
 	buf_put_u8(out, SAVED_VERSION);
 	buf_put_u64(out, (uint64_t)now.wall.ms);
 	while ((queue = table_next(&queues->queues, &pos)) != NULL)
 		if (worth_saving(&queue->scope) || queue->retry_step > 0 || queue->retry_until > now.mono)
-			put(out, "queue", queue->name, &queue->scope, queue, now.mono);
+			put_scope(out, "queue", queue->name, &queue->scope, queue, now.mono);
 	pos = 0;
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
 		if (worth_saving(&site->scope))
-			put(out, "site", site->name, &site->scope, NULL, now.mono);
+			put_scope(out, "site", site->name, &site->scope, NULL, now.mono);
 	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
 		if (worth_saving(&queues->vmtas[i]))
-			put(out, "vmta", ruleset->vmtas[i]->name, &queues->vmtas[i], NULL, now.mono);
+			put_scope(out, "vmta", ruleset->vmtas[i]->name, &queues->vmtas[i], NULL, now.mono);
 	for (unsigned i = 0; i < ruleset->pools_n; i++)
 		if (worth_saving(&queues->pools[i]))
-			put(out, "pool", ruleset->pools[i]->name, &queues->pools[i], NULL, now.mono);
+			put_scope(out, "pool", ruleset->pools[i]->name, &queues->pools[i], NULL, now.mono);
 	if (worth_saving(&queues->node))
-		put(out, "node", "", &queues->node, NULL, now.mono);
+		put_scope(out, "node", "", &queues->node, NULL, now.mono);
+	put_unclaimed(queues, out, now.mono);
 	queues_pauses_save(queues, out);
 }
 

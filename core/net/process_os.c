@@ -1,8 +1,8 @@
 /*
- * machine - /proc, limits and users.
+ * process - /proc, limits and users.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "net/machine.h"
+#include "net/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 uint64_t
-machine_memory_used(void)
+process_memory_used(void)
 {
 	char text[128];
 	unsigned long long size, resident;
@@ -32,7 +32,7 @@ machine_memory_used(void)
 }
 
 void
-machine_open_files(void)
+process_open_files(void)
 {
 	struct rlimit limit;
 
@@ -53,7 +53,7 @@ find_user(const char *user, struct err *err)
 }
 
 bool
-machine_give_path(const char *path, const char *user, struct err *err)
+process_give_path(const char *path, const char *user, struct err *err)
 {
 	const struct passwd *entry = find_user(user, err);
 
@@ -65,7 +65,7 @@ machine_give_path(const char *path, const char *user, struct err *err)
 }
 
 bool
-machine_become(const char *user, struct err *err)
+process_become(const char *user, struct err *err)
 {
 	const struct passwd *entry = find_user(user, err);
 
