@@ -77,13 +77,10 @@ spool_pump(struct spool *spool)
 {
 	if (spool->job || spool->closing)
 		return;
-	if (!spool->was_background && background_start(spool))
+	if (!(spool->was_background && batch_due(spool)) && background_start(spool))
 		return;
-	/* What the background wanted may itself be a batch. */
 	if (batch_due(spool))
 		spool_batch_start(spool);
-	else if (spool->was_background)
-		background_start(spool);
 }
 
 static bool
@@ -215,6 +212,9 @@ spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 		spool->segment_bytes = segment_bytes_for(total);
 	if (!spool_recover(spool, err))
 		goto fail;
+	/* A segment of our own: it makes ids grow. Should it fail, we begin by refusing. */
+	spool_segment_rotate(spool);
+	spool_batch_now(spool, false);
 	spool_pump(spool);
 	return spool;
 
@@ -244,7 +244,7 @@ spool_close(struct spool *spool)
 	spool_job_finish(spool);
 	/* on_commit may settle what it hears of, once or twice over. */
 	for (int i = 0; i < 3; i++) {
-		spool_batch_final(spool);
+		spool_batch_now(spool, true);
 		spool_tell(spool, &spool->told);
 		spool_compact_end(spool);
 		if (spool->failing.kind || !something_waits(spool))
@@ -259,7 +259,11 @@ spool_close(struct spool *spool)
 uint64_t
 spool_next_id(struct spool *spool)
 {
-	return spool->next_id++;
+	uint64_t id = spool->next_id++;
+
+	if (spool->active && id >= spool->active->max_id && !spool->closing)
+		spool_segment_rotate(spool);    /* reserves more of them */
+	return id;
 }
 
 bool

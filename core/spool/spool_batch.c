@@ -389,14 +389,14 @@ spool_batch_start(struct spool *spool)
 }
 
 void
-spool_batch_final(struct spool *spool)
+spool_batch_now(struct spool *spool, bool final)
 {
 	list_each (pos, &spool->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
-		if (segment->end > segment->marked || segment->notes.n || segment->cut)
+		if (final && (segment->end > segment->marked || segment->notes.n || segment->cut))
 			spool_segment_dirty(segment);
 	}
-	batch_new(spool, false, true);
+	batch_new(spool, false, final);
 	batch_work(spool);
 	batch_done(spool);
 }

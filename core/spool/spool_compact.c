@@ -74,18 +74,50 @@ make_ids_known(struct spool_segment *segment)
 	return false;
 }
 
+struct look_for {
+	const char *name;
+	bool there;
+};
+
+static void
+on_name(void *ctx, const char *name)
+{
+	struct look_for *look = ctx;
+
+	if (strcmp(name, look->name) == 0)
+		look->there = true;
+}
+
+/* Whether a name is still in the folder; if nobody can say, it is. */
+static bool
+is_there(struct disk *disk, const char *name)
+{
+	struct look_for look = { .name = name };
+
+	return !disk->ops->list(disk, on_name, &look, NULL) || look.there;
+}
+
+/* The first try may have renamed it and failed to make that durable. */
+static bool
+rename_away(struct spool_segment *segment, const char *name)
+{
+	struct disk *disk = segment->spool->disk;
+
+	return disk->ops->rename(disk, name, REMOVED, NULL) ||
+	       (segment->retry_at && disk->ops->rename(disk, REMOVED, REMOVED, NULL) && !is_there(disk, name));
+}
+
 static void
 remove_work(struct spool *spool)
 {
 	struct spool_segment *segment = spool->removing;
 	struct disk *disk = spool->disk;
 	char name[SPOOL_NAME_MAX];
-	struct err err = { 0 };
 
 	spool_segment_files_close(segment);
 	spool_segment_name(segment, ".seg", name);
 	if (segment->file_made) {
-		if (!disk->ops->rename(disk, name, REMOVED, &err))
+		if (!rename_away(segment, name))
 			return;
 		disk->ops->remove(disk, REMOVED, NULL);
 	} else if (segment->made_badly) {
@@ -115,10 +147,12 @@ remove_done(struct spool *spool)
 bool
 spool_remove_start(struct spool *spool)
 {
+	bool blocked = false;
+
 	list_each (pos, &spool->dead) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, dead_link);
 		bool ready = !segment->readers && segment->retry_at <= spool->loop->now.mono &&
-			     (!segment->moves || spool->clean_upto >= segment->remove_after);
+			     (!segment->moves || (!blocked && spool->clean_upto >= segment->remove_after));
 
 		if (ready && make_ids_known(segment)) {
 			spool->removing = segment;
@@ -126,8 +160,7 @@ spool_remove_start(struct spool *spool)
 			return true;
 		}
 		/* Those that share messages go in the order in which they died. */
-		if (segment->moves)
-			break;
+		blocked = blocked || segment->moves;
 	}
 	return false;
 }

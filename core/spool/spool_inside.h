@@ -176,7 +176,7 @@ void spool_notes_fini(struct spool_notes *notes);
 
 /* spool_batch.c */
 void spool_batch_start(struct spool *spool);
-void spool_batch_final(struct spool *spool);            /* everything, here and now */
+void spool_batch_now(struct spool *spool, bool final);  /* here; final: all is synced and marked so */
 void spool_fail_at_once(struct spool *spool, struct spool_ticket *ticket);
 void spool_tell(struct spool *spool, struct list *tickets);
 

@@ -25,7 +25,7 @@
 
 /* The kinds of the two files are apart, so neither is taken for the other. */
 enum spool_record_kind {
-	SPOOL_SEGMENT_START = 1,        /* format u32, least id not yet given u64 */
+	SPOOL_SEGMENT_START = 1,        /* format u32, ids from here on may be given u64 */
 	SPOOL_PIECE,                    /* bytes of a body */
 	SPOOL_MESSAGE,
 	SPOOL_JOURNAL_START = 16,       /* format u32 */

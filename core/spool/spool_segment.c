@@ -16,6 +16,7 @@
 
 #define JOURNAL_LONG (1024u * 1024u)
 #define NOTES_THIN 1024u
+#define IDS_RESERVED (1u << 20)
 
 struct spool_segment *
 spool_segment_new(struct spool *spool, uint64_t number)
@@ -82,8 +83,9 @@ append_start(struct spool_segment *segment)
 {
 	struct spool *spool = segment->spool;
 
-	segment->max_id = spool->next_id - 1;
-	spool_segment_append(segment, spool_record_start(segment->number, spool->next_id));
+	/* Ids given while this segment is the active one; a restart begins behind them. */
+	segment->max_id = spool->next_id - 1 + IDS_RESERVED;
+	spool_segment_append(segment, spool_record_start(segment->number, segment->max_id + 1));
 }
 
 void
