@@ -228,9 +228,9 @@ class Case(unittest.TestCase):
             file.write(content)
         return self.path(name)
 
-    def node(self, policy="", listener="", port=None, host="127.0.0.1", wait=True, settings="", **options):
+    def node(self, policy="", listener="", port=None, host="127.0.0.1", wait=True, settings="", paused=False, **options):
         """Starts a node. `policy` is what follows the usual listener; one that declares a listener, node or
-        virtual MTA by itself does so instead of the usual one."""
+        virtual MTA by itself does so instead of the usual one. paused: nothing leaves until command("resume", "*")."""
         port = port or free_port(host)
         at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         text = ""
@@ -240,7 +240,10 @@ class Case(unittest.TestCase):
             text += f'listener "{at}" {{ relay_from = {{ "127.0.0.0/8", "::1" }}, {listener} }}\n'
         if 'vmta "' not in policy:
             text += 'vmta "default" { source = "any" }\n'
-        return self.start(text + policy, port, wait=wait, **options)
+        node = self.start(text + policy, port, wait=wait, **options)
+        if paused:
+            node.command("pause", "*")
+        return node
 
     def start(self, policy, port, wait=True, folder=None, **options):
         """A node on a whole policy, in a folder of its own."""

@@ -26,7 +26,7 @@ end)''')
 
     def test_mail_and_rcpt_see_the_address_and_may_refuse_it(self):
         node = self.hooked('''
-on.mail(function(session, sender) if sender == "spammer@sender.example" then return reject "550 5.7.1 no " .. session.helo end end)
+on.mail(function(session, sender) if sender == "spammer@sender.example" then return reject("550 5.7.1 no " .. session.helo) end end)
 on.rcpt(function(session, recipient) if recipient:find "^trap@" then return reject "450 4.2.1 wait" end end)''')
         with Client(node.port) as c:
             reply = c.command("MAIL FROM:<spammer@sender.example>")
@@ -55,14 +55,14 @@ end)''')
         self.assertEqual((reply.code, reply.text), (552, "5.3.4 too big for you"))
         self.assertEqual(len(self.mx.messages), 1)
 
-    def assert_deferred_and_told(self, hook, said, first=451):
+    def assert_deferred_and_told(self, hook, said):
         node = self.hooked(hook)
         reply = self.send(node, body=b"Subject: bad\r\n\r\n")
         self.assertEqual((reply.code, reply.enhanced), (451, "4.3.0"))
         self.assertRegex(node.log, said)
         self.assertRegex(node.log, r"stack traceback|policy\.lua:\d+")
         self.assertEqual(self.send(node, body=b"Subject: good\r\n\r\n").code, 250, "the node goes on")
-        node.wait_records(1, "d")
+        until(lambda: self.mx.messages, "it arrives")
         self.assertEqual(node.status()["received"], 1)
         node.stop()
 
@@ -77,11 +77,11 @@ end)''')
         for eater in ('local t = {} while true do t[#t + 1] = ("x"):rep(100000) .. #t end', 'local s = "x" while true do s = s .. s end',
                       'local s = ("x"):rep(1e9)'):
             with self.subTest(eater):
-                self.assert_deferred_and_told(f'on.message(function(msg) if msg:header "Subject" == "bad" then {eater} end end)', r"(?i)memory")
+                self.assert_deferred_and_told(f'on.message(function(msg) if msg:header "Subject" == "bad" then {eater} end end)', r"(?i)memory|budget")
 
     def test_a_hook_that_errs(self):
         self.assert_deferred_and_told('on.message(function(msg)\n  if msg:header "Subject" == "bad" then local x = nil; x.y = 1 end\nend)',
-                                      r"policy\.lua:\d+: attempt to index")
+                                      r"policy\.lua:\d+: .*attempt to index")
 
     def test_a_hook_that_answers_nonsense(self):
         for answer in ('return reject "999 what"', 'return reject "250 fine"', "return 42", 'return "no"', 'msg.pool = "nosuch"', "msg.colour = 1",

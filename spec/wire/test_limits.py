@@ -151,7 +151,7 @@ on.message(function(msg) if msg:header "X-Pool" then msg.pool = "pooled" end end
 
     def test_max_smtp_out(self):
         mx = self.receiver()
-        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_smtp_out = 3, max_msg_per_connection = 2, paused = true }}')
+        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_smtp_out = 3, max_msg_per_connection = 2 }}', paused=True)
         self.fill(node, 30, "a.example")
         self.assert_peak(node, [mx], 3, 30, "max_smtp_out", "a.example/default")
         self.assertLessEqual(max(s.messages for s in mx.sessions), 2)
@@ -163,7 +163,7 @@ vmta "one" {{ source = "127.0.0.2" }}
 vmta "two" {{ source = "127.0.0.3" }}
 pool "default" {{ "one", "two" }}
 on.message(function(msg) msg.vmta = msg:header "X-V" end)
-domain "a.example" {{ smtp_hosts = "{mx.at}", max_smtp_out = 3, total_max_smtp_out = 4, max_msg_per_connection = 2, paused = true }}''')
+domain "a.example" {{ smtp_hosts = "{mx.at}", max_smtp_out = 3, total_max_smtp_out = 4, max_msg_per_connection = 2 }}''', paused=True)
         for name in (b"one", b"two"):
             self.fill(node, 20, "a.example", headers=b"X-V: " + name + b"\r\n")
         gate = self.hold(mx)
@@ -182,8 +182,8 @@ domain "a.example" {{ smtp_hosts = "{mx.at}", max_smtp_out = 3, total_max_smtp_o
     def two_domains(self, vmtas, settings=""):
         a, b = self.receiver(), self.receiver()
         node = self.node(f'''{vmtas}
-domain "a.example" {{ smtp_hosts = "{a.at}", max_msg_per_connection = 2, paused = true }}
-domain "b.example" {{ smtp_hosts = "{b.at}", max_msg_per_connection = 2, paused = true }}''', settings=settings)
+domain "a.example" {{ smtp_hosts = "{a.at}", max_msg_per_connection = 2 }}
+domain "b.example" {{ smtp_hosts = "{b.at}", max_msg_per_connection = 2 }}''', settings=settings)
         self.fill(node, 15, "a.example", "b.example")
         return node, [a, b]
 

@@ -8,9 +8,9 @@ import tempfile
 import harness
 from client import Client, Closed
 from harness import Certificates, until
+from postfix import Postfix
 from receiver import CLOSE, Receiver
 
-NEEDS_NAMESPACE = False
 
 
 class Case(harness.Case):
@@ -201,7 +201,9 @@ class Delivery(Case):
         """Another implementation at the far end: a private Postfix that takes nothing in clear."""
         cert, key = self.ca.issue("mx.test")
         port = harness.free_port()
-        postfix = self.postfix(port, cert, key)
+        postfix = self.keep(Postfix(self.path("postfix"), port, "mx.test", {
+            "relay_domains": "mx.test", "relay_transport": "discard", "mynetworks": "",
+            "smtpd_tls_security_level": "encrypt", "smtpd_tls_cert_file": cert, "smtpd_tls_key_file": key, "smtpd_tls_loglevel": "1"}))
         node = self.node(f'domain "mx.test" {{ smtp_hosts = "mx.test:{port}", verify_tls = true, tls_ca = "{self.ca.ca}" }}',
                          options=self.resolver())
         for _ in range(3):
@@ -209,33 +211,6 @@ class Delivery(Case):
         records = node.wait_records(3, "d")
         self.assertTrue(all("queued as" in r["dsnDiag"] for r in records), records)
         until(lambda: "TLS" in postfix.log, lambda: f"Postfix logs TLS: {postfix.log}")
-
-    def postfix(self, port, cert, key):
-        if os.environ.get(harness.NAMESPACE) == "user" or os.geteuid() != 0:
-            raise self.skipTest("Postfix starts as root only")
-        home = self.path("postfix")
-        for part in ("etc", "queue", "data"):
-            os.makedirs(os.path.join(home, part))
-        os.chmod(home, 0o755)
-        shutil.chown(os.path.join(home, "data"), "postfix")
-        shutil.copy(key, os.path.join(home, "etc", "key.pem"))
-        with open(os.path.join(home, "etc", "main.cf"), "w", encoding="ascii") as file:
-            file.write(f"compatibility_level = 3.6\nqueue_directory = {home}/queue\ndata_directory = {home}/data\nmyhostname = mx.test\n"
-                       "mydestination =\nlocal_transport = discard\nrelay_domains = mx.test\ndefault_transport = discard\n"
-                       "relay_transport = discard\nalias_maps =\nlocal_recipient_maps =\ninet_interfaces = 127.0.0.1\n"
-                       "inet_protocols = ipv4\nmynetworks =\nsmtpd_relay_restrictions = reject_unauth_destination\n"
-                       f"smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = {cert}\nsmtpd_tls_key_file = {home}/etc/key.pem\n"
-                       f"smtpd_tls_loglevel = 1\nmaillog_file = /dev/stdout\nsmtpd_peername_lookup = no\n")
-        with open(os.path.join(home, "etc", "master.cf"), "w", encoding="ascii") as file:
-            file.write(f"127.0.0.1:{port} inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n"
-                       "rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\n"
-                       "discard unix - - n - - discard\ntlsmgr unix - - n 1000? 1 tlsmgr\nanvil unix - - n - 1 anvil\n"
-                       "error unix - - n - - error\nretry unix - - n - - error\nproxymap unix - - n - - proxymap\n"
-                       "flush unix n - n 1000? 0 flush\nshowq unix n - n - - showq\npostlog unix-dgram n - n - 1 postlogd\n")
-        postfix = self.keep(harness.Process([harness.program("postfix"), "-c", os.path.join(home, "etc"), "start-fg"],
-                                            self.path("postfix.log")))
-        until(lambda: harness.answers("127.0.0.1", port), lambda: f"Postfix listens: {postfix.log[-1500:]}", 20)
-        return postfix
 
 
 harness.main()
