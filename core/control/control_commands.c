@@ -155,7 +155,7 @@ on_pause(const struct call *call, struct err *err)
 {
 	unsigned queues = 0;
 	bool paused = !strcmp(call->request->command, "pause");
-	uint64_t n = queues_pause(call->shard->queues, argument(call), paused, &queues, call->now);
+	uint64_t n = queues_pause(call->shard->queues, argument(call), option(call, "job"), paused, &queues, call->now);
 	return touched(call, queues, n);
 }
 
