@@ -403,7 +403,7 @@ class Reception(harness.Case):
             self.assertEqual(c.reply().code, 250)
         self.assertEqual(node.wait(), 0)
         again = self.restart(node)
-        self.assertEqual(again.status()["queued"], 1)
+        until(lambda: again.status()["queued"] == 1, "it is there again")
 
 
 harness.main()
