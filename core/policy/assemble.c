@@ -81,11 +81,22 @@ take_name(struct loader *loader, const char *name, const struct where *at, struc
 	return true;
 }
 
+static int
+compare_blocks(const void *a, const void *b)
+{
+	const struct ruleset_block *x = *(const struct ruleset_block *const *)a, *y = *(const struct ruleset_block *const *)b;
+	return x->where.line != y->where.line ? (x->where.line > y->where.line) - (x->where.line < y->where.line)
+					      : strcmp(x->where.scope, y->where.scope);
+}
+
+/* Of a virtual MTA or pool. Lua's tables have no order, and a duplicate is the second one. */
 static struct block_index *
-index_blocks(struct loader *loader, struct ruleset_block *const *blocks, unsigned n)
+index_blocks(struct loader *loader, struct ruleset_block **blocks, unsigned n)
 {
 	struct block_index *index = arena_alloc(&loader->ruleset->arena, sizeof(*index));
 	block_index_init(index);
+	if (n)
+		qsort(blocks, n, sizeof(struct ruleset_block *), compare_blocks);
 	for (unsigned i = 0; i < n; i++) {
 		const struct ruleset_block *there = block_index_add(index, blocks[i]);
 		if (there)

@@ -10,3 +10,6 @@
 void handle_open(lua_State *L, struct hooks *hooks);                    /* the metatables */
 void handle_push_message(lua_State *L, struct hooks *hooks, unsigned slot);
 void handle_push_session(lua_State *L, struct hooks *hooks, unsigned slot);
+
+/* Names of msg's fields and methods, then of session's; how many. */
+unsigned handle_names(const char **names, unsigned max);

@@ -137,6 +137,10 @@ static bool
 compile_text(struct loader *loader, const char *path, struct span text)
 {
 	lua_State *L = loader->L;
+	if (text.n && text.p[0] == LUA_SIGNATURE[0]) {
+		notes_error(loader->report, path, 0, "is bytecode: a policy is text");
+		return false;
+	}
 	const char *chunk = lua_pushfstring(L, "@%s", path);
 	if (luaL_loadbufferx(L, text.p, text.n, chunk, "t") == 0) {
 		lua_remove(L, -2);

@@ -16,7 +16,7 @@
 #pragma once
 
 #include "net/clock.h"
-#include "policy/ruleset.h"
+#include "policy/reaction.h"
 #include "util/buf.h"
 #include "util/log.h"
 
@@ -75,7 +75,7 @@ struct policy_message {
 	uint8_t     priority;
 };
 
-enum policy_hook { HOOK_CONNECT, HOOK_MAIL, HOOK_RCPT, HOOK_MESSAGE, HOOKS_N };
+enum policy_hook { HOOK_CONNECT, HOOK_MAIL, HOOK_RCPT, HOOK_MESSAGE, HOOK_REPLY, HOOK_DELIVERED, HOOK_BOUNCED, HOOKS_N };
 
 struct policy_decision {
 	bool     refused;
@@ -88,3 +88,47 @@ void policy_on_connect(struct policy *policy, const struct policy_session *sessi
 void policy_on_mail(struct policy *policy, const struct policy_session *session, struct span sender, struct policy_decision *out);
 void policy_on_rcpt(struct policy *policy, const struct policy_session *session, struct span rcpt, struct policy_decision *out);
 void policy_on_message(struct policy *policy, struct policy_message *message, struct policy_decision *out);
+
+/* ---- outbound ---- */
+
+/* What a function in `backoff`, and on.reply, may ask of and do to a queue. */
+struct policy_queue_ops {
+	void (*limit)(void *ctx, const struct tightening *tightenings, unsigned n, int64_t lasts_us, const struct where *where);
+	void (*suspend)(void *ctx, int64_t lasts_us, const struct where *where);
+	void (*defer)(void *ctx);
+	unsigned (*recent)(void *ctx, const char *name, int64_t window_us);     /* matches of that rule, this one included */
+	unsigned (*lift)(void *ctx, const char *name);  /* NULL: all; how many */
+};
+
+struct policy_queue {
+	const char *name, *site, *vmta;
+	const struct policy_queue_ops *ops;
+	void *ctx;
+};
+
+struct policy_reply {
+	const struct smtp_reply *reply;
+	enum smtp_stage stage;
+};
+
+/* Runs the function of a rule. Its errors are logged; then it had no opinion. */
+void policy_react(struct policy *policy, const struct reaction *reaction, const struct policy_reply *reply,
+		  const struct policy_queue *queue);
+
+/* on.reply: every reply of a receiver that is not 2xx or 3xx, and local failures. */
+void policy_on_reply(struct policy *policy, const struct policy_reply *reply, const struct policy_queue *queue);
+
+struct policy_attempt {                 /* on.delivered, on.bounced */
+	struct span sender, recipient, job, envid;
+	uint64_t    id, size_bytes;
+	const char *queue, *site, *vmta, *pool, *remote_host, *remote_address, *local_address;
+	unsigned    attempts;
+	const struct smtp_reply *reply;
+};
+void policy_on_delivered(struct policy *policy, const struct policy_attempt *attempt);
+void policy_on_bounced(struct policy *policy, const struct policy_attempt *attempt);
+
+/* on.every: how many, the interval of each, and running one. */
+unsigned policy_every_n(const struct policy *policy);
+int64_t policy_every_us(const struct policy *policy, unsigned i);
+void policy_run_every(struct policy *policy, unsigned i);

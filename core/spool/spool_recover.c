@@ -8,8 +8,8 @@
  *     tail of a write that nobody was told of: cut. Before that place it is damage,
  *     and the spool is not opened: messages that were accepted would be lost
  *     without a word;
- *   - files are synced as they were read, for what is read may still be in memory
- *     only, and decisions are built on it;
+ *   - what was read and is not known to be synced is written again and synced, for it
+ *     may be in memory only, and decisions are built on it;
  *   - a journal alone is the rest of a removal, or of a creation: removed.
  *
  * Then all copies and notes of one message meet, by id. A copy that its own journal
@@ -22,7 +22,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
-#include <errno.h>
+#define SECURE_BYTES (256u * 1024u)
 
 struct copy {
 	struct spool_segment *segment;
@@ -225,6 +225,32 @@ cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, u
 	return true;
 }
 
+/*
+ * Makes what was read durable. After a failed sync the kernel may show bytes, call
+ * them clean, and not have them on the disk; writing them again makes them dirty.
+ */
+static bool
+secure(struct spool *spool, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
+{
+	const struct disk_ops *ops = spool->disk->ops;
+	char *bytes = mem_grow(NULL, SECURE_BYTES);
+	bool ok = true;
+	size_t n;
+
+	for (; ok && from < to; from += n) {
+		size_t want = to - from < SECURE_BYTES ? (size_t)(to - from) : SECURE_BYTES;
+		struct iovec iov;
+
+		ok = ops->read(file, from, bytes, want, &n, err);
+		if (ok && n == 0)
+			break;
+		iov = (struct iovec){ bytes, n };
+		ok = ok && ops->write(file, from, &iov, 1, err);
+	}
+	free(bytes);
+	return ok && ops->sync(file, err);
+}
+
 static bool
 journal_walk(struct recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
 {
@@ -258,7 +284,7 @@ journal_read(struct recovery *r, struct spool_segment *segment, struct err *err)
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = ok && journal_walk(r, segment, &scan, err) && cut(segment, file, ".jnl", scan.at, size, err) &&
-	     disk->ops->sync(file, err);
+	     (r->spool->was_clean || secure(r->spool, file, 0, scan.at, err));
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = scan.at;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -360,7 +386,7 @@ segment_read(struct recovery *r, struct spool_segment *segment, struct err *err)
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = ok && segment_walk(r, segment, &scan, err) && cut(segment, file, ".seg", scan.at, size, err) &&
-	     (scan.at == segment->marked || disk->ops->sync(file, err));
+	     (scan.at == segment->marked || secure(r->spool, file, segment->marked, scan.at, err));
 	segment->end = segment->written = segment->synced = scan.at;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -582,7 +608,7 @@ spool_recover(struct spool *spool, struct err *err)
 	r.states = mem_alloc((UINT16_MAX + 1u) * sizeof(*r.states));
 	r.from = mem_alloc((UINT16_MAX + 1u) * sizeof(*r.from));
 	buf_init(&r.meta, 0);
-	ok = names_read(&r, err) && segments_read(&r, err) && spool_state_begin(spool, err) && messages_tell(&r, err);
+	ok = spool_state_look(spool, err) && names_read(&r, err) && segments_read(&r, err) && spool_state_begin(spool, err) && messages_tell(&r, err);
 	if (ok)
 		segments_review(spool);
 	recovery_fini(&r);

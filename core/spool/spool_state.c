@@ -178,12 +178,16 @@ spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct e
 }
 
 bool
+spool_state_look(struct spool *spool, struct err *err)
+{
+	return is_there(spool->disk, MARKER, &spool->was_clean, err);
+}
+
+bool
 spool_state_begin(struct spool *spool, struct err *err)
 {
 	const struct disk_ops *ops = spool->disk->ops;
 
-	if (!is_there(spool->disk, MARKER, &spool->was_clean, err))
-		return false;
 	if (spool->was_clean && !ops->rename(spool->disk, MARKER, REMOVED, err))
 		return false;
 	if (spool->was_clean)
