@@ -21,6 +21,7 @@
 #include "shard.h"
 
 #define TICK_US        (1 * US_PER_S)
+#define SAVE_PAUSE_US  (200 * US_PER_MS)        /* between two saves, whatever changes */
 #define STOP_TICK_US   (50 * US_PER_MS)
 #define STOP_US        (8 * US_PER_S)
 
@@ -42,7 +43,7 @@ struct node {
 	char           *accounting_path;
 	struct endpoint resolver;
 	struct timer    tick, stop_tick;
-	mono_us_t       stop_at;
+	mono_us_t       stop_at, saved_at;
 	bool            stopping;
 	struct arena    found_arena;
 	struct found   *found, **found_last;
@@ -127,6 +128,7 @@ save_state(struct node *node, bool last)
 		spool_state_last(node->shard.spool, buf_span(&bytes));
 	else if (!spool_state_save(node->shard.spool, buf_span(&bytes)))
 		node->shard.queues->changed = true;
+	node->saved_at = loop_now(node->shard.loop).mono;
 	buf_fini(&bytes);
 }
 
@@ -138,6 +140,16 @@ watch_memory(struct node *node)
 	if (full != node->shard.memory_full)
 		log_warning(&node->log, full ? "memory_limit is reached: new mail is refused" : "memory is below memory_limit again");
 	node->shard.memory_full = full;
+}
+
+static void
+on_changed(void *ctx)
+{
+	struct node *node = ctx;
+	mono_us_t now = loop_now(node->shard.loop).mono;
+
+	if (timer_started(&node->tick) && node->tick.node.key > max_i64(now, node->saved_at + SAVE_PAUSE_US))
+		timer_start(&node->shard.loop->timers, &node->tick, max_i64(now, node->saved_at + SAVE_PAUSE_US));
 }
 
 static void
@@ -313,7 +325,7 @@ open_queues(struct node *node)
 	struct shard *shard = &node->shard;
 	struct queues_options options = {
 		.ruleset = policy_ruleset(shard->policy), .resolver = shard->resolver, .loop = shard->loop,
-		.log = &node->log, .seed = prng_u64(&shard->prng),
+		.log = &node->log, .seed = prng_u64(&shard->prng), .on_changed = on_changed, .changed_ctx = node,
 	};
 
 	shard->delivery = delivery_new(shard);

@@ -494,7 +494,7 @@ queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool 
 		q->retry_step++;
 	q->retry_set_at = now.mono;
 	q->retry_until = now.mono + wait;
-	q->queues->changed = true;
+	queues_changed(q->queues);
 	q->queues->o.ops.queue_failed(q->queues->o.ops.ctx, q, reply);
 }
 

@@ -201,6 +201,9 @@ struct queues_options {
 	struct log      *log;
 	uint64_t         seed;
 	struct queue_ops ops;
+	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
+	void           (*on_changed)(void *ctx);
+	void            *changed_ctx;
 };
 
 struct queues {

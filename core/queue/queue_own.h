@@ -36,6 +36,8 @@ void scope_restore(struct queues *queues, const char *kind, const char *name, st
 void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
 
+void queues_changed(struct queues *queues);
+
 /* route.c */
 struct route *route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now);
 void route_place(struct rcpt *rcpt, struct now now);    /* into its stream, its heap, or its route's list */
