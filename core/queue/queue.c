@@ -235,7 +235,7 @@ lane_that_wants(struct queue *q)
 	list_each(node, &q->lanes) {
 		struct lane *lane = list_entry(node, struct lane, in_queue);
 
-		if (lane->ready_n > lane->connecting && list_empty(&lane->idle)) {
+		if (lane_transactions(lane) > lane->connecting && list_empty(&lane->idle)) {
 			list_remove(&lane->in_queue);
 			list_add_tail(&q->lanes, &lane->in_queue);
 			return lane;

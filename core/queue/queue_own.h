@@ -60,6 +60,7 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */
+uint32_t lane_transactions(const struct lane *lane);    /* how many its ready recipients need, about */
 void lane_maybe_free(struct lane *lane);
 struct rcpt *lane_next(struct lane *lane);              /* whose turn it is; stays where it is */
 void lane_charge(struct stream *stream, unsigned n);    /* its stream was served */
