@@ -15,6 +15,10 @@ ifneq ($(SAN),)
 OPT     := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 HARDEN  :=
 endif
+# The limiter's fence stands beside atomics that the sanitizer does understand.
+ifeq ($(SAN),thread)
+WARN    += -Wno-tsan
+endif
 PKGS    := luajit libpcre2-8 jansson libidn2
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
@@ -37,6 +41,18 @@ $(B)/libcore.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $(OBJ)
 
+# What policies and specs `require`, as C arrays: lua/sluice/x.lua is the module sluice.x.
+LUA := $(filter-out lua/types/%,$(wildcard lua/*.lua lua/*/*.lua))
+$(B)/gen/embedded_lua.h: $(LUA)
+	@mkdir -p $(@D)
+	@{ n=0; for f in $(LUA); do \
+		echo "static const unsigned char embedded_$$n[] = {"; od -An -v -tx1 $$f | sed 's/[0-9a-f][0-9a-f]/0x&,/g'; echo "};"; n=$$((n+1)); done; \
+	   echo "static const struct { const char *name; const unsigned char *p; size_t n; } embedded_files[] = {"; \
+	   n=0; for f in $(LUA); do \
+		m=$$(echo $$f | sed 's,^lua/,,; s,\.lua$$,,; s,/,.,g'); echo "{ \"$$m\", embedded_$$n, sizeof(embedded_$$n) },"; n=$$((n+1)); done; \
+	   echo "};"; } > $@.tmp && mv $@.tmp $@
+$(B)/core/policy/embedded.o: $(B)/gen/embedded_lua.h
+
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -52,10 +68,76 @@ $(B)/bench/%: $(B)/core/%.o $(B)/libcore.a
 units: $(TESTS)
 	@for t in $(TESTS); do echo "== $$t"; $$t || exit 1; done
 
+test:
+	deps/install test
+	$(MAKE) suite
+
+# All tests, once everything they need is installed. Its last line: N passed, N failed.
+suite: all $(TESTS)
+	@B=$(B) spec/run $(T)
+
+test-asan:
+	deps/install test
+	$(MAKE) B=build-asan SAN=address,undefined suite
+
+test-tsan:
+	deps/install test
+	$(MAKE) B=build-tsan SAN=thread suite
+
+# make fuzz T=60: each fuzzer that many seconds, from its corpus.
+FUZZ_CC := clang-14
+fuzz:
+	deps/install test
+	$(MAKE) CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined FUZZ_T=$(or $(T),60) fuzz-run
+fuzz-run: $(FUZZERS)
+	@for f in $(FUZZERS); do n=$$(basename $$f _fuzz); mkdir -p $(B)/corpus/$$n spec/corpus/$$n; echo "== $$n"; \
+		dict=$$(ls core/*/$${n}_fuzz.dict 2>/dev/null); \
+		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
+			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
+
+bench: $(BENCHES)
+	@for b in $(BENCHES); do $$b || exit 1; done
+
+$(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
+
 clean:
-	rm -rf build
+	rm -rf build build-asan build-tsan build-fuzz
+
+# Installs what is missing, and starts a node that only this machine can reach.
+run:
+	deps/install
+	$(MAKE) all
+	@mkdir -p $(B)/run
+	@echo "to send a first message, in another terminal: $(B)/sluice inject --to you@your.domain 127.0.0.1:2525"
+	@echo "to look at the node:                          $(B)/sluice status --control $(B)/run/control.sock"
+	exec $(B)/sluice run policies/default.lua --spool $(B)/run/spool --control $(B)/run/control.sock \
+		--accounting $(B)/run/accounting.csv
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/sluice
+	install -m 755 $(B)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -m 644 core/cmd/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/sluice.1
+	sed 's|@PREFIX@|$(PREFIX)|g' core/cmd/sluice.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
+	cp -R policies $(DESTDIR)$(PREFIX)/share/sluice/
+
+help:
+	@echo "make                  build $(B)/sluice"
+	@echo "make run              install what is missing, build, and start a node on policies/default.lua"
+	@echo "make test             every test, with all its own set-up"
+	@echo "make units            only the C units beside the code"
+	@echo "make test-asan        every test, with address and undefined-behaviour sanitizers"
+	@echo "make test-tsan        every test, with the thread sanitizer"
+	@echo "make fuzz T=60        each fuzzer for that many seconds"
+	@echo "make bench            the benches"
+	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
+	@echo "make clean            remove what was built"
+	@echo "make B=build-asan SAN=address,undefined …   any of them, with sanitizers"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units clean
+.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run bench clean run install help
 .SECONDARY:

@@ -12,10 +12,14 @@
  * window before the change; with r' left afterwards the new lets at most
  * r' + (W-x)/T' into the rest. For r' = r - max(0, k-k') the sum is linear in x
  * and at both ends within the bound of one of the two. r' may be negative: then
- * L lies ahead of now.
+ * L lies ahead of now. It needs an instant with the old events on one side and
+ * the new on the other, though threads read their clocks before they take: the
+ * change is dated at the latest now of any event, and no event of the new spec
+ * may be dated before the change.
  *
  * Time is counted in 1/64 us: finer than the clock, so that an interval of 1.05
- * us is not rounded to 2; coarse enough for a burst of a million a day.
+ * us is not rounded to 2; coarse enough for the 1100 years that a burst of 400,000
+ * refills at one a day.
  *
  * The common path reads the spec in force and swaps `last`. A change makes
  * `last` BUSY, writes the spec, and puts another `last`, always a different one,
@@ -30,7 +34,7 @@
 #define SLACK_MAX_US INT64_C(50000)
 
 struct pacing {
-	int64_t interval, depth;
+	int64_t interval, depth, since;
 };
 
 /* `last` and the spec it is counted in, read as one. */
@@ -60,9 +64,11 @@ pacing_of(const struct rate_spec *spec)
 	int64_t paced = spec->count - burst - catchup;
 	int64_t interval = ((spec->window_us + slack) * TICKS_PER_US + paced - 1) / paced;
 	int64_t at_once = 1 + (burst ? burst - 1 : 0) + catchup;
-	return (struct pacing){ interval, interval * min_i64(at_once, DEPTH_MAX / interval) };
+	return (struct pacing){ interval, interval * min_i64(at_once, DEPTH_MAX / interval), 0 };
 }
 
+/* Acquire and release on every field, so that whoever sees a part of a new spec
+ * sees BUSY, or what came after it, when it looks at `last` again. */
 static struct state
 load_state(const struct rate *rate)
 {
@@ -71,15 +77,36 @@ load_state(const struct rate *rate)
 	do {
 		while ((s.last = again) == BUSY)
 			again = atomic_load_explicit(&rate->last, memory_order_acquire);
-		s.spec.count = atomic_load_explicit(&rate->count, memory_order_relaxed);
-		s.spec.burst = atomic_load_explicit(&rate->burst, memory_order_relaxed);
-		s.spec.window_us = atomic_load_explicit(&rate->window_us, memory_order_relaxed);
-		s.pacing.interval = atomic_load_explicit(&rate->interval, memory_order_relaxed);
-		s.pacing.depth = atomic_load_explicit(&rate->depth, memory_order_relaxed);
-		atomic_thread_fence(memory_order_acquire);
-		again = atomic_load_explicit(&rate->last, memory_order_relaxed);
+		s.spec.count = atomic_load_explicit(&rate->count, memory_order_acquire);
+		s.spec.burst = atomic_load_explicit(&rate->burst, memory_order_acquire);
+		s.spec.window_us = atomic_load_explicit(&rate->window_us, memory_order_acquire);
+		s.pacing.interval = atomic_load_explicit(&rate->interval, memory_order_acquire);
+		s.pacing.depth = atomic_load_explicit(&rate->depth, memory_order_acquire);
+		s.pacing.since = atomic_load_explicit(&rate->since, memory_order_acquire);
+		again = atomic_load_explicit(&rate->last, memory_order_acquire);
 	} while (again != s.last);
 	return s;
+}
+
+static void
+store_spec(struct rate *rate, const struct state *s)
+{
+	atomic_store_explicit(&rate->count, s->spec.count, memory_order_release);
+	atomic_store_explicit(&rate->burst, s->spec.burst, memory_order_release);
+	atomic_store_explicit(&rate->window_us, s->spec.window_us, memory_order_release);
+	atomic_store_explicit(&rate->interval, s->pacing.interval, memory_order_release);
+	atomic_store_explicit(&rate->depth, s->pacing.depth, memory_order_release);
+	atomic_store_explicit(&rate->since, s->pacing.since, memory_order_release);
+}
+
+/* Before the event is swapped in, so that no change of spec can miss it. */
+static void
+raise_latest(struct rate *rate, int64_t now)
+{
+	int64_t latest = atomic_load_explicit(&rate->latest, memory_order_relaxed);
+	while (latest < now && !atomic_compare_exchange_weak_explicit(&rate->latest, &latest, now, memory_order_relaxed,
+								      memory_order_relaxed))
+		;
 }
 
 /* 0 says "none yet", so an instant that is 0 is kept as the next one. */
@@ -105,11 +132,14 @@ instant_of(const struct state *s, int64_t now)
 
 /* What the state is under another spec, by the rule above. */
 static struct state
-converted(const struct state *old, const struct rate_spec *spec, int64_t now)
+converted(const struct rate *rate, const struct state *old, const struct rate_spec *spec, int64_t now)
 {
 	struct state s = { .last = old->last, .spec = *spec, .pacing = pacing_of(spec) };
+	s.pacing.since = old->pacing.since;
 	if (!old->last || !old->spec.count)
 		return s;
+	now = max_i64(now, max_i64(old->pacing.since, atomic_load_explicit(&rate->latest, memory_order_relaxed)));
+	s.pacing.since = now;
 	__int128 interval = s.pacing.interval, old_interval = old->pacing.interval;
 	int64_t at_once = s.pacing.depth / s.pacing.interval, old_at_once = old->pacing.depth / old->pacing.interval;
 	__int128 left = now - instant_of(old, now);
@@ -131,17 +161,12 @@ change_spec(struct rate *rate, const struct state *old, const struct rate_spec *
 	int64_t expected = old->last;
 	if (!atomic_compare_exchange_strong_explicit(&rate->last, &expected, BUSY, memory_order_acq_rel, memory_order_relaxed))
 		return false;
-	atomic_thread_fence(memory_order_release);
-	struct state s = converted(old, spec, now);
+	struct state s = converted(rate, old, spec, now);
 	if (!s.last)
-		s.last = encode(now - s.pacing.depth);
+		s.last = encode(now - s.pacing.depth - 1);
 	if (s.last == old->last)
 		s.last = encode(s.last + 1);
-	atomic_store_explicit(&rate->count, spec->count, memory_order_relaxed);
-	atomic_store_explicit(&rate->burst, spec->burst, memory_order_relaxed);
-	atomic_store_explicit(&rate->window_us, spec->window_us, memory_order_relaxed);
-	atomic_store_explicit(&rate->interval, s.pacing.interval, memory_order_relaxed);
-	atomic_store_explicit(&rate->depth, s.pacing.depth, memory_order_relaxed);
+	store_spec(rate, &s);
 	atomic_store_explicit(&rate->last, s.last, memory_order_release);
 	return true;
 }
@@ -174,8 +199,9 @@ rate_take(struct rate *rate, const struct rate_spec *spec, uint32_t n, mono_us_t
 	for (;;) {
 		struct state s = adopt(rate, spec, now);
 		__int128 instant = (__int128)s.pacing.interval * n + instant_of(&s, now);
-		if (instant > now)
+		if (instant > now || now < s.pacing.since)
 			return false;
+		raise_latest(rate, now);
 		if (swap_last(rate, s.last, (int64_t)instant))
 			return true;
 	}
@@ -202,7 +228,7 @@ static struct state
 view(const struct rate *rate, const struct rate_spec *spec, int64_t now)
 {
 	struct state s = load_state(rate);
-	return same_spec(&s.spec, spec) ? s : converted(&s, spec, now);
+	return same_spec(&s.spec, spec) ? s : converted(rate, &s, spec, now);
 }
 
 uint32_t
@@ -213,7 +239,7 @@ rate_available(const struct rate *rate, const struct rate_spec *spec, mono_us_t 
 	int64_t now = ticks_of(now_us);
 	struct state s = view(rate, spec, now);
 	int64_t left = now - instant_of(&s, now);
-	return left > 0 ? (uint32_t)min_i64(left / s.pacing.interval, UINT32_MAX - 1) : 0;
+	return left > 0 && now >= s.pacing.since ? (uint32_t)min_i64(left / s.pacing.interval, UINT32_MAX - 1) : 0;
 }
 
 mono_us_t
@@ -223,7 +249,7 @@ rate_ready_at(const struct rate *rate, const struct rate_spec *spec, mono_us_t n
 		return now_us;
 	int64_t now = ticks_of(now_us);
 	struct state s = view(rate, spec, now);
-	int64_t ready = instant_of(&s, now) + s.pacing.interval;
+	int64_t ready = max_i64(instant_of(&s, now) + s.pacing.interval, s.pacing.since);
 	return ready <= now ? now_us : (ready + TICKS_PER_US - 1) / TICKS_PER_US;
 }
 
@@ -245,11 +271,8 @@ rate_restore(struct rate *rate, int64_t saved, mono_us_t now_us)
 	int64_t bound = DEPTH_MAX / TICKS_PER_US;
 	int64_t last = saved == INT64_MIN ? 0 : encode(now + min_i64(max_i64(saved, -bound), bound) * TICKS_PER_US);
 	for (;;) {
-		struct state s = load_state(rate);
-		if (s.last == last)
-			return;
-		int64_t expected = s.last;
-		if (atomic_compare_exchange_strong(&rate->last, &expected, last))
+		int64_t expected = load_state(rate).last;
+		if (expected == last || atomic_compare_exchange_strong(&rate->last, &expected, last))
 			return;
 	}
 }

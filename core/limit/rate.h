@@ -18,7 +18,8 @@
  * The spec is an argument of every call. When it changes, what was left stays
  * left, counted in events, less what the burst shrank by: no fresh bucket, and
  * a window across the change holds no more than the looser of both specs lets
- * through.
+ * through. That is for a change now and then: each time a burst shrinks it is
+ * paid for, so callers that use two bursts by turns starve each other.
  *
  * Ownership  Embedded; zeroed memory is a limiter that has seen nothing.
  * Threads    Any, lock-free; while one thread puts a changed spec in place the
@@ -39,6 +40,8 @@ struct rate {
 	_Atomic int64_t  window_us;
 	_Atomic int64_t  interval;      /* T, in 1/64 us */
 	_Atomic int64_t  depth;         /* T + tolerance */
+	_Atomic int64_t  since;         /* no event before: when this spec came */
+	_Atomic int64_t  latest;        /* the latest now of any event */
 };
 
 /* Takes n (>= 1) events if all of them may go now; else false, nothing taken. */

@@ -26,5 +26,6 @@ struct dsn {
 };
 
 /* The report in wire form (header and body, dot-stuffed): multipart/report with a part
- * for people, message/delivery-status, and the original or its headers. */
+ * for people, message/delivery-status, and the original or its headers. Bytes over 127
+ * are in it only where the original or an address holds one. */
 void dsn_format(const struct dsn *dsn, struct buf *out);

@@ -10,6 +10,7 @@
 
 #include "util/arena.h"
 #include "util/buf.h"
+#include "util/err.h"
 
 struct envelope_rcpt {
 	struct span address;    /* as given */

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "util/buf.h"
+#include "util/err.h"
 
 /* How far the header block reaches in `message`: bytes up to and including the CRLF of
  * its last field; the empty line follows. SIZE_MAX: no end in sight yet. */

@@ -5,7 +5,8 @@
  * The owner of a conn gets events and ends it with exactly one conn_close().
  * A conn that failed or was closed by its peer tells so once by on_close and
  * is silent from then on; the owner still closes it. conn_close() may be
- * called from within any event; no event comes after it.
+ * called from within any event; no event comes after it. A handshake that
+ * fails tells by on_tls(err), then, unless the owner closed there, by on_close.
  *
  * Output is gathered: conn_write() copies to the conn's buffer, and the loop
  * flushes at the end of its turn, so pipelined commands leave in one write.
@@ -49,7 +50,7 @@ struct conn {
 	struct endpoint           local, peer;          /* unix sockets: IP_NONE */
 	const char               *tls_version;          /* "TLSv1.2"; NULL in clear */
 	const char               *tls_cipher;
-	uint32_t                  peer_uid;             /* unix sockets only */
+	uint32_t                  peer_uid;             /* unix sockets only; else UINT32_MAX */
 };
 
 static inline void conn_write(struct conn *conn, struct span bytes) { conn->ops->write(conn, bytes); }

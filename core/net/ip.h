@@ -32,7 +32,8 @@ bool ip_is_unspecified(const struct ip *ip);            /* 0/8, :: , and v4-mapp
 bool endpoint_parse(struct span text, uint16_t port, struct endpoint *out, struct err *err);
 void endpoint_format(const struct endpoint *endpoint, char out[ENDPOINT_TEXT_MAX]);
 
-/* "127.0.0.0/8", "10/8", "::1" (all bits), "0/0" */
+/* "127.0.0.0/8", "10/8", "::1" (all bits), "0/0". Bits set beyond the length are
+ * an error that says the network. A v4-mapped address is in the IPv4 network. */
 struct cidr { struct ip net; uint8_t bits; };
 bool cidr_parse(struct span text, struct cidr *out, struct err *err);
 bool cidr_holds(const struct cidr *cidr, const struct ip *ip);

@@ -13,12 +13,16 @@
  * With PIPELINING the envelope and DATA leave in one piece of output. A 421 at
  * any point, or a reply that is no SMTP, ends the session.
  *
- * Ownership  Embedded; init/fini. The transaction's strings are borrowed until
+ * A reply in the middle of the body is an answer too: DONE may come between BODY and
+ * smtp_client_body_sent(); the owner then stops writing.
+ *
+ * Ownership  Embedded; init/fini; not moved in between. The transaction's strings are borrowed until
  *            it ends (SMTP_CLIENT_DONE or the session's end).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "smtp/smtp_notify.h"
 #include "smtp/smtp_reply.h"
 #include "util/buf.h"
 
@@ -51,8 +55,6 @@ struct smtp_client_config {
 	bool        use_starttls;       /* if offered */
 	bool        require_starttls;   /* not offered, or refused: SMTP_CLIENT_FAILED */
 };
-
-enum smtp_notify { SMTP_NOTIFY_NEVER = 1, SMTP_NOTIFY_SUCCESS = 2, SMTP_NOTIFY_FAILURE = 4, SMTP_NOTIFY_DELAY = 8 };
 
 struct smtp_client_rcpt {
 	struct span       address;      /* no angle brackets */
@@ -96,10 +98,13 @@ struct smtp_client {
 	struct smtp_reply   reply;      /* the last one to a command of the session */
 	struct smtp_client_message *message;    /* under way */
 	/* the machine's own */
-	int                 state;
-	unsigned            next_rcpt;
-	unsigned            accepted_n;
-	bool                data_sent, refused, ended, quit_sent;
+	int         state;
+	unsigned    next_rcpt;          /* whose reply comes next */
+	unsigned    accepted_n;
+	bool        data_sent;          /* with PIPELINING: MAIL, RCPT and DATA have left together */
+	bool        refused;            /* MAIL was; replies to what left with it are read and dropped */
+	bool        half_open;          /* the peer has a transaction that needs RSET */
+	bool        ended;              /* nothing comes after this transaction */
 	struct smtp_reply_parser parser;
 };
 
@@ -126,5 +131,6 @@ void smtp_client_quit(struct smtp_client *client);
 enum smtp_stage smtp_client_awaits(const struct smtp_client *client);
 
 /* The connection broke or timed out: gives every recipient of the message under way that has no
- * final answer `reply` (stage as awaited). Call then finish as after DONE. */
+ * final answer `reply` (stage as awaited). The owner then finishes as after DONE; no event but
+ * CLOSED comes any more. */
 void smtp_client_broken(struct smtp_client *client, const struct smtp_reply *reply);

@@ -20,7 +20,8 @@ struct smtp_reply {
 	char     enhanced[12];          /* "4.7.0", or "" */
 	/* The reply as one line: "421 4.7.0 text of line one and line two";
 	 * code and enhanced code once, lines joined by a blank, control
-	 * characters as '?'. What patterns, logs and accounting see. */
+	 * characters and what is not UTF-8 as '?'. What patterns, logs and
+	 * accounting see. Where lines differ in code, the last one's counts. */
 	char     line[SMTP_REPLY_TEXT_MAX + 1];
 	uint16_t text_at;               /* where the text begins in `line` */
 };

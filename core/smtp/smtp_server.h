@@ -5,8 +5,8 @@
  * CHUNKING, 3207 STARTTLS, 3461 DSN, 6152 8BITMIME, 6531 SMTPUTF8.)
  *
  * The owner feeds bytes with smtp_server_feed() and calls smtp_server_next()
- * until SMTP_SERVER_WAIT. Most events must be answered by smtp_server_reply()
- * before the next call of next(). client->out is written out and emptied
+ * until SMTP_SERVER_WAIT. Most events must be answered by smtp_server_reply();
+ * until then next() answers WAIT. server->out is written out and emptied
  * by the owner; replies to pipelined commands so leave together.
  *
  * Line endings are strict (SMTP smuggling): a bare CR or LF, in a command or
@@ -18,17 +18,23 @@
  * line lacks CRLF it is added.
  *
  * Ownership  Embedded; init/fini. An event's spans hold until the next call.
- * Limits     Command line 4096 bytes (RFC 5321's 512 and what extensions add);
- *            input is buffered to 64 KiB: feed only after WAIT.
+ * Limits     Command line 4096 bytes (RFC 5321's 512 and what extensions add).
+ *            Input is buffered to 128 KiB, so that 64 KiB can be fed after every
+ *            WAIT; while an answer is owed, smtp_server_room() says how much.
+ *            What does not fit ends the session.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "smtp/smtp_body.h"
+#include "smtp/smtp_notify.h"
 #include "smtp/smtp_reply.h"
 #include "util/buf.h"
 
 #define SMTP_SERVER_LINE_MAX      4096
-#define SMTP_SERVER_BODY_LINE_MAX 32768
+#define SMTP_SERVER_BODY_LINE_MAX SMTP_BODY_LINE_MAX
+#define SMTP_SERVER_INPUT_MAX     (128 * 1024)
+#define SMTP_SERVER_JUNK_MAX      100   /* commands that lead nowhere (NOOP, RSET, EHLO …) a message; then each is an error */
 
 struct smtp_server_config {
 	const char *hostname;
@@ -62,7 +68,7 @@ struct smtp_server {
 	/* of MAIL */
 	struct span sender;             /* without angle brackets; empty: null */
 	uint64_t    declared_size;      /* 0: not said */
-	bool        eightbit;           /* BODY=8BITMIME or BINARYMIME's refusal: see below */
+	bool        eightbit;           /* BODY=8BITMIME */
 	bool        smtputf8;
 	struct span envid, ret;         /* as given, checked; empty: none */
 	/* of RCPT */
@@ -71,19 +77,25 @@ struct smtp_server {
 	uint8_t     notify;             /* enum smtp_notify bits */
 	/* of BODY */
 	struct span body;
-	uint64_t    body_bytes;         /* of the message so far */
+	uint64_t    body_bytes;         /* of the message so far, as SIZE counts: without the stuffed dots */
 	const char *closing;            /* why CLOSE came, for the log: "quit", "bare LF in the body", … */
 
 	/* the machine's own */
 	int         state;
-	bool        awaiting;           /* an answer by the owner */
-	bool        in_transaction, too_big, bdat, bdat_last;
-	unsigned    rcpts;
-	uint64_t    bdat_left;
-	int         body_state;
-	unsigned    body_line;
-	char        last;
-	struct buf  scratch;            /* stuffed BDAT */
+	bool        awaiting;           /* an answer by the owner, to the event `asked` */
+	enum smtp_server_event asked;
+	size_t      pending;            /* bytes of `in` that the last event's spans point to */
+	unsigned    rcpts, junk;
+	bool        in_transaction, too_big;
+	unsigned    body_line;          /* bytes of the body's last line so far */
+	/* of BDAT */
+	bool        bdat, bdat_last, bdat_failed;
+	uint64_t    bdat_size, bdat_left;
+	bool        swallow;            /* this chunk is refused: by swallow_text at its end, if not already */
+	unsigned    swallow_code;
+	const char *swallow_text;
+	bool        cr_held;            /* the last chunk ended between CR and LF */
+	bool        dot_doubled;        /* the next byte is a dot that was given once */
 };
 
 void smtp_server_init(struct smtp_server *server, const struct smtp_server_config *config);
@@ -93,10 +105,14 @@ void smtp_server_fini(struct smtp_server *server);
 void smtp_server_greet(struct smtp_server *server, unsigned code, const char *text);
 
 void smtp_server_feed(struct smtp_server *server, struct span bytes);
+/* How much feed() takes now. */
+size_t smtp_server_room(const struct smtp_server *server);
 enum smtp_server_event smtp_server_next(struct smtp_server *server);
 
 /* text begins with the enhanced code ("2.1.0 OK", "4.3.0 later"). 4xx/5xx counts as an error of the
- * client, unless smtp_server_reply_uncounted() says it. 421 closes. */
+ * client, unless smtp_server_reply_uncounted() says it. 421 closes. Control characters in the
+ * text become '?'. A refused DATA leaves the transaction open, as a refused RCPT does; of BDAT the
+ * chunk is swallowed, and with its LAST one comes RESET. */
 void smtp_server_reply(struct smtp_server *server, unsigned code, const char *text);
 void smtp_server_reply_uncounted(struct smtp_server *server, unsigned code, const char *text);
 /* 250 with the extensions (EHLO) or alone (HELO). */

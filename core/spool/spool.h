@@ -144,6 +144,8 @@ void spool_read_close(struct spool_reader *reader);
 /* A small file of the engine's own (limits, retry state, overlays), replaced whole; the write
  * happens off the loop. bytes is copied. One at a time: false while the last is under way. */
 bool spool_state_save(struct spool *spool, struct span bytes);
+/* What spool_close() leaves there, whatever is under way then. */
+void spool_state_last(struct spool *spool, struct span bytes);
 /* Empty when there is none. *clean_out: the node that wrote it closed the spool in order. */
 bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err);
 

@@ -134,6 +134,7 @@ struct spool {
 	struct spool_compaction *compaction;
 	mono_us_t compact_at;           /* look for one to compact; MONO_NEVER: no need */
 	struct spool_saving *saving;
+	struct spool_fresh *last_state;         /* for spool_close() */
 	bool was_clean;                 /* the node before closed in order */
 
 	struct timer tell_timer, gather_timer, retry_timer;

@@ -72,22 +72,36 @@ spool_state_start(struct spool *spool)
 	return true;
 }
 
+static struct spool_fresh *
+state_record(struct span bytes)
+{
+	struct spool_fresh *record;
+
+	check(bytes.n <= STATE_MAX);
+	record = spool_fresh_new((uint32_t)bytes.n);
+	if (bytes.n)
+		memcpy(record->p + SPOOL_RECORD_HEADER, bytes.p, bytes.n);
+	spool_record_seal(record->p, (uint32_t)bytes.n, STATE_KIND, 0, 0);
+	return record;
+}
+
 bool
 spool_state_save(struct spool *spool, struct span bytes)
 {
-	struct spool_saving *saving;
-
-	check(bytes.n <= STATE_MAX);
 	if (spool->saving || spool->closing)
 		return false;
-	saving = mem_alloc(sizeof(*saving));
-	saving->record = spool_fresh_new((uint32_t)bytes.n);
-	if (bytes.n)
-		memcpy(saving->record->p + SPOOL_RECORD_HEADER, bytes.p, bytes.n);
-	spool_record_seal(saving->record->p, (uint32_t)bytes.n, STATE_KIND, 0, 0);
-	spool->saving = saving;
+	spool->saving = mem_alloc(sizeof(*spool->saving));
+	spool->saving->record = state_record(bytes);
 	spool_pump(spool);
 	return true;
+}
+
+void
+spool_state_last(struct spool *spool, struct span bytes)
+{
+	if (spool->last_state)
+		spool_fresh_unref(spool->last_state);
+	spool->last_state = state_record(bytes);
 }
 
 /* A file that is not there is not an error; the listing tells. */
@@ -190,7 +204,16 @@ spool_state_end(struct spool *spool)
 		save_work(spool);
 		save_done(spool);
 	}
-	if (!spool->failing.kind && !write_new(spool->disk, MARKER, span_make(NULL, 0), &err))
+	if (spool->last_state) {
+		spool->saving = mem_alloc(sizeof(*spool->saving));
+		spool->saving->record = spool->last_state;
+		spool->last_state = NULL;
+		save_work(spool);
+		err = spool->saving->err;
+		save_done(spool);
+	}
+	/* With an older state beside it the marker would promise more than is there. */
+	if (!err.kind && !spool->failing.kind && !write_new(spool->disk, MARKER, span_make(NULL, 0), &err))
 		log_warning(spool->log, "%s; the next start will check the spool as after a crash", err.text);
 }
 

@@ -10,17 +10,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
+#include <sys/types.h>
 
-#pragma GCC poison strcpy strcat sprintf vsprintf gets
-
+/* Before the headers that declare them: clang takes the attribute only on the
+ * first declaration. */
 #ifndef ALLOW_TIME
-#define BANNED(why) __attribute__((error(why)))
+#define BANNED(instead) __attribute__((error(instead)))
 BANNED("use a struct prng") int rand(void);
 BANNED("use a struct prng") long int random(void);
 BANNED("take now as an argument") time_t time(time_t *timer);
@@ -29,3 +24,18 @@ BANNED("start a timer") unsigned int sleep(unsigned int seconds);
 BANNED("start a timer") int usleep(useconds_t useconds);
 #undef BANNED
 #endif
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#undef strcpy
+#undef strcat
+#undef vsprintf
+#pragma GCC poison strcpy strcat vsprintf gets
+/* Not poisoned: luaconf.h names it in a macro that nobody uses. */
+#undef sprintf
+#define sprintf(...) sprintf_is_banned_use_snprintf

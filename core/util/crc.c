@@ -6,7 +6,7 @@
 #include "util/crc.h"
 
 static uint32_t
-crc_portable(uint32_t crc, const unsigned char *p, size_t n)
+crc_nibbles(uint32_t crc, const unsigned char *p, size_t n)
 {
 	static const uint32_t nibble[16] = {
 		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
@@ -41,10 +41,15 @@ crc_sse42(uint32_t crc, const unsigned char *p, size_t n)
 uint32_t
 crc32c(uint32_t crc, struct span bytes)
 {
-	const unsigned char *p = (const unsigned char *)bytes.p;
 #if defined(__x86_64__)
 	if (__builtin_cpu_supports("sse4.2"))
-		return ~crc_sse42(~crc, p, bytes.n);
+		return ~crc_sse42(~crc, (const unsigned char *)bytes.p, bytes.n);
 #endif
-	return ~crc_portable(~crc, p, bytes.n);
+	return crc32c_portable(crc, bytes);
+}
+
+uint32_t
+crc32c_portable(uint32_t crc, struct span bytes)
+{
+	return ~crc_nibbles(~crc, (const unsigned char *)bytes.p, bytes.n);
 }

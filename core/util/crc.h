@@ -8,3 +8,6 @@
 #include "util/span.h"
 
 uint32_t crc32c(uint32_t crc, struct span bytes);       /* begin with crc = 0 */
+
+/* The same without the instruction. */
+uint32_t crc32c_portable(uint32_t crc, struct span bytes);

@@ -318,7 +318,8 @@ size_parse(struct span text, uint64_t *bytes_out, struct err *err)
 		return FAIL(err, text, "is not a size", "one such as \"512K\", \"25M\", \"10G\", or bytes");
 	unsigned shift = 0;
 	if (rest.n) {
-		const char *letter = rest.p[0] ? strchr(size_letters, rest.p[0] & ~0x20) : NULL;
+		char upper = rest.p[0] >= 'a' && rest.p[0] <= 'z' ? (char)(rest.p[0] & ~0x20) : rest.p[0];
+		const char *letter = upper ? strchr(size_letters, upper) : NULL;
 		if (letter && (rest.n > 1 || rest.p[0] != *letter))
 			return err_set(err, ERR_PERM, "%s is not a size: write \"%.*s%c\"", quote(text).text,
 				       digits.n < 20 ? (int)digits.n : 0, digits.p, *letter);

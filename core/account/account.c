@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lines are gathered in a buffer and go out with one write() to a file in append
+ * mode. Where the disk takes a part of it only, the file is cut back to its last whole
+ * line, and the buffer keeps what is not in the file; where even that fails, the
+ * buffer keeps the rest of the broken line in front (`torn`), so the next write mends
+ * it. A crash can still leave a broken line: the next start cuts it off. The header line
+ * goes before everything else when the file is empty.
+ *
+ * A field is quoted where RFC 4180 wants it. Control characters become blanks: a reply
+ * that holds a line end must not look like a second record. What a spreadsheet would
+ * take for a formula is left alone: programs read this file, and they want the text.
+ */
+#include "account/account.h"
+
+#include "util/buf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define FLUSH_BYTES    65536u
+#define HELD_MAX       (1024u * 1024u)
+#define TAIL_BYTES     65536
+#define COMPLAIN_MS    60000
+
+static const char header[] =
+	"type,timeLogged,timeQueued,orig,rcpt,orcpt,dsnAction,dsnStatus,dsnDiag,dsnMta,bounceCat,srcType,srcMta,"
+	"dlvType,dlvSourceIp,dlvDestinationIp,dlvEsmtpAvailable,dlvSize,vmta,jobId,envId,queue,vmtaPool\r\n";
+
+struct account {
+	char       *path;
+	unsigned    mask;
+	struct log *log;
+	int         fd;
+	bool        torn;               /* the file ends within the line that the buffer begins with */
+	struct buf  held;
+	uint64_t    lost, lost_told;
+	wall_ms_t   told;               /* when the log last heard of trouble */
+	struct err  trouble;
+};
+
+/* Fields. */
+
+static void
+put_field(struct buf *out, struct span value)
+{
+	bool quote = false;
+	for (size_t i = 0; i < value.n && !quote; i++)
+		quote = value.p[i] == '"' || value.p[i] == ',';
+	if (quote)
+		buf_add_char(out, '"');
+	for (size_t i = 0; i < value.n; i++) {
+		unsigned char c = (unsigned char)value.p[i];
+		if (c == '"')
+			buf_add_char(out, '"');
+		buf_add_char(out, c < ' ' || c == 127 ? ' ' : (char)c);
+	}
+	if (quote)
+		buf_add_char(out, '"');
+}
+
+static void
+next_field(struct buf *out, struct span value)
+{
+	buf_add_char(out, ',');
+	put_field(out, value);
+}
+
+/* "2026-01-02 03:04:05+0000" */
+static void
+next_time(struct buf *out, wall_ms_t wall)
+{
+	char text[32];
+	buf_add_char(out, ',');
+	if (wall.ms == 0)
+		return;
+	wall_format(wall, text);
+	buf_printf(out, "%.10s %.8s+0000", text, text + 11);
+}
+
+static void
+next_joined(struct buf *out, const char *before, struct span value, const char *after)
+{
+	struct buf text;
+	if (value.n == 0) {
+		next_field(out, value);
+		return;
+	}
+	buf_init(&text, 0);
+	buf_add_text(&text, before);
+	buf_add(&text, value);
+	buf_add_text(&text, after);
+	next_field(out, buf_span(&text));
+	buf_fini(&text);
+}
+
+static void
+next_status(struct buf *out, struct span status)
+{
+	char meaning[80];
+	snprintf(meaning, sizeof(meaning), " (%s)", account_status_text(status));
+	next_joined(out, "", status, meaning);
+}
+
+static const char *
+type_letters(enum account_type type)
+{
+	static const char *const letters[] = { "d", "b", "t", "tq", "r" };
+	check(type < countof(letters));
+	return letters[type];
+}
+
+static const char *
+action_of(enum account_type type)
+{
+	switch (type) {
+	case ACCOUNT_DELIVERED:
+		return "relayed";
+	case ACCOUNT_BOUNCED:
+		return "failed";
+	case ACCOUNT_DEFERRED:
+		return "delayed";
+	default:
+		return "";
+	}
+}
+
+static void
+put_record(struct buf *out, const struct account_record *r)
+{
+	bool of_rcpt = r->type == ACCOUNT_DELIVERED || r->type == ACCOUNT_BOUNCED || r->type == ACCOUNT_DEFERRED;
+	bool failed = r->type == ACCOUNT_BOUNCED || r->type == ACCOUNT_DEFERRED;
+
+	put_field(out, span_text(type_letters(r->type)));
+	next_time(out, r->logged);
+	next_time(out, r->queued);
+	next_field(out, r->orig);
+	next_field(out, r->rcpt);
+	next_field(out, r->orcpt);
+	next_field(out, span_text(action_of(r->type)));
+	next_status(out, r->status);
+	next_joined(out, "smtp;", r->diag, "");
+	next_field(out, r->mta);
+	next_field(out, span_text(failed ? account_bounce_category(r->status, r->diag) : ""));
+	next_field(out, r->src_type);
+	next_field(out, r->src_mta);
+	next_field(out, span_text(r->type == ACCOUNT_RECEIVED ? "" : "smtp"));
+	next_field(out, r->source_ip);
+	next_field(out, r->destination_ip);
+	next_field(out, r->esmtp);
+	buf_add_char(out, ',');
+	if (of_rcpt)
+		buf_printf(out, "%llu", (unsigned long long)r->size_bytes);
+	next_field(out, r->vmta);
+	next_field(out, r->job);
+	next_field(out, r->env_id);
+	next_field(out, r->queue);
+	next_field(out, r->pool);
+	buf_add_text(out, "\r\n");
+}
+
+/* The file. */
+
+static wall_ms_t
+log_time(const struct log *log)
+{
+	return log->wall(log->wall_ctx);
+}
+
+static void
+complain(struct account *account)
+{
+	wall_ms_t now = log_time(account->log);
+	if (account->told.ms != 0 && now.ms - account->told.ms < COMPLAIN_MS && now.ms >= account->told.ms)
+		return;
+	log_error(account->log, "accounting: %s; %llu records lost, %zu bytes held back", account->trouble.text,
+		  (unsigned long long)(account->lost - account->lost_told), buf_len(&account->held));
+	account->lost_told = account->lost;
+	account->told = now;
+}
+
+/* Bytes behind the last line end in the file; SIZE_MAX: no line end in sight. */
+static size_t
+unfinished_bytes(int fd, off_t size)
+{
+	size_t want = size < TAIL_BYTES ? (size_t)size : TAIL_BYTES;
+	char *tail = mem_alloc(TAIL_BYTES);
+	ssize_t n = pread(fd, tail, want, size - (off_t)want);
+	size_t behind = SIZE_MAX;
+	for (ssize_t i = n; i > 0 && behind == SIZE_MAX; i--)
+		if (tail[i - 1] == '\n')
+			behind = (size_t)(n - i);
+	if (behind == SIZE_MAX && n >= 0 && (off_t)n == size)
+		behind = (size_t)size;
+	free(tail);
+	return behind;
+}
+
+/* Opens the path and brings it to a line's end; *empty_out: it wants a header line. */
+static int
+open_file(const char *path, bool *empty_out, struct err *err)
+{
+	struct stat st;
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		err_sys(err, "%s", path);
+		goto fail;
+	}
+	*empty_out = st.st_size == 0;
+	if (!S_ISREG(st.st_mode) || st.st_size == 0)
+		return fd;
+	size_t behind = unfinished_bytes(fd, st.st_size);
+	if (behind == SIZE_MAX) {
+		err_set(err, ERR_PERM, "%s: its last line has no end, so it is no accounting file", path);
+		goto fail;
+	}
+	if (behind && ftruncate(fd, st.st_size - (off_t)behind) != 0) {
+		err_sys(err, "%s: its last line is unfinished and cannot be cut off", path);
+		goto fail;
+	}
+	*empty_out = (off_t)behind == st.st_size;
+	return fd;
+fail:
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static void
+begin_file(struct account *account, bool empty)
+{
+	if (account->torn) {
+		/* Its beginning is in the file before; a rest alone means nothing here. */
+		size_t end = span_find(buf_span(&account->held), '\n');
+		check(end != SIZE_MAX);
+		buf_consume(&account->held, end + 1);
+		account->torn = false;
+		account->lost++;
+	}
+	if (empty)
+		buf_splice(&account->held, 0, 0, span_make(header, sizeof(header) - 1));
+}
+
+/* The file took n bytes of the held ones, and not the rest. */
+static void
+mend(struct account *account, size_t n)
+{
+	struct span written = span_first(buf_span(&account->held), n);
+	size_t whole = n;
+	while (whole > 0 && written.p[whole - 1] != '\n')
+		whole--;
+	off_t end = lseek(account->fd, 0, SEEK_END);
+	bool at_line = whole > 0 || !account->torn;
+	if (at_line && whole < n && end >= (off_t)(n - whole) &&
+	    ftruncate(account->fd, end - (off_t)(n - whole)) == 0)
+		n = whole;
+	if (n > 0)
+		account->torn = written.p[n - 1] != '\n';
+	buf_consume(&account->held, n);
+}
+
+static bool
+write_held(struct account *account)
+{
+	while (buf_len(&account->held)) {
+		struct span bytes = buf_span(&account->held);
+		ssize_t n = write(account->fd, bytes.p, bytes.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(&account->trouble, "writing %s", account->path);
+		if ((size_t)n < bytes.n) {
+			mend(account, (size_t)n);
+			return err_set(&account->trouble, ERR_TEMP, "writing %s: the disk took only a part", account->path);
+		}
+		buf_consume(&account->held, bytes.n);
+		account->torn = false;
+	}
+	return true;
+}
+
+struct account *
+account_open(const char *path, unsigned mask, struct log *log, struct err *err)
+{
+	bool empty;
+	int fd = open_file(path, &empty, err);
+	if (fd < 0)
+		return NULL;
+	struct account *account = mem_alloc(sizeof(*account));
+	account->path = mem_strdup(path);
+	account->mask = mask;
+	account->log = log;
+	account->fd = fd;
+	buf_init(&account->held, 0);
+	begin_file(account, empty);
+	if (!write_held(account)) {
+		if (err)
+			*err = account->trouble;
+		buf_clear(&account->held);
+		account_close(account);
+		return NULL;
+	}
+	return account;
+}
+
+void
+account_write(struct account *account, const struct account_record *record)
+{
+	if (!(account->mask & ACCOUNT_MASK(record->type)))
+		return;
+	if (buf_len(&account->held) >= HELD_MAX) {
+		account->lost++;
+		return;
+	}
+	put_record(&account->held, record);
+	/* While the disk is full it is asked again by the owner's timer, not by each record. */
+	if (buf_len(&account->held) >= FLUSH_BYTES && account->trouble.kind == ERR_NONE)
+		account_flush(account);
+}
+
+void
+account_flush(struct account *account)
+{
+	if (!write_held(account)) {
+		complain(account);
+		return;
+	}
+	if (account->trouble.kind != ERR_NONE) {
+		log_warning(account->log, "accounting: %s is written again; %llu records were lost", account->path,
+			    (unsigned long long)account->lost);
+		account->trouble.kind = ERR_NONE;
+		account->lost_told = account->lost;
+		account->told.ms = 0;
+	}
+}
+
+bool
+account_reopen(struct account *account, struct err *err)
+{
+	bool empty;
+	account_flush(account);
+	int fd = open_file(account->path, &empty, err);
+	if (fd < 0)
+		return false;
+	close(account->fd);
+	account->fd = fd;
+	begin_file(account, empty);
+	account_flush(account);
+	return true;
+}
+
+void
+account_close(struct account *account)
+{
+	if (!account)
+		return;
+	account_flush(account);
+	if (buf_len(&account->held)) {
+		struct span rest = buf_span(&account->held);
+		size_t lf;
+		while ((lf = span_find(rest, '\n')) != SIZE_MAX) {
+			account->lost++;
+			rest = span_from(rest, lf + 1);
+		}
+		account->told.ms = 0;
+		complain(account);
+	}
+	close(account->fd);
+	buf_fini(&account->held);
+	free(account->path);
+	free(account);
+}
+
+uint64_t
+account_lost(const struct account *account)
+{
+	return account->lost;
+}

@@ -1,0 +1,19 @@
+/*
+ * cmd_view - the node's answers as a person reads them: what matters in the
+ * first line, the rest in columns. JSON in (as `--json` prints it), text out.
+ *
+ * Time       The wall's, handed in, for instants that are shown as "in 9m12s".
+ * Errors     A key that is missing or of another kind reads as absent.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <jansson.h>
+
+#include "util/buf.h"
+
+void cmd_view_status(const json_t *status, bool colour, struct buf *out);
+void cmd_view_queues(const json_t *queues, wall_ms_t now, bool colour, struct buf *out);
+void cmd_view_why(const json_t *why, bool colour, struct buf *out);
+/* done: "paused", "dropped". */
+void cmd_view_touched(const json_t *touched, const char *done, const char *pattern, struct buf *out);

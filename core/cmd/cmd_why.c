@@ -1,0 +1,65 @@
+/*
+ * `why`: the gate's own answer for one queue.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/cmd.h"
+#include "cmd/cmd_control.h"
+#include "cmd/cmd_print.h"
+#include "cmd/cmd_view.h"
+
+static int
+run(int argc, char **argv)
+{
+	enum { JSON, CONTROL };
+	struct cmd_option options[] = { [JSON] = { "json", false, NULL }, [CONTROL] = { "control", true, NULL } };
+	struct err err = { 0 };
+	struct buf text;
+	json_t *answer;
+	int status;
+
+	if (!cmd_parse(&cmd_why, options, countof(options), &argc, argv, &status))
+		return status;
+	if (argc != 2)
+		return cmd_misused(&cmd_why, argc < 2 ? "why needs a queue: sluice queues lists them" : "why takes one queue");
+	answer = cmd_control_ask(cmd_control_path(options[CONTROL].value), cmd_control_request("why", argv[1]), &err);
+	if (!answer)
+		return cmd_failed("%s", err.text);
+	if (options[JSON].value) {
+		cmd_print_json(answer);
+	} else {
+		buf_init(&text, 0);
+		cmd_view_why(answer, cmd_has_colour(), &text);
+		cmd_print_text(&text);
+		buf_fini(&text);
+	}
+	json_decref(answer);
+	return EXIT_DONE;
+}
+
+const struct cmd cmd_why = {
+	.name = "why",
+	.arguments = "QUEUE [--json] [--control PATH]",
+	.summary = "what holds a queue, until when, and where that was declared",
+	.help =
+	"Says what holds the queue now: of all closed gates, the one that opens last;\n"
+	"its limit, and the line of the policy that declared it. Then every other gate\n"
+	"that has a limit or is closed.\n"
+	"\n"
+	"  --json           one JSON object: queue, open, gate, until, limit, in_use,\n"
+	"                   declared_at, gates[], overlays[], queued, oldest_age,\n"
+	"                   last_error, ceiling\n"
+	"  --control PATH   the node's socket\n"
+	"\n"
+	"example:\n"
+	"  $ sluice why google/mta-1\n"
+	"  google/mta-1 waits: max_smtp_out 20 of 20 in use (policies/x.lua:14)\n"
+	"\n"
+	"  gate          state   opens in  in use  limit  declared at\n"
+	"  paused        open\n"
+	"  suspended     open\n"
+	"  retry_after   open\n"
+	"  max_smtp_out  closed         -      20     20  policies/x.lua:14\n"
+	"\n"
+	"  queued      1204, 900 ready, 20 sessions, the oldest for 1h30m\n",
+	.run = run,
+};

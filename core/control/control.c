@@ -1,0 +1,266 @@
+/*
+ * A peer is a connection and what it has sent so far. It is served one request
+ * after the other, and only while it takes what it is told: with more than
+ * OUTPUT_MAX unsent it is not read, so that neither a listing of a large node
+ * nor a client that asks and never listens grows our memory.
+ *
+ * The timer runs from the last sign of life: bytes from the peer, or bytes it
+ * took. A peer that breaks the protocol (no JSON, an endless line, half a line
+ * and silence) hears why and is closed; a request that merely fails keeps the
+ * connection.
+ *
+ * Half a line and an orderly close still gets its answer: the peer may have
+ * closed only its sending side.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/control.h"
+
+#include "control/control_answers.h"
+#include "control/control_commands.h"
+
+#define PEERS_MAX   16u
+#define SILENCE_US  (30 * US_PER_S)
+#define OUTPUT_MAX  (256u * 1024u)
+#define WORK_A_TURN 128u
+
+struct control {
+	struct shard    *shard;
+	struct listener *listener;
+	struct list      peers;
+	unsigned         peers_n;
+};
+
+struct peer {
+	struct control *control;
+	struct list     node;
+	struct conn    *conn;
+	struct buf      in;
+	struct timer    silence;
+	struct control_listing *listing;        /* being written; NULL: none */
+};
+
+static void
+peer_free(struct peer *peer)
+{
+	timer_stop(&peer->control->shard->loop->timers, &peer->silence);
+	list_remove(&peer->node);
+	peer->control->peers_n--;
+	conn_close(peer->conn);
+	control_listing_free(peer->listing);
+	buf_fini(&peer->in);
+	free(peer);
+}
+
+static void
+tell(struct conn *conn, const char *text)
+{
+	struct buf out;
+
+	buf_init(&out, 0);
+	control_answer_error(text, &out);
+	conn_write(conn, buf_span(&out));
+	buf_fini(&out);
+}
+
+/* The peer is gone after this. */
+static void
+refuse(struct peer *peer, const char *text)
+{
+	tell(peer->conn, text);
+	peer_free(peer);
+}
+
+static void
+lives(struct peer *peer)
+{
+	struct loop *loop = peer->control->shard->loop;
+	timer_start(&loop->timers, &peer->silence, loop_now(loop).mono + SILENCE_US);
+}
+
+static void
+on_silence(void *ctx, struct now now)
+{
+	refuse(ctx, "30 seconds of silence");
+}
+
+static void
+go_on_listing(struct peer *peer)
+{
+	struct buf out;
+
+	buf_init(&out, 0);
+	if (!control_listing_next(peer->listing, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
+		control_listing_free(peer->listing);
+		peer->listing = NULL;
+	}
+	conn_write(peer->conn, buf_span(&out));
+	buf_fini(&out);
+}
+
+/* False: the peer was refused. */
+static bool
+answer(struct peer *peer, struct span line)
+{
+	struct shard *shard = peer->control->shard;
+	struct control_request request;
+	struct err err = { 0 };
+	struct buf out;
+
+	if (!control_request_parse(line, &request, &err)) {
+		refuse(peer, err.text);
+		return false;
+	}
+	buf_init(&out, 0);
+	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->listing, &err))
+		control_answer_error(err.text, &out);
+	conn_write(peer->conn, buf_span(&out));
+	buf_fini(&out);
+	control_request_fini(&request);
+	return true;
+}
+
+/* One whole line at the front of what came. False: the peer was refused. */
+static bool
+answer_next(struct peer *peer, bool *none_out)
+{
+	struct span in = buf_span(&peer->in);
+	size_t end = span_find(in, '\n');
+	bool alive = true;
+
+	*none_out = end == SIZE_MAX;
+	if (min_i64((int64_t)in.n, *none_out ? INT64_MAX : (int64_t)end) > CONTROL_REQUEST_MAX) {
+		refuse(peer, "a request may have 65536 bytes");
+		return false;
+	}
+	if (*none_out)
+		return true;
+	if (span_trim(span_first(in, end)).n)
+		alive = answer(peer, span_first(in, end));
+	if (alive)
+		buf_consume(&peer->in, end + 1);
+	return alive;
+}
+
+static void
+serve(struct peer *peer)
+{
+	bool none = false;
+
+	while (!none && conn_pending(peer->conn) < OUTPUT_MAX) {
+		if (peer->listing) {
+			go_on_listing(peer);
+			break;          /* the next piece when this one was taken */
+		}
+		if (!answer_next(peer, &none))
+			return;
+	}
+	conn_pause(peer->conn, !none);
+}
+
+static void
+on_data(void *ctx, struct span data)
+{
+	struct peer *peer = ctx;
+
+	lives(peer);
+	buf_add(&peer->in, data);
+	serve(peer);
+}
+
+static void
+on_drained(void *ctx)
+{
+	struct peer *peer = ctx;
+
+	lives(peer);
+	serve(peer);
+}
+
+static void
+on_close(void *ctx, const struct err *err)
+{
+	struct peer *peer = ctx;
+
+	if (!err && !peer->listing && buf_len(&peer->in))
+		refuse(peer, "a request ends with a line feed");
+	else
+		peer_free(peer);
+}
+
+static const struct conn_events peer_events = {
+	.on_data = on_data,
+	.on_drained = on_drained,
+	.on_close = on_close,
+};
+
+/* For a conn that is closed before it returns from on_accept. */
+static void
+on_nothing(void *ctx, struct span data)
+{
+}
+
+static void
+on_nothing_closed(void *ctx, const struct err *err)
+{
+}
+
+static const struct conn_events no_events = { .on_data = on_nothing, .on_close = on_nothing_closed };
+
+static void
+turn_away(struct conn *conn, const char *text)
+{
+	conn->events = &no_events;
+	tell(conn, text);
+	conn_close(conn);
+}
+
+static void
+on_accept(void *ctx, struct conn *conn)
+{
+	struct control *control = ctx;
+	struct peer *peer;
+
+	if (conn->peer_uid != 0 && conn->peer_uid != geteuid()) {
+		turn_away(conn, "only root and the user who runs the node are answered");
+		return;
+	}
+	if (control->peers_n >= PEERS_MAX) {
+		turn_away(conn, "too many control connections (16 at most)");
+		return;
+	}
+	peer = mem_alloc(sizeof(*peer));
+	peer->control = control;
+	peer->conn = conn;
+	buf_init(&peer->in, 0);
+	timer_init(&peer->silence, on_silence, peer);
+	list_add_tail(&control->peers, &peer->node);
+	control->peers_n++;
+	conn->events = &peer_events;
+	conn->ctx = peer;
+	lives(peer);
+}
+
+struct control *
+control_open(struct shard *shard, const char *path, struct err *err)
+{
+	struct control *control = mem_alloc(sizeof(*control));
+
+	control->shard = shard;
+	list_init(&control->peers);
+	control->listener = net_listen_unix(shard->net, path, on_accept, control, err);
+	if (control->listener)
+		return control;
+	free(control);
+	return NULL;
+}
+
+void
+control_close(struct control *control)
+{
+	if (!control)
+		return;
+	listener_close(control->shard->net, control->listener);
+	list_each_safe(node, &control->peers)
+		peer_free(list_entry(node, struct peer, node));
+	free(control);
+}

@@ -1,0 +1,20 @@
+/*
+ * control - the node's socket for its operator: one request a line, one answer a line, in JSON.
+ *
+ *   -> {"command":"why","arguments":["google/mta-1"],"options":{"job":"x"}}
+ *   <- {"ok":true,"result":{…}}   or   {"ok":false,"error":"no such queue: …"}
+ *
+ * The result is what `sluice COMMAND --json` prints. Only the user who runs the node, and root, are answered.
+ *
+ * Threads    The shard's.
+ * Limits     A request of 64 KiB, 16 connections, 30 s of silence.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "shard.h"
+
+struct control;
+
+struct control *control_open(struct shard *shard, const char *path, struct err *err);
+void control_close(struct control *control);

@@ -1,0 +1,230 @@
+/*
+ * Numbers keep milliseconds and no more: 8.731, 60. What a peer said may be in
+ * any bytes, and jansson makes no text of invalid UTF-8, so it is mended first.
+ * Building a value can only fail by lack of memory, which json_pack tells by
+ * NULL: checked in one place, where it is written.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/control_answers.h"
+
+#include <math.h>
+
+#include "util/log.h"
+
+/* The length of the UTF-8 character at the front; 0: none. RFC 3629, table in section 4. */
+static size_t
+utf8_at(const unsigned char *p)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3
+		 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+json_t *
+control_answer_text(const char *text)
+{
+	struct buf mended;
+	json_t *value;
+
+	if (!text)
+		return json_null();
+	value = json_string(text);
+	if (value)
+		return value;
+	buf_init(&mended, 0);
+	for (const unsigned char *p = (const unsigned char *)text; *p;) {
+		size_t n = utf8_at(p);
+		buf_add(&mended, n ? span_make(p, n) : SPAN("\xef\xbf\xbd"));
+		p += n ? n : 1;
+	}
+	value = json_string(buf_text(&mended));
+	buf_fini(&mended);
+	return value;
+}
+
+static json_t *
+number(double value, double step)
+{
+	value = round(value / step) * step;
+	return value == floor(value) && fabs(value) < 1e15 ? json_integer((json_int_t)value) : json_real(value);
+}
+
+static json_t *
+seconds(int64_t us)
+{
+	return number((double)us / (double)US_PER_S, 0.001);
+}
+
+static json_t *
+seconds_until(mono_us_t at, mono_us_t now)
+{
+	return at == MONO_NEVER ? json_null() : seconds(max_i64(at - now, 0));
+}
+
+static json_t *
+age(mono_us_t since, mono_us_t now)
+{
+	return since == MONO_NEVER ? json_null() : seconds(max_i64(now - since, 0));
+}
+
+static json_t *
+instant(mono_us_t at, struct now now)
+{
+	char text[32];
+
+	if (at == MONO_NEVER)
+		return json_null();
+	wall_format((wall_ms_t){ now.wall.ms + max_i64(at - now.mono, 0) / US_PER_MS }, text);
+	return json_string(text);
+}
+
+static json_t *
+declared_at(const struct where *where)
+{
+	char text[1024];
+
+	if (!where->file)
+		return json_null();
+	snprintf(text, sizeof(text), "%s:%d", where->file, where->line);
+	return control_answer_text(text);
+}
+
+static json_t *
+limit(const struct gate_state *gate)
+{
+	char text[48];
+
+	if (gate->kind == GATE_LIMIT_COUNT && gate->limit != UNLIMITED)
+		return json_integer(gate->limit);
+	if (gate->kind != GATE_LIMIT_RATE || rate_unlimited(&gate->rate))
+		return json_null();
+	rate_format(&gate->rate, text);
+	return json_string(text);
+}
+
+static json_t *
+in_use(const struct gate_state *gate)
+{
+	return gate->kind == GATE_LIMIT_COUNT ? json_integer(gate->in_use) : json_null();
+}
+
+static json_t *
+gate_row(const struct gate_state *gate, mono_us_t now)
+{
+	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}",
+			 "gate", gate_name(gate->gate),
+			 "open", gate->open,
+			 "until", gate->open ? json_null() : seconds_until(gate->until, now),
+			 "limit", limit(gate),
+			 "in_use", in_use(gate),
+			 "declared_at", declared_at(&gate->where));
+}
+
+json_t *
+control_answer_row(const struct control_row *row, struct now now)
+{
+	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s?, s:o, s:o, s:o}",
+			 "queue", control_answer_text(row->queue),
+			 "site", control_answer_text(row->site),
+			 "vmta", control_answer_text(row->vmta),
+			 "queued", (json_int_t)row->queued,
+			 "ready", (json_int_t)row->ready,
+			 "sessions", (json_int_t)row->sessions,
+			 "mode", row->mode,
+			 "gate", row->gate,
+			 "oldest_age", age(row->oldest, now.mono),
+			 "next_attempt", instant(row->next_attempt, now),
+			 "last_error", control_answer_text(row->last_error));
+}
+
+json_t *
+control_answer_why(const struct control_row *row, const struct gate_answer *gates,
+		   const struct ceiling *ceiling, mono_us_t now)
+{
+	const struct gate_state *binding = gates->open ? NULL : &gates->binding;
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < gates->n; i++)
+		json_array_append_new(all, gate_row(&gates->all[i], now));
+	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:[], s:I, s:I, s:I, s:o, s:o, s:o}",
+			 "queue", control_answer_text(row->queue),
+			 "open", gates->open,
+			 "gate", binding ? gate_name(binding->gate) : NULL,
+			 "until", binding ? seconds_until(binding->until, now) : json_null(),
+			 "limit", binding ? limit(binding) : json_null(),
+			 "in_use", binding ? in_use(binding) : json_null(),
+			 "declared_at", binding ? declared_at(&binding->where) : json_null(),
+			 "gates", all,
+			 "overlays",
+			 "queued", (json_int_t)row->queued,
+			 "ready", (json_int_t)row->ready,
+			 "sessions", (json_int_t)row->sessions,
+			 "oldest_age", age(row->oldest, now),
+			 "last_error", control_answer_text(row->last_error),
+			 "ceiling", ceiling->bounded
+				? json_pack("{s:o, s:s}", "msgs_per_hour", number(ceiling->msgs_per_hour, 0.01),
+					    "bound_by", ceiling->bound_by)
+				: json_null());
+}
+
+json_t *
+control_answer_status(const struct control_status *status)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:s, s:o}",
+			 "generation", (json_int_t)status->generation,
+			 "queued", (json_int_t)status->queued,
+			 "deferred", (json_int_t)status->deferred,
+			 "sessions_in", (json_int_t)status->sessions_in,
+			 "sessions_out", (json_int_t)status->sessions_out,
+			 "received", (json_int_t)status->received,
+			 "delivered", (json_int_t)status->delivered,
+			 "bounced", (json_int_t)status->bounced,
+			 "uptime", seconds(status->uptime_us),
+			 "queues", (json_int_t)status->queues,
+			 "spool_messages", (json_int_t)status->spool_messages,
+			 "spool_bytes", (json_int_t)status->spool_bytes,
+			 "refusing", control_answer_text(status->refusing),
+			 "version", status->version,
+			 "policy", control_answer_text(status->policy));
+}
+
+json_t *
+control_answer_touched(unsigned queues, uint64_t recipients)
+{
+	return json_pack("{s:I, s:I}", "queues", (json_int_t)queues, "recipients", (json_int_t)recipients);
+}
+
+static int
+add(const char *bytes, size_t n, void *ctx)
+{
+	return buf_add(ctx, span_make(bytes, n)) ? 0 : -1;
+}
+
+void
+control_answer_write(json_t *value, struct buf *out)
+{
+	check(value != NULL);
+	json_dump_callback(value, add, out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+	json_decref(value);
+}
+
+void
+control_answer_ok(json_t *result, struct buf *out)
+{
+	control_answer_write(json_pack("{s:b, s:o}", "ok", true, "result", result), out);
+	buf_add_char(out, '\n');
+}
+
+void
+control_answer_error(const char *text, struct buf *out)
+{
+	control_answer_write(json_pack("{s:b, s:o}", "ok", false, "error", control_answer_text(text)), out);
+	buf_add_char(out, '\n');
+}

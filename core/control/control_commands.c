@@ -1,0 +1,265 @@
+/*
+ * One row a command: its arguments, the options it knows, its function. What a
+ * command does not know is refused, never ignored: `drop` with a misspelt
+ * `job` would drop everything.
+ *
+ * A queue exists only while it holds mail. So a name that matches none is an
+ * error where the command could only act on mail (why, retry, bounce, drop),
+ * with the nearest name that is there; a pattern that matches none touched
+ * nothing; and a pause holds for queues to come, whatever is there now.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/control_commands.h"
+
+#include "delivery/outcome.h"
+
+#define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
+#define NAME_MAX_BYTES    400u          /* a domain, a slash, a virtual MTA */
+
+struct call {
+	struct shard *shard;
+	const struct control_request *request;
+	struct now now;
+	struct buf *out;
+	struct control_listing **listing_out;
+};
+
+static struct span
+argument(const struct call *call)
+{
+	return call->request->arguments_n ? span_text(call->request->arguments[0]) : SPAN("*");
+}
+
+static const char *
+option(const struct call *call, const char *name)
+{
+	return control_request_option(call->request, name);
+}
+
+struct nearest {
+	struct span name;
+	unsigned distance, looked_at;
+	const char *found;
+};
+
+static void
+nearer(void *ctx, struct queue *queue)
+{
+	struct nearest *nearest = ctx;
+	struct span name = span_text(queue->name);
+	unsigned distance;
+
+	if (nearest->looked_at++ >= NEAREST_LOOKED_AT || name.n > NAME_MAX_BYTES)
+		return;
+	if (span_starts_nocase(name, nearest->name))    /* "google" of "google/mta-1" */
+		distance = 1;
+	else
+		distance = span_distance(name, nearest->name);
+	if (distance >= nearest->distance)
+		return;
+	nearest->distance = distance;
+	nearest->found = queue->name;
+}
+
+static bool
+no_such_queue(const struct call *call, struct err *err)
+{
+	struct nearest nearest = { .name = argument(call) };
+
+	nearest.distance = 3 + (unsigned)nearest.name.n / 4;
+	queues_match(call->shard->queues, SPAN("*"), nearer, &nearest);
+	if (nearest.found)
+		return err_set(err, ERR_PERM, "no such queue: %.200s (nearest: %.60s)", nearest.name.p, nearest.found);
+	return err_set(err, ERR_PERM, "no such queue: %.200s", nearest.name.p);
+}
+
+static bool
+is_missing(const struct call *call)
+{
+	struct span name = argument(call);
+	return span_find(name, '*') == SIZE_MAX && !queues_find(call->shard->queues, name);
+}
+
+static bool
+on_status(const struct call *call, struct err *err)
+{
+	const struct shard *shard = call->shard;
+	const struct queues *queues = shard->queues;
+	struct spool_stats spool = { 0 };
+
+	if (shard->spool)
+		spool_stats(shard->spool, &spool);
+	control_answer_ok(control_answer_status(&(struct control_status){
+		.version = SLUICE_VERSION,
+		.policy = queues->o.ruleset->file,
+		.generation = shard->generation,
+		.queued = queues->rcpts_n,
+		.deferred = queues->deferred_n,
+		.queues = queues->queues.n,
+		.sessions_in = shard->sessions_in,
+		.sessions_out = queues->sessions_n,
+		.received = shard->received,
+		.delivered = shard->delivered,
+		.bounced = shard->bounced,
+		.uptime_us = call->now.mono - shard->started,
+		.spool_bytes = spool.bytes,
+		.spool_messages = spool.live_messages,
+		.refusing = spool.refusing ? spool.why : NULL,
+	}), call->out);
+	return true;
+}
+
+static bool
+on_queues(const struct call *call, struct err *err)
+{
+	*call->listing_out = control_listing_new(call->shard->queues, argument(call));
+	return true;
+}
+
+static struct ceiling
+queue_ceiling(const struct queue *queue)
+{
+	const struct scope_limits *limits[SCOPES_N];
+
+	for (unsigned i = 0; i < SCOPES_N; i++)
+		limits[i] = queue->scopes[i] ? &queue->scopes[i]->limits : NULL;
+	return ceiling_of(queue->settings, limits);
+}
+
+static bool
+on_why(const struct call *call, struct err *err)
+{
+	struct queue *queue = queues_find(call->shard->queues, argument(call));
+	struct gate_answer gates;
+	struct control_row row;
+	struct ceiling ceiling;
+
+	if (!queue)
+		return no_such_queue(call, err);
+	gate_decide(queue, call->now.mono, &gates);
+	control_listing_row(queue, &gates, call->now.mono, &row);
+	ceiling = queue_ceiling(queue);
+	control_answer_ok(control_answer_why(&row, &gates, &ceiling, call->now.mono), call->out);
+	return true;
+}
+
+static bool
+touched(const struct call *call, unsigned queues, uint64_t recipients)
+{
+	control_answer_ok(control_answer_touched(queues, recipients), call->out);
+	return true;
+}
+
+static bool
+on_pause(const struct call *call, struct err *err)
+{
+	unsigned queues = 0;
+	bool paused = !strcmp(call->request->command, "pause");
+	uint64_t n = queues_pause(call->shard->queues, argument(call), paused, &queues, call->now);
+	return touched(call, queues, n);
+}
+
+static bool
+on_retry(const struct call *call, struct err *err)
+{
+	unsigned queues = 0;
+	uint64_t n;
+
+	if (is_missing(call))
+		return no_such_queue(call, err);
+	n = queues_retry(call->shard->queues, argument(call), option(call, "recipients") != NULL,
+			 option(call, "job"), &queues, call->now);
+	return touched(call, queues, n);
+}
+
+static bool
+on_bounce(const struct call *call, struct err *err)
+{
+	unsigned queues = 0;
+	uint64_t n;
+
+	if (is_missing(call))
+		return no_such_queue(call, err);
+	n = outcome_bounce_by_hand(call->shard, argument(call), option(call, "job"), &queues, call->now);
+	return touched(call, queues, n);
+}
+
+static bool
+on_drop(const struct call *call, struct err *err)
+{
+	unsigned queues = 0;
+	uint64_t n;
+
+	if (is_missing(call))
+		return no_such_queue(call, err);
+	n = outcome_drop_by_hand(call->shard, argument(call), option(call, "job"), &queues, call->now);
+	return touched(call, queues, n);
+}
+
+static const struct command {
+	const char *name;
+	unsigned    arguments_min, arguments_max;
+	const char *options[2];
+	bool      (*run)(const struct call *call, struct err *err);
+} commands[] = {
+	{ "status", 0, 0, { NULL },                on_status },
+	{ "queues", 0, 1, { NULL },                on_queues },
+	{ "why",    1, 1, { NULL },                on_why },
+	{ "pause",  1, 1, { NULL },                on_pause },
+	{ "resume", 1, 1, { NULL },                on_pause },
+	{ "retry",  1, 1, { "job", "recipients" }, on_retry },
+	{ "bounce", 1, 1, { "job" },               on_bounce },
+	{ "drop",   1, 1, { "job" },               on_drop },
+};
+
+static const struct command *
+find(const char *name)
+{
+	for (size_t i = 0; i < countof(commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static bool
+knows(const struct command *command, const char *name)
+{
+	for (size_t i = 0; i < countof(command->options); i++)
+		if (command->options[i] && !strcmp(command->options[i], name))
+			return true;
+	return false;
+}
+
+static bool
+is_fit(const struct command *command, const struct control_request *request, struct err *err)
+{
+	const char *name;
+	json_t *value;
+	const char *job = control_request_option(request, "job");
+
+	if (request->arguments_n < command->arguments_min || request->arguments_n > command->arguments_max)
+		return err_set(err, ERR_PERM, "%s takes %s", command->name, command->arguments_min ? "one argument: a queue" :
+			       command->arguments_max ? "at most one argument: a pattern" : "no arguments");
+	if (request->arguments_n && strlen(request->arguments[0]) > NAME_MAX_BYTES)
+		return err_set(err, ERR_PERM, "no queue has a name of over %u bytes", NAME_MAX_BYTES);
+	json_object_foreach(request->options, name, value) {
+		if (!knows(command, name))
+			return err_set(err, ERR_PERM, "%s: no such option: %.40s", command->name, name);
+	}
+	if (job && !*job)
+		return err_set(err, ERR_PERM, "%s: job must name a job", command->name);
+	return true;
+}
+
+bool
+control_command(struct shard *shard, const struct control_request *request, struct now now,
+		struct buf *out, struct control_listing **listing_out, struct err *err)
+{
+	const struct command *command = find(request->command);
+	struct call call = { .shard = shard, .request = request, .now = now, .out = out, .listing_out = listing_out };
+
+	*listing_out = NULL;
+	if (!command)
+		return err_set(err, ERR_PERM, "no such command: %.40s", request->command);
+	return is_fit(command, request, err) && command->run(&call, err);
+}

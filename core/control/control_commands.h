@@ -1,0 +1,14 @@
+/*
+ * control_commands - what each command of the control socket does to the shard.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "control/control_listing.h"
+#include "control/control_request.h"
+#include "shard.h"
+
+/* Answers onto *out, one line. With *listing_out set the answer is that listing instead, which
+ * the caller writes and frees. False: *err is the answer. */
+bool control_command(struct shard *shard, const struct control_request *request, struct now now,
+		     struct buf *out, struct control_listing **listing_out, struct err *err);

@@ -1,0 +1,25 @@
+/*
+ * control_listing - the answer to `queues`, a piece at a time: 100,000 rows must
+ * not hold up the mail that leaves meanwhile.
+ *
+ * Which queues, and in which order, is settled when it begins; each row says
+ * how its queue stands when the row is written, and a queue that is gone by
+ * then has none.
+ *
+ * Ownership  new/free. Nothing of the queues is held in between.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "control/control_answers.h"
+
+struct control_listing;
+
+struct control_listing *control_listing_new(struct queues *queues, struct span pattern);
+void control_listing_free(struct control_listing *listing);
+/* Writes rows, about work_max (a queue with many recipients counts for more), from the line's beginning to its
+ * end. False: that was all. */
+bool control_listing_next(struct control_listing *listing, unsigned work_max, struct now now, struct buf *out);
+
+/* One queue's facts; the gate is asked once and serves `why` too. */
+void control_listing_row(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out);

@@ -1,0 +1,119 @@
+/*
+ * delivery - what the queues ask is done by sessions and by outcome.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "delivery/delivery.h"
+
+#include "delivery/outcome.h"
+#include "delivery/session.h"
+
+static struct queue_slot *
+on_start(void *ctx, struct lane *lane, struct rcpt *first)
+{
+	return session_start(ctx, lane, first);
+}
+
+static void
+on_send(void *ctx, struct queue_slot *slot, struct rcpt **rcpts, unsigned n)
+{
+	session_send(slot, rcpts, n);
+}
+
+static void
+on_quit(void *ctx, struct queue_slot *slot)
+{
+	session_quit(slot);
+}
+
+static void
+on_idle(void *ctx, struct queue_slot *slot)
+{
+	session_idle(slot);
+}
+
+static void
+on_give_up(void *ctx, struct rcpt *rcpt, const char *status, const char *text)
+{
+	struct delivery *delivery = ctx;
+
+	outcome_give_up(delivery->shard, rcpt, status, text, loop_now(delivery->shard->loop));
+}
+
+static void
+on_queue_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
+{
+	struct delivery *delivery = ctx;
+
+	outcome_queue_failed(delivery->shard, queue, reply, loop_now(delivery->shard->loop));
+}
+
+struct queue_ops
+delivery_ops(struct delivery *delivery)
+{
+	return (struct queue_ops){ on_start, on_send, on_quit, on_idle, on_give_up, on_queue_failed, delivery };
+}
+
+struct delivery *
+delivery_new(struct shard *shard)
+{
+	struct delivery *delivery = mem_alloc(sizeof *delivery);
+
+	delivery->shard = shard;
+	list_init(&delivery->sessions);
+	table_init(&delivery->tls, prng_u64(&shard->prng));
+	delivery->next_source = mem_alloc((policy_ruleset(shard->policy)->vmtas_n + 1) * sizeof *delivery->next_source);
+	return delivery;
+}
+
+void
+delivery_free(struct delivery *delivery)
+{
+	struct delivery_tls *tls;
+	uint32_t pos = 0;
+
+	if (delivery == NULL)
+		return;
+	while (!list_empty(&delivery->sessions))
+		session_abort(session_of(delivery->sessions.next));
+	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
+		tls_client_free(tls->client);
+		free(tls->ca);
+		free(tls);
+	}
+	table_fini(&delivery->tls);
+	free(delivery->next_source);
+	free(delivery);
+}
+
+void
+delivery_stop(struct delivery *delivery)
+{
+	delivery->stopping = true;
+	list_each_safe(node, &delivery->sessions)
+		session_stop(session_of(node));
+}
+
+unsigned
+delivery_sessions(const struct delivery *delivery)
+{
+	return delivery->sessions_n;
+}
+
+const struct tls_client *
+delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err)
+{
+	struct span key = span_text(ca != NULL ? ca : "");
+	struct delivery_tls *tls = table_get(&delivery->tls, key);
+	struct tls_client *client;
+
+	if (tls != NULL)
+		return tls->client;
+	client = tls_client_new(ca, err);
+	if (client == NULL)
+		return NULL;
+	tls = mem_alloc(sizeof *tls);
+	tls->ca = mem_strndup(key.p, key.n);
+	tls->client = client;
+	table_put(&delivery->tls, span_text(tls->ca), tls);
+	return client;
+}

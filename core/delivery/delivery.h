@@ -1,0 +1,22 @@
+/*
+ * delivery - the sending half: sessions that take what the queues give them.
+ *
+ * Ownership  new/free; free ends every session at once.
+ * Threads    The shard's.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "queue/queue.h"
+
+struct shard;
+struct delivery;
+
+struct delivery *delivery_new(struct shard *shard);
+void delivery_free(struct delivery *delivery);
+/* What queues_new() wants to know. */
+struct queue_ops delivery_ops(struct delivery *delivery);
+
+/* Ends the idle sessions; those in a transaction finish it. delivery_sessions() tells when they have. */
+void delivery_stop(struct delivery *delivery);
+unsigned delivery_sessions(const struct delivery *delivery);

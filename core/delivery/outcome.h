@@ -1,0 +1,46 @@
+/*
+ * outcome - what became of a recipient: accounting, the report to the sender,
+ * the journal and the queue's own book, always together.
+ *
+ * A recipient that is bounced is over only when the report to its sender is
+ * durable; until then it counts as being sent. A crash in between repeats the
+ * attempt, it never loses the report.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "shard.h"
+
+/* One attempt's facts, for accounting. Strings may be NULL. */
+struct attempt {
+	const char *remote_host;        /* "mx.example.com" */
+	const char *remote_address;     /* "192.0.2.1" */
+	const char *local_address;
+	const char *esmtp;              /* "PIPELINING,SIZE,…" */
+	uint64_t    size_bytes;
+};
+
+struct outcome {
+	struct rcpt *rcpt;              /* SENDING */
+	const struct smtp_reply *reply;
+};
+
+/* All recipients are of the envelope's message. The reader gives the report its copy of the header. */
+void outcome_delivered(struct shard *shard, const struct envelope *envelope, const struct outcome *outcome,
+		       const struct attempt *attempt, struct now now);
+void outcome_deferred(struct shard *shard, const struct envelope *envelope, const struct outcome *outcome,
+		      const struct attempt *attempt, struct now now);
+/* attempt NULL: none was made. */
+void outcome_bounced(struct shard *shard, const struct envelope *envelope, struct spool_reader *reader,
+		     const struct outcome *outcomes, unsigned n, const struct attempt *attempt, struct now now);
+
+/* For a recipient that no session holds: reads its envelope from the spool. */
+void outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now);
+void outcome_queue_failed(struct shard *shard, struct queue *queue, const struct smtp_reply *reply, struct now now);
+void outcome_received(struct shard *shard, const struct envelope *envelope, uint64_t size_bytes, struct now now);
+
+/* By hand: every waiting recipient of the queues that match (and of the job, unless NULL). They return the
+ * number of recipients. Bounced ones get status 5.7.1 and a report to the sender; dropped ones vanish but
+ * for a line in the accounting. */
+uint64_t outcome_bounce_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now);
+uint64_t outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now);

@@ -1,0 +1,42 @@
+/*
+ * session - one outbound SMTP connection and the cycle that opens it: hosts in
+ * turn until one takes us, then transactions as the queue hands them out.
+ *
+ * Ownership  Made by delivery for a lane; frees itself when its connection is gone
+ *            and the queue has its slot back.
+ * Threads    The shard's.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "delivery/delivery.h"
+#include "shard.h"
+
+struct session;
+
+struct delivery {
+	struct shard *shard;
+	struct list   sessions;         /* struct session */
+	unsigned      sessions_n;
+	unsigned     *next_source;      /* by virtual MTA's index: sources are used in turn */
+	struct table  tls;              /* tls_ca -> struct delivery_tls */
+	bool          stopping;
+};
+
+struct delivery_tls {
+	char              *ca;          /* "" the system's */
+	struct tls_client *client;
+};
+
+struct queue_slot *session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *first);
+void session_send(struct queue_slot *slot, struct rcpt **rcpts, unsigned n);
+void session_quit(struct queue_slot *slot);
+void session_idle(struct queue_slot *slot);
+/* The node stops: ends it unless it is in a transaction. */
+void session_stop(struct session *session);
+/* Now: what was under way is deferred. */
+void session_abort(struct session *session);
+struct session *session_of(struct list *node);
+
+/* NULL: the file of certificates cannot be read; err says so. */
+const struct tls_client *delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err);

@@ -1,0 +1,163 @@
+/*
+ * target - one host at a time is looked up, when its turn comes: a session that
+ * reaches the first one asks nothing about the others.
+ *
+ * Addresses that DNS answers with and that lead back into this machine
+ * (loopback, unspecified) are left out: whoever writes the zone would choose
+ * what we connect to. smtp_hosts may name them.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "delivery/target.h"
+
+static void
+shuffle_equals(struct target *target, struct prng *prng)
+{
+	const struct smtp_host *hosts = target->hosts->hosts;
+	unsigned start = 0, n = target->hosts->n;
+
+	while (start < n) {
+		unsigned end = start + 1;
+
+		while (end < n && hosts[target->order[end]].group == hosts[target->order[start]].group)
+			end++;
+		for (unsigned i = end - 1; i > start; i--) {
+			unsigned other = start + (unsigned)prng_below(prng, i - start + 1);
+			uint16_t swap = target->order[i];
+
+			target->order[i] = target->order[other];
+			target->order[other] = swap;
+		}
+		start = end;
+	}
+}
+
+void
+target_init(struct target *target, struct resolver *resolver, const struct host_set *hosts,
+	    const struct queue_settings *settings, const struct ruleset_vmta *vmta, struct prng *prng,
+	    void (*on_ready)(void *ctx), void *ctx)
+{
+	memset(target, 0, sizeof *target);
+	target->resolver = resolver;
+	target->hosts = hosts;
+	target->settings = settings;
+	target->on_ready = on_ready;
+	target->ctx = ctx;
+	target->families[IP_V4] = target->families[IP_V6] = vmta->sources_n == 0;
+	for (unsigned i = 0; i < vmta->sources_n; i++)
+		target->families[vmta->sources[i].family] = true;
+	target->order = mem_alloc(hosts->n * sizeof *target->order);
+	for (unsigned i = 0; i < hosts->n; i++)
+		target->order[i] = (uint16_t)i;
+	shuffle_equals(target, prng);
+}
+
+void
+target_fini(struct target *target)
+{
+	if (target->query != NULL)
+		resolver_cancel(target->query);
+	free(target->order);
+}
+
+static bool
+may_use(const struct target *target, const struct ip *ip)
+{
+	return !target->hosts->from_dns || !(ip_is_loopback(ip) || ip_is_unspecified(ip));
+}
+
+static uint16_t
+port_of(const struct target *target)
+{
+	return target->host->port ? target->host->port : target->settings->smtp_port;
+}
+
+static void
+take_addresses(struct target *target, const struct ip *ip, unsigned n)
+{
+	/* IPv4 first: where both work it has the better-known reputation, and a machine
+	 * without IPv6 would waste an attempt on each host. */
+	static const enum ip_family families[] = { IP_V4, IP_V6 };
+	bool refused = false;
+
+	target->addresses_n = target->next_address = 0;
+	for (unsigned f = 0; f < countof(families); f++) {
+		for (unsigned i = 0; i < n; i++) {
+			if (ip[i].family != families[f] || !target->families[ip[i].family])
+				continue;
+			if (!may_use(target, &ip[i])) {
+				refused = true;
+				continue;
+			}
+			if (target->addresses_n < countof(target->addresses))
+				target->addresses[target->addresses_n++] =
+					(struct endpoint){ ip[i], port_of(target) };
+		}
+	}
+	if (target->addresses_n > 0)
+		return;
+	if (refused)
+		target->refused++;
+	else
+		target->unknown++;
+}
+
+static void
+on_answer(void *ctx, const struct resolver_answer *answer)
+{
+	struct target *target = ctx;
+	bool waited = target->query != NULL;
+
+	target->query = NULL;
+	target->addresses_n = target->next_address = 0;
+	switch (answer->status) {
+	case RESOLVER_OK:
+		take_addresses(target, answer->ip, answer->n);
+		break;
+	case RESOLVER_NODATA:
+	case RESOLVER_NXDOMAIN:
+		target->unknown++;
+		break;
+	default:
+		target->dns_failed++;
+		snprintf(target->dns_detail, sizeof target->dns_detail, "%s", answer->detail ? answer->detail : "no answer");
+	}
+	if (waited)
+		target->on_ready(target->ctx);
+}
+
+enum target_result
+target_next(struct target *target, struct endpoint *out)
+{
+	check(target->query == NULL);
+	for (;;) {
+		if (target->next_address < target->addresses_n &&
+		    target->tried < target->settings->mx_connection_attempts) {
+			*out = target->addresses[target->next_address++];
+			target->tried++;
+			return TARGET_ADDRESS;
+		}
+		if (target->next_host >= target->hosts->n || target->tried >= target->settings->mx_connection_attempts)
+			return TARGET_NONE;
+		target->host = &target->hosts->hosts[target->order[target->next_host++]];
+		if (target->host->name[0] == '\0') {
+			take_addresses(target, &target->host->ip, 1);
+			continue;
+		}
+		target->query = resolver_ask(target->resolver, target->host->name, RESOLVE_ADDRESS, on_answer, target);
+		if (target->query != NULL)
+			return TARGET_WAIT;
+	}
+}
+
+void
+target_host_name(const struct target *target, const struct endpoint *at, char out[DOMAIN_MAX])
+{
+	char ip[IP_TEXT_MAX];
+
+	if (target->host != NULL && target->host->name[0] != '\0') {
+		snprintf(out, DOMAIN_MAX, "%s", target->host->name);
+		return;
+	}
+	ip_format(&at->ip, ip);
+	snprintf(out, DOMAIN_MAX, "[%s]", ip);
+}

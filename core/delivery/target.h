@@ -1,0 +1,50 @@
+/*
+ * target - the addresses of one delivery cycle, in the order they are tried:
+ * the lane's hosts by preference (equals in random order), each host's
+ * addresses, those that may be used.
+ *
+ * Ownership  init/fini, embedded in the session. The hosts are the lane's, which lives
+ *            as long as a session of it.
+ * Threads    The shard's.
+ * Errors     target_next() tells by TARGET_NONE that there is no further one,
+ *            and why none was usable by the three counts.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "net/resolver.h"
+#include "queue/queue.h"
+
+struct target {
+	struct resolver       *resolver;
+	const struct host_set *hosts;
+	const struct queue_settings *settings;
+	bool     families[3];           /* by enum ip_family: there is a source for it */
+	uint16_t *order;                /* of hosts->hosts */
+	unsigned next_host;
+	const struct smtp_host *host;   /* whose addresses these are */
+	struct endpoint addresses[RESOLVER_RECORDS_MAX];
+	unsigned addresses_n, next_address;
+	unsigned tried;                 /* addresses handed out */
+	unsigned refused;               /* hosts left out: only addresses that may not be used */
+	unsigned unknown;               /* hosts without any address */
+	unsigned dns_failed;            /* hosts that could not be looked up now */
+	char     dns_detail[160];
+	struct resolver_query *query;
+	void   (*on_ready)(void *ctx);
+	void    *ctx;
+};
+
+enum target_result {
+	TARGET_WAIT,                    /* a name is being looked up; on_ready follows */
+	TARGET_ADDRESS,
+	TARGET_NONE,
+};
+
+void target_init(struct target *target, struct resolver *resolver, const struct host_set *hosts,
+		 const struct queue_settings *settings, const struct ruleset_vmta *vmta, struct prng *prng,
+		 void (*on_ready)(void *ctx), void *ctx);
+void target_fini(struct target *target);
+enum target_result target_next(struct target *target, struct endpoint *out);
+/* The name to tell and to verify: the host's, or "[address]" where it has none. */
+void target_host_name(const struct target *target, const struct endpoint *at, char out[DOMAIN_MAX]);

@@ -1,0 +1,104 @@
+/*
+ * conn_os - what the real connections, listeners and lingering sockets share.
+ *
+ *   conn_os.c      a connection's life in clear
+ *   conn_tls_os.c  what TLS adds to it
+ *   linger_os.c    what is left of a connection whose owner closed it
+ *   listen_os.c    listeners
+ *   sockaddr_os.c  addresses and errors, the system's and ours
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "net/conn.h"
+#include "net/loop_os.h"
+#include "net/tls_os.h"
+#include "util/buf.h"
+
+#define READ_BYTES (64 * 1024)
+
+struct net_os {
+	struct net           net;
+	struct ev_loop      *ev;
+	struct loop_turn_end turn_end;
+	struct list          conns;
+	struct list          dirty;             /* conns with output to send */
+	struct list          deferred;          /* conns with an event that no socket will tell */
+	struct list          dead;              /* closed conns, freed at the end of the turn */
+	struct list          lingers;
+	struct list          listeners;
+	struct list          dead_listeners;
+	char                *read_room;         /* READ_BYTES */
+	char                *plain_room;        /* TLS_RECORD_MAX */
+};
+
+enum conn_state {
+	CONN_CONNECTING,
+	CONN_OPEN,
+	CONN_ENDED,             /* on_close was called; output may still leave */
+	CONN_CLOSED,            /* by the owner; freed soon */
+};
+
+struct conn_tls {
+	struct tls_session *session;    /* NULL: it could not begin; `err` says why */
+	struct buf          plain;      /* output that is not encrypted yet */
+	struct buf          held;       /* input that came while the owner paused */
+	bool                handshaking;
+	bool                open;       /* the handshake is done, and nothing failed since */
+	struct err          err;
+};
+
+struct conn_os {
+	struct conn      conn;
+	struct net_os   *net;
+	struct list      link;          /* of net's conns, or dead */
+	struct list      dirty;
+	struct list      deferred;
+	ev_io            io;
+	struct buf       out;           /* for the socket; no memory when empty */
+	struct conn_tls *tls;           /* NULL in clear */
+	int              fd;
+	int              sys;           /* why the socket takes no more, or cannot connect; 0: it does */
+	uint8_t          state;         /* enum conn_state */
+	uint8_t          interest;      /* EV_READ | EV_WRITE */
+	bool             paused;
+	bool             blocked;       /* the socket is full: wait for EV_WRITE */
+	bool             owed;          /* the owner wrote: on_drained is due when it is sent */
+};
+
+/* conn_os.c */
+struct conn_os *conn_os_new(struct net_os *net, int fd, enum conn_state state);
+void conn_os_mark_dirty(struct conn_os *c);
+void conn_os_defer(struct conn_os *c);
+void conn_os_update_interest(struct conn_os *c);
+void conn_os_end(struct conn_os *c, const struct err *err);     /* err NULL: in order */
+
+/* conn_tls_os.c; the functions take a conn that has c->tls */
+void conn_tls_start_server(struct conn *conn, const struct tls_server *tls);
+void conn_tls_start_client(struct conn *conn, const struct tls_client *tls, const char *host, bool verify);
+void conn_tls_free(struct conn_os *c);
+void conn_tls_input(struct conn_os *c, struct span bytes);
+void conn_tls_resume(struct conn_os *c);        /* goes on with what was held, or tells a late error */
+void conn_tls_end(struct conn_os *c, const struct err *err);    /* tells on_tls where it is still due */
+bool conn_tls_encrypt(struct conn_os *c, size_t out_max, struct err *err);
+
+/* linger_os.c; takes fd and what is in `out`. drain: read until the peer ends. */
+void linger_start(struct net_os *net, int fd, struct buf *out, bool drain);
+void linger_free_all(struct net_os *net);
+
+/* listen_os.c */
+struct listener *listen_os_tcp(struct net *net, const struct endpoint *at,
+			       void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
+struct listener *listen_os_unix(struct net *net, const char *path,
+				void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
+void listen_os_close(struct listener *listener);
+void listen_os_free_dead(struct net_os *net);
+void listen_os_free_all(struct net_os *net);
+
+/* sockaddr_os.c */
+socklen_t sockaddr_from_endpoint(const struct endpoint *endpoint, struct sockaddr_storage *out);
+void sockaddr_to_endpoint(const struct sockaddr_storage *addr, struct endpoint *out);   /* IP_NONE: another family */
+const char *sys_text(int sys, char out[96]);    /* "connection refused" */

@@ -1,0 +1,17 @@
+/*
+ * node - the wiring: doors, shards, listeners, control. The only file that
+ * knows everyone.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "util/err.h"
+
+struct node_options {
+	const char *policy;
+	const char *spool, *control, *accounting, *http, *resolver;     /* NULL: as the policy says */
+	unsigned    workers;                                            /* 0: as the policy says */
+};
+
+/* Runs until SIGTERM or SIGINT. The exit status. Everything it says goes to standard error. */
+int node_run(const struct node_options *options);

@@ -1,0 +1,136 @@
+/*
+ * A load: the file is compiled as it is, for honest syntax errors; run in a form
+ * that knows its lines (policy/loader.c), which only notes what is declared;
+ * then put together (policy/assemble.c). One error, and all of it is thrown away.
+ *
+ * The pointers that Lua holds to C lie in struct policy and in the loader's door,
+ * which is shut before policy_load() returns.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/policy.h"
+
+#include "policy/assemble.h"
+#include "policy/declare.h"
+#include "policy/hooks.h"
+
+#define HOOK_INSTRUCTIONS 1000000u
+#define HOOK_BYTES        (UINT64_C(64) << 20)
+#define LOAD_INSTRUCTIONS 100000000u
+#define LOAD_BYTES        (UINT64_C(256) << 20)
+
+struct policy {
+	struct ruleset *ruleset;
+	struct sandbox *sandbox;
+	struct hooks    hooks;
+};
+
+/* What stopped the load, without what the report says already. */
+static void
+note_failure(struct policy_report *report, const char *path, const struct sandbox_failure *failure)
+{
+	bool placed = failure->source[0] == '@';
+	if (report->errors_n && strstr(failure->text, "does not compile"))
+		return;
+	notes_error(report, placed ? failure->source + 1 : path, placed ? failure->line : 0, "%s", failure->text);
+}
+
+static bool
+run_file(struct policy *policy, struct loader *loader, const char *path)
+{
+	const struct sandbox_budget budget = { LOAD_INSTRUCTIONS, LOAD_BYTES };
+	struct sandbox_failure failure;
+	if (!loader_compile(loader, path))
+		return false;
+	bool done = sandbox_call(policy->sandbox, 0, 0, &budget, &failure);
+	if (!done)
+		note_failure(loader->report, path, &failure);
+	return done;
+}
+
+static void
+load(struct policy *policy, const char *path, struct policy_report *report)
+{
+	struct loader loader;
+	loader_init(&loader, policy->ruleset, report, sandbox_lua(policy->sandbox), path);
+	declare_export(&loader);
+	hooks_export(&policy->hooks, &loader);
+	bool done = run_file(policy, &loader, path);
+	/* What an error kept from being declared would only be missed by name. */
+	if (done) {
+		declare_finish(&loader);
+		assemble_finish(&loader);
+		assemble_warn(&loader, policy->hooks.wheres[HOOK_MESSAGE].file != NULL);
+	}
+	loader_fini(&loader);
+	notes_sort(report);
+}
+
+struct policy *
+policy_load(const char *path, const struct policy_env *env, struct policy_report *report)
+{
+	struct policy *policy = mem_alloc(sizeof(*policy));
+	policy->ruleset = mem_alloc(sizeof(*policy->ruleset));
+	arena_init(&policy->ruleset->arena);
+	policy->ruleset->file = arena_strdup(&policy->ruleset->arena, path);
+	assemble_begin(policy->ruleset);
+	policy->sandbox = sandbox_new(&(struct sandbox_options){ .log = env->log, .clock = env->clock, .seed = env->seed });
+	hooks_init(&policy->hooks, policy->sandbox, env->log);
+	load(policy, path, report);
+	if (report->errors_n) {
+		policy_free(policy);
+		return NULL;
+	}
+	struct sandbox_budget budget = {
+		env->instructions_max ? env->instructions_max : HOOK_INSTRUCTIONS,
+		env->memory_max ? env->memory_max : HOOK_BYTES,
+	};
+	hooks_loaded(&policy->hooks, policy->ruleset, &budget);
+	return policy;
+}
+
+void
+policy_free(struct policy *policy)
+{
+	if (!policy)
+		return;
+	sandbox_free(policy->sandbox);
+	hooks_fini(&policy->hooks);
+	ruleset_free(policy->ruleset);
+	free(policy);
+}
+
+const struct ruleset *
+policy_ruleset(const struct policy *policy)
+{
+	return policy->ruleset;
+}
+
+bool
+policy_has_hook(const struct policy *policy, enum policy_hook hook)
+{
+	return policy->hooks.wheres[hook].file != NULL;
+}
+
+void
+policy_on_connect(struct policy *policy, const struct policy_session *session, struct policy_decision *out)
+{
+	hooks_call(&policy->hooks, HOOK_CONNECT, session, NULL, NULL, out);
+}
+
+void
+policy_on_mail(struct policy *policy, const struct policy_session *session, struct span sender, struct policy_decision *out)
+{
+	hooks_call(&policy->hooks, HOOK_MAIL, session, NULL, &sender, out);
+}
+
+void
+policy_on_rcpt(struct policy *policy, const struct policy_session *session, struct span rcpt, struct policy_decision *out)
+{
+	hooks_call(&policy->hooks, HOOK_RCPT, session, NULL, &rcpt, out);
+}
+
+void
+policy_on_message(struct policy *policy, struct policy_message *message, struct policy_decision *out)
+{
+	hooks_call(&policy->hooks, HOOK_MESSAGE, message->session, message, NULL, out);
+}

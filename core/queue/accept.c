@@ -1,0 +1,55 @@
+/*
+ * accept - waits for the sync, then routes.
+ *
+ * The envelope stays in memory between the two, so that routing needs no read;
+ * it goes when the recipients are placed.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/accept.h"
+
+struct accept {
+	struct queues  *queues;
+	struct message *message;
+	struct arena    arena;
+	struct envelope envelope;
+	accept_fn      *on_done;
+	void           *ctx;
+};
+
+static void
+on_commit(void *ctx, const struct err *err)
+{
+	struct accept *accept = ctx;
+
+	if (err == NULL)
+		queues_add(accept->queues, accept->message, &accept->envelope, NULL,
+			   loop_now(accept->queues->o.loop));
+	else
+		message_free(accept->message);
+	accept->on_done(accept->ctx, err, &accept->envelope);
+	arena_fini(&accept->arena);
+	free(accept);
+}
+
+void
+accept_message(struct queues *queues, struct spool_writer *writer, struct arena *arena,
+	       const struct envelope *envelope, struct span head, accept_fn *on_done, void *ctx)
+{
+	struct accept *accept = mem_alloc(sizeof *accept);
+	struct buf meta;
+
+	check(envelope->rcpts_n > 0);
+	accept->queues = queues;
+	accept->arena = *arena;
+	arena_init(arena);
+	accept->envelope = *envelope;
+	accept->on_done = on_done;
+	accept->ctx = ctx;
+	accept->message = message_new(envelope->rcpts_n);
+	accept->message->spool.id = envelope->id;
+	buf_init(&meta, 0);
+	envelope_encode(envelope, &meta);
+	spool_commit(writer, &accept->message->spool, (uint16_t)envelope->rcpts_n, buf_span(&meta), head,
+		     on_commit, accept);
+	buf_fini(&meta);
+}

@@ -1,0 +1,19 @@
+/*
+ * accept - a message's way in: made durable first, then queued.
+ *
+ * Used by reception and for our own reports; nothing gets into a queue but
+ * through here or by recovery.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "queue/queue.h"
+
+/* The envelope is there for the call. */
+typedef void accept_fn(void *ctx, const struct err *err, const struct envelope *envelope);
+
+/* Ends the writer. Takes *arena over (it is left empty): the envelope and all it points to must live there.
+ * envelope->id and received must be set, its virtual MTA known to the ruleset. on_done comes later,
+ * never from within; err NULL: the message is durable and queued. */
+void accept_message(struct queues *queues, struct spool_writer *writer, struct arena *arena,
+		    const struct envelope *envelope, struct span head, accept_fn *on_done, void *ctx);

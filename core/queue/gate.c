@@ -1,0 +1,244 @@
+/*
+ * gate - every reason that can hold a queue back, each looked at once.
+ *
+ * One table of small looks, in CLI.md's order, so that the scheduler's fast
+ * question, the report and the documents cannot drift apart: gate_session()
+ * and gate_message() run the same looks as gate_decide() and keep only the worst.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/gate.h"
+
+#include "queue/queue.h"
+
+static const char *const names[] = {
+#define X(id, name) [GATE_##id] = name,
+	GATES(X)
+#undef X
+};
+
+const char *
+gate_name(enum gate gate)
+{
+	return names[gate];
+}
+
+static const enum gate cap_gates[SCOPES_N] = {
+	[SCOPE_QUEUE] = GATE_MAX_SMTP_OUT, [SCOPE_SITE] = GATE_TOTAL_MAX_SMTP_OUT,
+	[SCOPE_VMTA] = GATE_VMTA_MAX_SMTP_OUT, [SCOPE_POOL] = GATE_POOL_MAX_SMTP_OUT,
+	[SCOPE_NODE] = GATE_NODE_MAX_SMTP_OUT,
+};
+static const enum gate connect_gates[SCOPES_N] = {
+	[SCOPE_QUEUE] = GATE_MAX_CONNECT_RATE, [SCOPE_SITE] = GATE_TOTAL_MAX_CONNECT_RATE,
+	[SCOPE_VMTA] = GATE_VMTA_MAX_CONNECT_RATE, [SCOPE_POOL] = GATE_POOL_MAX_CONNECT_RATE,
+	[SCOPE_NODE] = GATES_N,         /* the node has none */
+};
+static const enum gate message_gates[SCOPES_N] = {
+	[SCOPE_QUEUE] = GATE_MAX_MSG_RATE, [SCOPE_SITE] = GATE_TOTAL_MAX_MSG_RATE,
+	[SCOPE_VMTA] = GATE_VMTA_MAX_MSG_RATE, [SCOPE_POOL] = GATE_POOL_MAX_MSG_RATE,
+	[SCOPE_NODE] = GATE_NODE_MAX_MSG_RATE,
+};
+
+/* When each of a scope's limits opens for the queue: now, later, or MONO_NEVER. */
+static mono_us_t
+cap_opens(const struct scope *scope, mono_us_t now)
+{
+	return gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out ? now : MONO_NEVER;
+}
+
+static mono_us_t
+connects_open(const struct scope *scope, mono_us_t now)
+{
+	return rate_ready_at(&scope->connects, &scope->limits.max_connect_rate, now);
+}
+
+/* A session on its way will take a message: what it will take is not there for others. */
+static mono_us_t
+messages_open(const struct scope *scope, bool for_session, mono_us_t now)
+{
+	const struct rate_spec *spec = &scope->limits.max_msg_rate;
+
+	if (rate_unlimited(spec))
+		return now;
+	if (for_session && scope->connecting > 0 &&
+	    rate_available(&scope->messages, spec, now) <= scope->connecting)
+		return MONO_NEVER;      /* asked again when one of them has taken its token */
+	return rate_ready_at(&scope->messages, spec, now);
+}
+
+struct worst {
+	mono_us_t until;
+	enum gate gate;
+	int       scope;                /* SCOPES_N: none */
+	enum scope_line line;
+};
+
+static void
+worse(struct worst *worst, mono_us_t until, enum gate gate, int scope, enum scope_line line)
+{
+	if (until > worst->until || (until == worst->until && worst->gate != GATES_N && gate < worst->gate))
+		*worst = (struct worst){ until, gate, scope, line };
+}
+
+static mono_us_t
+retry_opens(const struct queue *q, mono_us_t now)
+{
+	return q->retry_until > now ? q->retry_until : now;
+}
+
+static mono_us_t
+dns_opens(const struct queue *q, mono_us_t now)
+{
+	mono_us_t at = now;
+
+	if (q->routing_n == 0 || q->ready_n > 0 || q->deferred_n > 0)
+		return now;
+	if (q->routes_retry_at > now)
+		at = q->routes_retry_at;
+	else
+		at = MONO_NEVER;        /* asked; the answer is on its way */
+	return at;
+}
+
+static struct worst
+look(const struct queue *q, bool for_session, mono_us_t now)
+{
+	struct worst worst = { now, GATES_N, SCOPES_N, SCOPE_LINE_SESSIONS };
+
+	if (q->settings->paused || q->paused_by_hand)
+		worse(&worst, MONO_NEVER, GATE_PAUSED, SCOPES_N, 0);
+	if (for_session)
+		worse(&worst, retry_opens(q, now), GATE_RETRY_AFTER, SCOPES_N, 0);
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct scope *scope = q->scopes[i];
+
+		if (scope == NULL)
+			continue;
+		if (for_session) {
+			worse(&worst, cap_opens(scope, now), cap_gates[i], i, SCOPE_LINE_SESSIONS);
+			worse(&worst, connects_open(scope, now), connect_gates[i], i, SCOPE_LINE_SESSIONS);
+			if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
+				worse(&worst, MONO_NEVER, cap_gates[i], i, SCOPE_LINE_SESSIONS);
+		}
+		worse(&worst, messages_open(scope, for_session, now), message_gates[i], i, SCOPE_LINE_MESSAGES);
+		if (i != SCOPE_QUEUE && !rate_unlimited(&scope->limits.max_msg_rate) &&
+		    scope_others_first(scope, SCOPE_LINE_MESSAGES, &q->waiter))
+			worse(&worst, MONO_NEVER, message_gates[i], i, SCOPE_LINE_MESSAGES);
+	}
+	return worst;
+}
+
+mono_us_t
+gate_session(const struct queue *queue, mono_us_t now, struct gate_wait *wait)
+{
+	struct worst worst = look(queue, true, now);
+
+	*wait = (struct gate_wait){ worst.gate, worst.scope, worst.line };
+	return worst.until;
+}
+
+mono_us_t
+gate_message(const struct queue *queue, mono_us_t now, struct gate_wait *wait)
+{
+	struct worst worst = look(queue, false, now);
+
+	*wait = (struct gate_wait){ worst.gate, worst.scope, worst.line };
+	return worst.until;
+}
+
+/* ---- the report ---- */
+
+static void
+add(struct gate_answer *out, const struct gate_state *state, bool always)
+{
+	if (state->open && !always)
+		return;
+	check(out->n < GATES_N);
+	out->all[out->n++] = *state;
+}
+
+static void
+add_time(struct gate_answer *out, enum gate gate, mono_us_t until, mono_us_t now, const struct where *where, bool always)
+{
+	struct gate_state state = { .gate = gate, .open = until <= now, .until = until };
+
+	if (where != NULL)
+		state.where = *where;
+	add(out, &state, always);
+}
+
+static void
+add_cap(struct gate_answer *out, enum gate gate, const struct scope *scope, mono_us_t now)
+{
+	struct gate_state state = {
+		.gate = gate, .until = cap_opens(scope, now), .kind = GATE_LIMIT_COUNT,
+		.limit = scope->limits.max_smtp_out, .in_use = gauge_in_use(&scope->sessions),
+		.where = scope->limits.max_smtp_out_where,
+	};
+
+	state.open = state.until <= now;
+	add(out, &state, scope->limits.max_smtp_out != UNLIMITED || gate == GATE_MAX_SMTP_OUT);
+}
+
+static void
+add_rate(struct gate_answer *out, enum gate gate, mono_us_t until, const struct rate_spec *spec,
+	 const struct where *where, mono_us_t now)
+{
+	struct gate_state state = {
+		.gate = gate, .open = until <= now, .until = until, .kind = GATE_LIMIT_RATE,
+		.rate = *spec, .where = *where,
+	};
+
+	add(out, &state, !rate_unlimited(spec));
+}
+
+static void
+add_scopes(struct gate_answer *out, const struct queue *q, mono_us_t now)
+{
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct scope *scope = q->scopes[i];
+
+		if (scope == NULL)
+			continue;
+		add_cap(out, cap_gates[i], scope, now);
+		if (connect_gates[i] != GATES_N)
+			add_rate(out, connect_gates[i], connects_open(scope, now), &scope->limits.max_connect_rate,
+				 &scope->limits.max_connect_rate_where, now);
+		add_rate(out, message_gates[i], messages_open(scope, false, now), &scope->limits.max_msg_rate,
+			 &scope->limits.max_msg_rate_where, now);
+	}
+}
+
+static int
+by_gate(const void *a, const void *b)
+{
+	return (int)((const struct gate_state *)a)->gate - (int)((const struct gate_state *)b)->gate;
+}
+
+void
+gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
+{
+	const struct heap_node *due = heap_min(&q->deferred);
+	bool paused = q->settings->paused || q->paused_by_hand;
+
+	memset(out, 0, sizeof *out);
+	add_time(out, GATE_PAUSED, paused ? MONO_NEVER : now, now,
+		 q->paused_by_hand ? NULL : &q->settings->where[SETTING_paused], true);
+	add_time(out, GATE_SUSPENDED, now, now, NULL, true);
+	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &q->settings->where[SETTING_retry_after], true);
+	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL)
+		add_time(out, GATE_RETRY_RECIPIENTS_AFTER, due->key, now,
+			 &q->settings->where[SETTING_retry_recipients_after], false);
+	add_scopes(out, q, now);
+	add_time(out, GATE_DNS, dns_opens(q, now), now, &q->settings->where[SETTING_retry_after_dns_error], false);
+	if (queue_n(q) == 0)
+		add_time(out, GATE_EMPTY, MONO_NEVER, now, NULL, false);
+
+	qsort(out->all, out->n, sizeof *out->all, by_gate);
+	out->open = true;
+	for (unsigned i = 0; i < out->n; i++) {
+		if (out->all[i].open || (!out->open && out->all[i].until <= out->binding.until))
+			continue;
+		out->open = false;
+		out->binding = out->all[i];
+	}
+}

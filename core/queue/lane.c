@@ -1,0 +1,159 @@
+/*
+ * lane - a queue's ready mail for one set of hosts; streams share it by
+ * deficit round robin (Shreedhar and Varghese, 1995).
+ *
+ * A recipient costs as much credit as the heaviest stream in the ring earns a
+ * round, so that this stream is served once a round and one of half its weight
+ * every second round: finer than serving `weight` recipients at a stretch, and
+ * twenty urgent messages are not behind fifty of somebody else's. A stream that
+ * begins has the credit for one recipient; one that ends leaves the ring and
+ * is freed, so the ring holds only streams that have mail.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+static struct stream *
+stream_get(struct lane *lane, const struct message *message)
+{
+	char key[160];
+	size_t job_n = strlen(message->job->name);
+	struct stream *stream;
+
+	check(job_n < sizeof key);
+	key[0] = (char)message->priority;
+	memcpy(key + 1, message->job->name, job_n);
+	stream = table_get(&lane->stream_table, span_make(key, job_n + 1));
+	if (stream != NULL)
+		return stream;
+	stream = mem_alloc(sizeof *stream);
+	stream->key = mem_alloc(job_n + 2);
+	memcpy(stream->key, key, job_n + 1);
+	stream->key_n = job_n + 1;
+	stream->lane = lane;
+	stream->weight = 1u + message->priority;
+	list_init(&stream->ready);
+	list_init(&stream->in_lane);
+	table_put(&lane->stream_table, span_make(stream->key, stream->key_n), stream);
+	return stream;
+}
+
+static void
+stream_free(struct stream *stream)
+{
+	list_remove(&stream->in_lane);
+	if (stream->weight == stream->lane->heaviest)
+		stream->lane->heaviest = 0;
+	table_remove(&stream->lane->stream_table, span_make(stream->key, stream->key_n));
+	free(stream->key);
+	free(stream);
+}
+
+/* The heaviest stream's weight; looked for again only after the heaviest left. */
+static int64_t
+cost_of(struct lane *lane)
+{
+	if (lane->heaviest > 0)
+		return lane->heaviest;
+	lane->heaviest = 1;
+	list_each(node, &lane->streams) {
+		const struct stream *stream = list_entry(node, struct stream, in_lane);
+
+		if (stream->weight > lane->heaviest)
+			lane->heaviest = stream->weight;
+	}
+	return lane->heaviest;
+}
+
+struct lane *
+lane_get(struct queue *queue, struct host_set *hosts)
+{
+	struct lane *lane;
+
+	list_each(node, &queue->lanes) {
+		lane = list_entry(node, struct lane, in_queue);
+		if (lane->hosts == hosts)
+			return lane;
+	}
+	lane = mem_alloc(sizeof *lane);
+	lane->queue = queue;
+	lane->hosts = hosts;
+	hosts->refs++;
+	list_init(&lane->streams);
+	list_init(&lane->idle);
+	table_init(&lane->stream_table, queue->queues->o.seed);
+	list_add_tail(&queue->lanes, &lane->in_queue);
+	return lane;
+}
+
+void
+lane_maybe_free(struct lane *lane)
+{
+	if (lane->ready_n > 0 || lane->sessions > 0)
+		return;
+	check(list_empty(&lane->streams) && list_empty(&lane->idle));
+	list_remove(&lane->in_queue);
+	table_fini(&lane->stream_table);
+	host_set_unref(lane->queue->queues, lane->hosts);
+	free(lane);
+}
+
+void
+lane_add(struct lane *lane, struct rcpt *rcpt)
+{
+	struct stream *stream = stream_get(lane, rcpt->message);
+
+	list_add_tail(&stream->ready, &rcpt->node);
+	rcpt->stream = stream;
+	if (stream->ready_n++ == 0) {
+		list_add_tail(&lane->streams, &stream->in_lane);
+		if (lane->heaviest > 0 && stream->weight > lane->heaviest)
+			lane->heaviest = stream->weight;
+		stream->credit = cost_of(lane);
+	}
+	lane->ready_n++;
+}
+
+void
+lane_take(struct rcpt *rcpt)
+{
+	struct stream *stream = rcpt->stream;
+	struct lane *lane = stream->lane;
+
+	list_remove(&rcpt->node);
+	rcpt->stream = NULL;
+	check(stream->ready_n > 0);
+	check(lane->ready_n > 0);
+	lane->ready_n--;
+	if (--stream->ready_n == 0)
+		stream_free(stream);
+}
+
+struct rcpt *
+lane_next(struct lane *lane)
+{
+	struct stream *stream;
+
+	if (list_empty(&lane->streams))
+		return NULL;
+	stream = list_first(&lane->streams, struct stream, in_lane);
+	if (lane->streams.next->next != &lane->streams) {
+		int64_t cost = cost_of(lane);
+
+		while (stream->credit < cost) {
+			stream->credit += stream->weight;
+			list_remove(&stream->in_lane);
+			list_add_tail(&lane->streams, &stream->in_lane);
+			stream = list_first(&lane->streams, struct stream, in_lane);
+		}
+	}
+	return list_first(&stream->ready, struct rcpt, node);
+}
+
+void
+lane_charge(struct stream *stream, unsigned n)
+{
+	/* Alone in the ring there is nobody to be fair to; nothing is owed later. */
+	if (stream->lane->streams.next->next == &stream->lane->streams)
+		return;
+	stream->credit -= cost_of(stream->lane) * (int64_t)n;
+}

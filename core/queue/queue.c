@@ -1,0 +1,615 @@
+/*
+ * queue - one queue's turn: due recipients become ready, open sessions get
+ * messages, new sessions start; and what delivery tells us.
+ *
+ * queue_poll() is called after everything that may change the answer, and is
+ * idempotent. It looks for, in this order:
+ *   1. recipients whose retry time has come
+ *   2. an open session that waits, and mail in its lane: gate_message()
+ *   3. mail that no session is on its way for: gate_session()
+ * What is closed for a known time is asked again by the queue's timer; what is
+ * closed by a shared limit stands in that scope's line.
+ *
+ * While the last thing heard of a site was a failure, one session at a time
+ * probes it: twenty sessions that find a dead host would be twenty failures.
+ *
+ * A session that has had its share gives way at a message boundary when its
+ * lane's hosts, or its queue's cap, are all that keeps somebody else waiting.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+#define SHARE_MESSAGES 20               /* then others may have the session's place */
+#define SHARE_US       (30 * US_PER_S)
+#define POSTPONE_US    (60 * US_PER_S)
+
+/* ---- taking and giving what scopes hold ---- */
+
+static bool
+take_connect(struct queue *q, mono_us_t now)
+{
+	q->queues->changed = true;
+	for (int i = 0; i < SCOPES_N; i++) {
+		if (q->scopes[i] == NULL ||
+		    rate_take(&q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1, now))
+			continue;
+		while (--i >= 0)
+			if (q->scopes[i] != NULL)
+				rate_give(&q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1);
+		return false;
+	}
+	return true;
+}
+
+static bool
+take_session(struct queue *q)
+{
+	for (int i = 0; i < SCOPES_N; i++) {
+		if (q->scopes[i] == NULL || gauge_take(&q->scopes[i]->sessions, q->scopes[i]->limits.max_smtp_out))
+			continue;
+		while (--i >= 0)
+			if (q->scopes[i] != NULL)
+				gauge_give(&q->scopes[i]->sessions);
+		return false;
+	}
+	return true;
+}
+
+static void
+give_session(struct queue *q)
+{
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			gauge_give(&q->scopes[i]->sessions);
+}
+
+static uint32_t
+messages_available(const struct queue *q, mono_us_t now)
+{
+	uint32_t n = UINT32_MAX;
+
+	for (int i = 0; i < SCOPES_N; i++) {
+		uint32_t here;
+
+		if (q->scopes[i] == NULL)
+			continue;
+		here = rate_available(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, now);
+		if (here < n)
+			n = here;
+	}
+	return n;
+}
+
+static bool
+take_messages(struct queue *q, uint32_t n, mono_us_t now)
+{
+	q->queues->changed = true;
+	for (int i = 0; i < SCOPES_N; i++) {
+		if (q->scopes[i] == NULL ||
+		    rate_take(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n, now))
+			continue;
+		while (--i >= 0)
+			if (q->scopes[i] != NULL)
+				rate_give(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n);
+		return false;
+	}
+	return true;
+}
+
+static void
+count_connecting(struct lane *lane, int delta)
+{
+	struct queue *q = lane->queue;
+
+	lane->connecting = (uint32_t)((int64_t)lane->connecting + delta);
+	q->connecting = (uint32_t)((int64_t)q->connecting + delta);
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			q->scopes[i]->connecting = (uint32_t)((int64_t)q->scopes[i]->connecting + delta);
+}
+
+static void
+wake_others(struct queue *q, struct now now)
+{
+	for (int i = SCOPE_SITE; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			scope_wake(q->scopes[i], now);
+}
+
+/* ---- choosing a recipient ---- */
+
+/* The head of the lane that still belongs there; others are placed anew on the way. */
+static struct rcpt *
+pick(struct lane *lane, struct now now)
+{
+	struct rcpt *rcpt;
+
+	while ((rcpt = lane_next(lane)) != NULL) {
+		struct route *route = rcpt->route;
+
+		if (route->expires <= now.mono && route->state == ROUTE_READY)
+			route_refresh(route, now);
+		if (!route_moved(rcpt, lane) && !rcpt_expired(rcpt, now.mono))
+			return rcpt;
+		if (rcpt->state != RCPT_READY || rcpt->stream == NULL || rcpt->stream->lane != lane)
+			continue;       /* the refresh was answered at once and has moved it */
+		rcpt_unlink(rcpt);
+		rcpt_moved(rcpt, now);
+	}
+	return NULL;
+}
+
+/* Recipients of the same message that may go in the same transaction. */
+static unsigned
+gather(struct lane *lane, struct rcpt *first, struct rcpt **rcpts, unsigned max, mono_us_t now)
+{
+	struct message *message = first->message;
+	unsigned n = 1;
+
+	rcpts[0] = first;
+	for (unsigned i = first->index + 1u; i < message->spool.rcpts_n && n < max; i++) {
+		struct rcpt *other = &message->rcpts[i];
+
+		if (other->state == RCPT_READY && other->stream->lane == lane &&
+		    !route_moved(other, lane) && !rcpt_expired(other, now))
+			rcpts[n++] = other;
+	}
+	return n;
+}
+
+#define BATCH_MAX 1000
+
+static bool
+send_one(struct queue *q, struct queue_slot *slot, struct now now)
+{
+	struct lane *lane = slot->lane;
+	struct rcpt *rcpts[BATCH_MAX];
+	struct rcpt *first = pick(lane, now);
+	uint32_t max = q->settings->max_rcpt_per_message;
+	uint32_t available = messages_available(q, now.mono);
+	unsigned n;
+
+	if (first == NULL)
+		return false;
+	if (max > available)
+		max = available;
+	if (max > BATCH_MAX)
+		max = BATCH_MAX;
+	n = gather(lane, first, rcpts, max, now.mono);
+	if (!take_messages(q, n, now.mono))
+		return false;
+	lane_charge(first->stream, n);
+	for (unsigned i = 0; i < n; i++) {
+		rcpt_unlink(rcpts[i]);
+		rcpt_enter(rcpts[i], q, RCPT_SENDING);
+	}
+	list_remove(&slot->node);
+	slot->state = SLOT_BUSY;
+	slot->waits_for_rate = false;
+	slot->messages++;
+	q->waiter.served = true;
+	q->queues->o.ops.send(q->queues->o.ops.ctx, slot, rcpts, n);
+	return true;
+}
+
+/* ---- the poll ---- */
+
+static void
+wait_for(struct queue *q, const struct gate_wait *wait, mono_us_t at, mono_us_t *wake_at)
+{
+	if (wait->scope > SCOPE_QUEUE && wait->scope < SCOPES_N)
+		scope_wait(q->scopes[wait->scope], wait->line, &q->waiter, at);
+	else if (at < *wake_at)
+		*wake_at = at;
+}
+
+static void
+make_due_ready(struct queue *q, struct now now)
+{
+	struct heap_node *node;
+
+	while ((node = heap_min(&q->deferred)) != NULL && node->key <= now.mono) {
+		struct rcpt *rcpt = container_of(node, struct rcpt, due);
+
+		rcpt_unlink(rcpt);
+		rcpt_moved(rcpt, now);
+	}
+}
+
+static struct queue_slot *
+idle_with_mail(struct queue *q)
+{
+	list_each(node, &q->lanes) {
+		struct lane *lane = list_entry(node, struct lane, in_queue);
+
+		if (lane->ready_n > 0 && !list_empty(&lane->idle))
+			return list_first(&lane->idle, struct queue_slot, node);
+	}
+	return NULL;
+}
+
+/* The next lane, in turn, that has more mail than sessions on their way. */
+static struct lane *
+lane_that_wants(struct queue *q)
+{
+	list_each(node, &q->lanes) {
+		struct lane *lane = list_entry(node, struct lane, in_queue);
+
+		if (lane->ready_n > lane->connecting && list_empty(&lane->idle)) {
+			list_remove(&lane->in_queue);
+			list_add_tail(&q->lanes, &lane->in_queue);
+			return lane;
+		}
+	}
+	return NULL;
+}
+
+/* Others stand behind us and we have had our turn: the rest of our mail stands behind them. */
+static bool
+turn_is_over(struct queue *q, enum scope_line line)
+{
+	if (!q->waiter.turn || !q->waiter.served)
+		return false;
+	for (int i = SCOPE_SITE; i < SCOPES_N; i++) {
+		struct scope *scope = q->scopes[i];
+
+		if (scope == NULL || !scope_others_first(scope, line, &q->waiter))
+			continue;
+		scope_wait(scope, line, &q->waiter, MONO_NEVER);
+		return true;
+	}
+	return false;
+}
+
+static void
+feed_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
+{
+	struct queue_slot *slot;
+
+	while ((slot = idle_with_mail(q)) != NULL) {
+		struct gate_wait wait;
+		mono_us_t at = gate_message(q, now.mono, &wait);
+
+		if (at > now.mono) {
+			wait_for(q, &wait, at, wake_at);
+			if (!slot->waits_for_rate) {
+				slot->waits_for_rate = true;
+				q->queues->o.ops.idle(q->queues->o.ops.ctx, slot);
+			}
+			return;
+		}
+		if (turn_is_over(q, SCOPE_LINE_MESSAGES))
+			return;
+		if (!send_one(q, slot, now) && slot->lane->ready_n > 0) {
+			*wake_at = min_i64(*wake_at, now.mono + US_PER_MS);     /* a token was taken by another thread */
+			return;
+		}
+	}
+}
+
+static void
+start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
+{
+	struct lane *lane;
+
+	/* In a line and not let through: our turn will come, and asking again would change nothing. */
+	if (q->waiter.scope != NULL)
+		return;
+	while ((lane = lane_that_wants(q)) != NULL) {
+		struct gate_wait wait;
+		mono_us_t at;
+		struct rcpt *first;
+
+		if (q->retry_step > 0 && q->slots_n > 0)
+			return;                 /* a probe is on its way, or sessions that work */
+		at = gate_session(q, now.mono, &wait);
+		if (at > now.mono) {
+			wait_for(q, &wait, at, wake_at);
+			return;
+		}
+		if (turn_is_over(q, SCOPE_LINE_SESSIONS))
+			return;
+		if ((first = pick(lane, now)) == NULL)
+			continue;
+		if (!take_session(q))
+			return;
+		if (!take_connect(q, now.mono)) {
+			give_session(q);
+			*wake_at = min_i64(*wake_at, now.mono + US_PER_MS);
+			return;
+		}
+		q->waiter.served = true;
+		struct queue_slot *slot = q->queues->o.ops.start(q->queues->o.ops.ctx, lane, first);
+		list_init(&slot->node);
+		slot->lane = lane;
+		slot->state = SLOT_CONNECTING;
+		slot->started = now.mono;
+		lane->sessions++;
+		q->slots_n++;
+		q->queues->sessions_n++;
+		count_connecting(lane, 1);
+	}
+}
+
+void
+queue_poll(struct queue *q, struct now now)
+{
+	mono_us_t wake_at;
+
+	if (q->polling || q->queues->stopping) {
+		q->again = true;
+		return;
+	}
+	q->polling = true;
+	do {
+		struct heap_node *due;
+
+		q->again = false;
+		wake_at = MONO_NEVER;
+		make_due_ready(q, now);
+		feed_sessions(q, now, &wake_at);
+		start_sessions(q, now, &wake_at);
+		if ((due = heap_min(&q->deferred)) != NULL)
+			wake_at = min_i64(wake_at, due->key);
+	} while (q->again);
+	q->polling = false;
+	if (wake_at == MONO_NEVER)
+		timer_stop(&q->queues->o.loop->timers, &q->timer);
+	else
+		timer_start(&q->queues->o.loop->timers, &q->timer, wake_at);
+	/* Lanes without mail or session, and the queue itself, may go. */
+	list_each_safe(node, &q->lanes)
+		lane_maybe_free(list_entry(node, struct lane, in_queue));
+	queue_maybe_reap(q);
+}
+
+/* ---- sessions ---- */
+
+/* Above a cap (it was lowered), or others wait for what this session holds. */
+static bool
+should_give_way(const struct queue_slot *slot, mono_us_t now)
+{
+	const struct queue *q = slot->lane->queue;
+	bool had_share = slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
+
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct scope *scope = q->scopes[i];
+		uint32_t in_use;
+
+		if (scope == NULL)
+			continue;
+		in_use = gauge_in_use(&scope->sessions);
+		if (in_use > scope->limits.max_smtp_out)
+			return true;
+		if (!had_share || in_use < scope->limits.max_smtp_out)
+			continue;
+		if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
+			return true;
+		list_each(node, &q->lanes) {
+			const struct lane *other = list_entry(node, struct lane, in_queue);
+
+			if (other->ready_n > 0 && other->sessions == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+void
+queue_slot_ready(struct queue_slot *slot, struct now now)
+{
+	struct lane *lane = slot->lane;
+	struct queue *q = lane->queue;
+	const struct queue_ops *ops = &q->queues->o.ops;
+	bool was_connecting;
+
+	check(slot->state == SLOT_CONNECTING || slot->state == SLOT_BUSY);
+	was_connecting = slot->state == SLOT_CONNECTING;
+	if (was_connecting)
+		count_connecting(lane, -1);
+	slot->state = SLOT_IDLE;
+	list_add_head(&lane->idle, &slot->node);
+	if (q->queues->stopping || q->settings->paused || q->paused_by_hand ||
+	    slot->messages >= q->settings->max_msg_per_connection || should_give_way(slot, now.mono)) {
+		queue_slot_closing(slot);
+		ops->quit(ops->ctx, slot);
+		return;
+	}
+	queue_poll(q, now);
+	if (slot->state == SLOT_IDLE && !slot->waits_for_rate)
+		ops->idle(ops->ctx, slot);
+	if (was_connecting)
+		wake_others(q, now);
+}
+
+void
+queue_slot_closing(struct queue_slot *slot)
+{
+	if (slot->state == SLOT_IDLE)
+		list_remove(&slot->node);
+	else if (slot->state == SLOT_CONNECTING)
+		count_connecting(slot->lane, -1);
+	slot->state = SLOT_CLOSING;
+}
+
+bool
+queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out)
+{
+	struct queue *q = slot->lane->queue;
+
+	*at_out = now;
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->connects,
+								 &q->scopes[i]->limits.max_connect_rate, now));
+	if (*at_out > now)
+		return false;
+	if (take_connect(q, now))
+		return true;
+	*at_out = now + US_PER_MS;
+	return false;
+}
+
+void
+queue_slot_closed(struct queue_slot *slot, struct now now)
+{
+	struct lane *lane = slot->lane;
+	struct queue *q = lane->queue;
+
+	queue_slot_closing(slot);
+	slot->lane = NULL;
+	check(lane->sessions > 0);
+	lane->sessions--;
+	check(q->slots_n > 0);
+	q->slots_n--;
+	q->queues->sessions_n--;
+	give_session(q);
+	wake_others(q, now);
+	queue_poll(q, now);
+}
+
+void
+queue_error(struct queue *q, const char *text)
+{
+	if (q->last_error != NULL && strcmp(q->last_error, text) == 0)
+		return;
+	free(q->last_error);
+	q->last_error = mem_strdup(text);
+}
+
+void
+queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool dns, struct now now)
+{
+	struct queue *q = slot->lane->queue;
+	const struct queue_settings *s = q->settings;
+	int64_t wait;
+
+	queue_error(q, reply->line);
+	/* Sessions that were on their way when the first one failed say the same once more. */
+	if (q->retry_until > now.mono || slot->started <= q->retry_set_at)
+		return;
+	wait = dns ? s->retry_after_dns_error : duration_list_at(&s->retry_after, q->retry_step);
+	wait += (int64_t)((double)wait * s->retry_jitter / 100 * prng_double(&q->queues->prng));
+	if (!dns)
+		q->retry_step++;
+	q->retry_set_at = now.mono;
+	q->retry_until = now.mono + wait;
+	q->queues->changed = true;
+	q->queues->o.ops.queue_failed(q->queues->o.ops.ctx, q, reply);
+}
+
+void
+queue_lane_dead(struct lane *lane, const char *status, const char *text, struct now now)
+{
+	struct queue *q = lane->queue;
+	struct rcpt *rcpt;
+
+	while ((rcpt = pick(lane, now)) != NULL) {
+		rcpt_unlink(rcpt);
+		rcpt_give_up(rcpt, q, status, text);
+	}
+}
+
+/* ---- recipients ---- */
+
+void
+rcpt_moved(struct rcpt *rcpt, struct now now)
+{
+	struct queue *before = rcpt->queue, *to = rcpt->route->queue;
+
+	route_place(rcpt, now);
+	if (to != before)
+		queue_poll(to, now);
+}
+
+void
+queue_rcpt_delivered(struct rcpt *rcpt, struct now now)
+{
+	rcpt->queue->retry_step = 0;
+	queue_rcpt_over(rcpt, SPOOL_DELIVERED, now);
+}
+
+void
+queue_rcpt_defer(struct rcpt *rcpt, struct now now)
+{
+	struct queue *q = rcpt->queue;
+	const struct queue_settings *s = rcpt->route->settings;
+	int64_t wait = duration_list_at(&s->retry_recipients_after, rcpt->attempts);
+
+	if (rcpt->attempts < UINT16_MAX)
+		rcpt->attempts++;
+	if (rcpt->attempts >= s->max_attempts) {
+		q->queues->o.ops.give_up(q->queues->o.ops.ctx, rcpt, "4.4.7", "too many attempts");
+		return;
+	}
+	wait += (int64_t)((double)wait * q->settings->retry_jitter / 100 * prng_double(&q->queues->prng));
+	rcpt->due.key = now.mono + wait;
+	rcpt_journal(rcpt, SPOOL_WAITING, now);
+	rcpt_unlink(rcpt);
+	rcpt_moved(rcpt, now);
+	queue_poll(q, now);
+}
+
+void
+queue_rcpt_postpone(struct rcpt *rcpt, struct now now)
+{
+	struct queue *q = rcpt->queue;
+
+	rcpt_unlink(rcpt);
+	rcpt->due.key = now.mono + POSTPONE_US;
+	rcpt_enter(rcpt, q, RCPT_DEFERRED);
+	heap_add(&q->deferred, &rcpt->due, rcpt->due.key);
+	queue_poll(q, now);
+}
+
+/* ---- what the operator sees ---- */
+
+static mono_us_t
+oldest_on(const struct list *head)
+{
+	mono_us_t oldest = MONO_NEVER;
+
+	list_each(node, head)
+		oldest = min_i64(oldest, list_entry(node, struct rcpt, node)->message->accepted);
+	return oldest;
+}
+
+mono_us_t
+queue_oldest(const struct queue *q)
+{
+	mono_us_t oldest = oldest_on(&q->sending);
+
+	for (uint32_t i = 0; i < q->deferred.n; i++)
+		oldest = min_i64(oldest, container_of(q->deferred.slots[i], struct rcpt, due)->message->accepted);
+	list_each(node, &q->routes)
+		oldest = min_i64(oldest, oldest_on(&list_entry(node, struct route, in_queue)->waiting));
+	list_each(lane_node, &q->lanes) {
+		const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
+
+		list_each(node, &lane->streams)
+			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
+	}
+	return oldest;
+}
+
+mono_us_t
+queue_next_attempt(const struct queue *q, mono_us_t now)
+{
+	const struct heap_node *due = heap_min(&q->deferred);
+	struct gate_answer answer;
+
+	if (queue_n(q) == 0)
+		return MONO_NEVER;
+	gate_decide(q, now, &answer);
+	if (answer.open || q->sending_n > 0)
+		return now;
+	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL && answer.binding.until != MONO_NEVER)
+		return max_i64(due->key, answer.binding.until);
+	return answer.binding.until;
+}
+
+const char *
+queue_mode(const struct queue *q)
+{
+	return q->settings->paused || q->paused_by_hand ? "paused" : "normal";
+}

@@ -1,0 +1,278 @@
+/*
+ * queue - what is due, for whom, by which site: the engine's scheduler.
+ *
+ *   recipient -> route (its domain by a virtual MTA) -> queue (site x virtual
+ *   MTA) -> lane (a queue's mail for one set of hosts) -> stream (job, priority)
+ *
+ * A recipient is, at any time, in exactly one place:
+ *   ROUTING   on its route's list: the site is not known yet (gate: dns)
+ *   READY     in a stream of a lane: may go as soon as the gate is open
+ *   DEFERRED  in its queue's heap, until its own retry time
+ *   SENDING   with a session
+ * and, wherever it is but SENDING, on the expiry wheel.
+ *
+ * A session holds a slot of its queue. The queue starts sessions, hands them
+ * recipients, and is told the outcome; it knows neither sockets nor Lua.
+ *
+ * Ownership  struct queues owns all of it. Sessions embed struct queue_slot.
+ *            Empty queues, sites, lanes, streams and routes are reaped.
+ * Threads    One shard's.
+ * Time       Monotonic and wall, handed in; the wall's only for what is kept on disk.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "mail/envelope.h"
+#include "net/resolver.h"
+#include "policy/ruleset.h"
+#include "queue/gate.h"
+#include "queue/scope.h"
+#include "smtp/smtp_client.h"
+#include "spool/spool.h"
+#include "util/prng.h"
+#include "util/wheel.h"
+
+struct queues;
+struct queue;
+struct lane;
+struct stream;
+struct route;
+struct message;
+
+enum rcpt_state { RCPT_ROUTING, RCPT_READY, RCPT_DEFERRED, RCPT_SENDING, RCPT_OVER };
+
+struct rcpt {
+	struct list       node;         /* ROUTING: route->waiting; READY: stream->ready; SENDING: queue->sending */
+	struct heap_node  due;          /* DEFERRED: queue->deferred */
+	struct wheel_node expiry;
+	struct message   *message;
+	struct route     *route;
+	struct queue     *queue;        /* that counts it */
+	struct stream    *stream;       /* READY */
+	uint16_t          index;        /* in message->rcpts and in the envelope */
+	uint16_t          attempts;
+	uint8_t           state;        /* enum rcpt_state */
+};
+
+struct message {
+	struct spool_message spool;
+	mono_us_t    accepted;          /* when it was received; may be negative after a restart */
+	wall_ms_t    received;
+	struct job  *job;
+	uint32_t     live;              /* recipients that are not over */
+	uint8_t      priority;
+	uint8_t      holds;             /* who must find it alive though live is 0 */
+	struct rcpt  rcpts[];           /* spool.rcpts_n of them */
+};
+
+/* A job's name, shared by its messages. */
+struct job {
+	uint32_t refs;
+	char     name[];                /* "": none */
+};
+
+/* The hosts a lane sends to: by MX or by smtp_hosts; interned and counted. */
+struct host_set {
+	char       *key;
+	uint32_t    refs;
+	bool        from_dns;
+	unsigned    n;
+	struct smtp_host hosts[];       /* group: MX preference, ascending */
+};
+
+enum route_state { ROUTE_RESOLVING, ROUTE_READY, ROUTE_FAILED /* DNS; tried again at retry_at */, ROUTE_DEAD /* bounce */ };
+
+struct route {
+	struct queues *queues;
+	char          *key;             /* "domain/vmta" */
+	char          *name;            /* the domain, normal form */
+	const struct ruleset_vmta *vmta;
+	const struct queue_settings *settings;  /* interned; for level R */
+	struct queue  *queue;           /* while RESOLVING or FAILED for the first time: named by the domain */
+	struct host_set *hosts;         /* READY */
+	enum route_state state;
+	mono_us_t      expires;         /* READY by DNS: ask again then */
+	mono_us_t      retry_at;        /* FAILED */
+	char           dead[96];        /* DEAD: "5.1.2 no such domain": status and text */
+	struct list    waiting;         /* struct rcpt */
+	struct resolver_query *query;
+	struct timer   timer;           /* FAILED: asks again */
+	uint32_t       rcpts_n;         /* that point here, in any state */
+	struct list    in_queue;        /* queue->routes */
+	struct list    reap;            /* queues->reap_routes while it has no recipients */
+	mono_us_t      left_at;         /* since then */
+};
+
+struct stream {
+	char        *key;               /* priority byte and job */
+	size_t       key_n;
+	struct lane *lane;
+	struct list  in_lane;           /* lane->streams while it has recipients */
+	struct list  ready;             /* struct rcpt */
+	uint32_t     ready_n;
+	uint32_t     weight;            /* 1 + priority */
+	int64_t      credit;
+};
+
+struct lane {
+	struct queue    *queue;
+	struct host_set *hosts;
+	struct list      in_queue;
+	struct list      streams;       /* ring, the one whose turn it is first */
+	struct table     stream_table;
+	uint32_t         ready_n;
+	uint32_t         heaviest;      /* weight; 0: not known */
+	struct list      idle;          /* struct queue_slot, waiting for a message */
+	uint32_t         connecting, sessions;
+};
+
+struct site {
+	char  *name;
+	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
+	struct scope scope;             /* total_* */
+	uint32_t     queues_n;
+};
+
+struct queue {
+	struct queues *queues;
+	char          *name;            /* "site/vmta" */
+	struct site   *site;
+	const struct ruleset_vmta *vmta;
+	const struct queue_settings *settings;
+	struct scope   scope;
+	struct scope  *scopes[SCOPES_N];        /* own, site's, virtual MTA's, pool's or NULL, node's */
+	struct scope_waiter waiter;
+	struct list    lanes;           /* the one whose turn it is first */
+	struct heap    deferred;
+	struct list    sending;         /* struct rcpt */
+	struct list    routes;          /* that lead here */
+	uint32_t       connecting;      /* sessions */
+	uint32_t       routing_n, ready_n, deferred_n, sending_n;
+	bool           paused_by_hand;
+	mono_us_t      retry_until;     /* 0: not in retry */
+	mono_us_t      retry_set_at;
+	uint32_t       retry_step;      /* consecutive failures */
+	char          *last_error;      /* NULL: none yet */
+	mono_us_t      routes_retry_at; /* the soonest its failed routes are asked again; 0: none failed */
+	struct timer   timer;           /* the next thing that time alone changes */
+	bool           polling, again;
+	uint32_t       slots_n;
+	struct list    reap;            /* queues->reap while it is empty */
+};
+
+static inline uint32_t queue_n(const struct queue *q) { return q->routing_n + q->ready_n + q->deferred_n + q->sending_n; }
+
+/* A session's hold on its queue. */
+enum slot_state { SLOT_CONNECTING, SLOT_IDLE, SLOT_BUSY, SLOT_CLOSING };
+struct queue_slot {
+	struct list     node;           /* lane->idle while IDLE */
+	struct lane    *lane;
+	enum slot_state state;
+	bool            waits_for_rate; /* IDLE although there is mail */
+	mono_us_t       started;
+	uint32_t        messages;
+};
+
+/* What the queue asks of delivery. */
+struct queue_ops {
+	/* Opens a session for the lane (already counted in every scope, its first connect paid); `first` is the
+	 * recipient it is opened for. Never fails at once: trouble comes as queue_slot_failed(), later. */
+	struct queue_slot *(*start)(void *ctx, struct lane *lane, struct rcpt *first);
+	/* One transaction: recipients of one message, all SENDING now. */
+	void (*send)(void *ctx, struct queue_slot *slot, struct rcpt **rcpts, unsigned n);
+	/* Nothing for it: the session should end (queue empty past idle_timeout is the session's own timer; this
+	 * is for a lowered cap, a pause, or another lane's turn). */
+	void (*quit)(void *ctx, struct queue_slot *slot);
+	/* An IDLE slot: wait idle_timeout (no mail), or as long as 4 minutes (a rate holds it). */
+	void (*idle)(void *ctx, struct queue_slot *slot);
+	/* Give up: past bounce_after or max_attempts, or its domain is dead. status "4.4.7", text for people. The
+	 * recipient is in no list; delivery ends it by queue_rcpt_over(). */
+	void (*give_up)(void *ctx, struct rcpt *rcpt, const char *status, const char *text);
+	/* A queue-level failure that counts: for accounting (tq) and the log. */
+	void (*queue_failed)(void *ctx, struct queue *queue, const struct smtp_reply *reply);
+	void *ctx;
+};
+
+struct queues_options {
+	const struct ruleset *ruleset;
+	struct spool    *spool;         /* may be NULL: tests without one */
+	struct resolver *resolver;
+	struct loop     *loop;
+	struct log      *log;
+	uint64_t         seed;
+	struct queue_ops ops;
+};
+
+struct queues {
+	struct queues_options o;
+	struct prng    prng;
+	struct table   queues, sites, routes, host_sets, jobs, settings;
+	struct table   saved;           /* what the last run knew, until its owner is there again */
+	struct now     saved_at;        /* when that was, on this run's clocks */
+	bool           saved_clean;
+	struct now     started;
+	bool           changed;         /* since queues_save() */
+	struct scope   node;
+	struct scope  *vmtas, *pools;   /* by index */
+	struct wheel   expiry;
+	struct timer   expiry_timer;
+	struct list    pauses;          /* patterns paused by hand */
+	struct list    reap, reap_routes;
+	struct timer   reaper;
+	uint64_t       rcpts_n, deferred_n, sessions_n;
+	bool           stopping;        /* no new sessions, no new transactions */
+};
+
+struct queues *queues_new(const struct queues_options *options, struct now now);
+void queues_free(struct queues *queues);
+
+/* Takes the message in: routes every recipient that is not over. The message was allocated by message_new(). */
+struct message *message_new(unsigned rcpts_n);
+void message_free(struct message *message);
+/* vmta and domains from the envelope; states NULL: all new. */
+void queues_add(struct queues *queues, struct message *message, const struct envelope *envelope,
+		const struct spool_rcpt_state *states, struct now now);
+
+void queues_poll_all(struct queues *queues, struct now now);    /* after stopping was taken back */
+/* How the message's recipients stand, for the spool's compaction. */
+void queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states);
+
+/* Told by delivery. */
+void queue_slot_ready(struct queue_slot *slot, struct now now);         /* connected, or its transaction is over */
+/* May another connection of this session start? True: paid. Else *at_out says when to ask again. */
+bool queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out);
+void queue_slot_closing(struct queue_slot *slot);                       /* it will not take another message */
+void queue_slot_closed(struct queue_slot *slot, struct now now);        /* the connection is gone; the slot is given back */
+/* The session never got to a transaction: connection-level failure. DNS: only addresses of hosts failed to resolve. */
+void queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool dns, struct now now);
+void queue_error(struct queue *queue, const char *text);                /* last_error */
+
+/* Ends of an attempt; the recipient is SENDING (or in no list, after give_up). */
+void queue_rcpt_delivered(struct rcpt *rcpt, struct now now);           /* resets the queue's retry steps; over */
+void queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
+void queue_rcpt_defer(struct rcpt *rcpt, struct now now);               /* 4xx: attempts + 1, waits retry_recipients_after; may give_up */
+/* Could not be ended for a reason of ours (the spool): looked at again in a minute; not an attempt. */
+void queue_rcpt_postpone(struct rcpt *rcpt, struct now now);
+/* No host of the lane has an address that may be used: its ready recipients are given up. */
+void queue_lane_dead(struct lane *lane, const char *status, const char *text, struct now now);
+
+void queue_poll(struct queue *queue, struct now now);
+
+/* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
+typedef void queue_visit_fn(void *ctx, struct queue *queue);
+unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);
+uint64_t queues_pause(struct queues *queues, struct span pattern, bool paused, unsigned *queues_out, struct now now);
+uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipients, const char *job, unsigned *queues_out, struct now now);
+/* Hands over each waiting recipient, as SENDING; the taker ends it by queue_rcpt_over(). Those with a session are left. */
+uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,
+		     void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
+struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
+
+/* What the operator sees. */
+mono_us_t queue_oldest(const struct queue *queue);      /* acceptance of its oldest recipient; MONO_NEVER: empty */
+mono_us_t queue_next_attempt(const struct queue *queue, mono_us_t now); /* MONO_NEVER: not known */
+const char *queue_mode(const struct queue *queue);      /* "normal", "backoff", "suspended", "paused" */
+
+/* Limits, retry steps and pauses as bytes for spool_state_save(), and back. */
+void queues_save(struct queues *queues, struct now now, struct buf *out);
+void queues_load(struct queues *queues, struct span saved, bool clean, struct now now);

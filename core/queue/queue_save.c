@@ -1,0 +1,253 @@
+/*
+ * queue_save - limits, retry steps and pauses across a restart.
+ *
+ * The bytes are a row of entries: kind, name, and what that kind keeps. What
+ * was saved is looked up when its queue, site, virtual MTA or pool is there
+ * again, so nothing is made only to hold it; what nobody has asked for is saved
+ * on, for eight days.
+ *
+ * A checkpoint is written only when something changed, so its age says nothing
+ * of when the node crashed. After a crash, whatever could have been spent since
+ * counts as spent: each limiter, known or not, begins as if it were used up now.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+#define SAVED_VERSION 1
+#define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
+
+struct saved {
+	char    *key;                   /* "queue google/mta-1" */
+	int64_t  connects, messages;    /* rate_save() */
+	int64_t  retry_left_us;
+	uint32_t retry_step;
+	const char *last_error;         /* owned where the entry is in the table */
+};
+
+static struct saved *
+saved_take(struct queues *queues, const char *kind, const char *name)
+{
+	char key[700];
+
+	snprintf(key, sizeof key, "%s %s", kind, name);
+	return table_remove(&queues->saved, span_text(key));
+}
+
+static void
+saved_free(struct saved *saved)
+{
+	if (saved == NULL)
+		return;
+	free(saved->key);
+	free((char *)saved->last_error);
+	free(saved);
+}
+
+static void
+rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, int64_t saved, struct now now)
+{
+	int64_t since = now.mono - queues->saved_at.mono;
+
+	if (queues->saved_at.wall.ms == 0 || rate_unlimited(spec))
+		return;
+	/* What was `saved` then is that much earlier seen from now. */
+	if (saved != INT64_MIN && saved - since > -now.mono)
+		rate_restore(rate, saved - since, now.mono);
+	if (!queues->saved_clean)
+		rate_spend_all(rate, spec, queues->started.mono);
+}
+
+void
+scope_restore(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct now now)
+{
+	struct saved *saved = saved_take(queues, kind, name);
+
+	rate_take_up(queues, &scope->connects, &scope->limits.max_connect_rate, saved ? saved->connects : INT64_MIN, now);
+	rate_take_up(queues, &scope->messages, &scope->limits.max_msg_rate, saved ? saved->messages : INT64_MIN, now);
+	saved_free(saved);
+}
+
+void
+queue_restore(struct queue *queue, struct now now)
+{
+	struct queues *queues = queue->queues;
+	struct saved *saved;
+	char key[700];
+
+	snprintf(key, sizeof key, "queue %s", queue->name);
+	saved = table_get(&queues->saved, span_text(key));
+	if (saved != NULL) {
+		queue->retry_step = saved->retry_step;
+		if (saved->retry_left_us > 0)
+			queue->retry_until = queues->saved_at.mono + saved->retry_left_us;
+		if (saved->last_error[0] != '\0')
+			queue_error(queue, saved->last_error);
+	}
+	scope_restore(queues, "queue", queue->name, &queue->scope, now);
+}
+
+static void
+put(struct buf *out, const struct saved *saved)
+{
+	buf_put_u8(out, SAVED_SCOPE);
+	buf_put_bytes(out, span_text(saved->key));
+	buf_put_u64(out, (uint64_t)saved->connects);
+	buf_put_u64(out, (uint64_t)saved->messages);
+	buf_put_u64(out, (uint64_t)saved->retry_left_us);
+	buf_put_u32(out, saved->retry_step);
+	buf_put_bytes(out, span_text(saved->last_error));
+}
+
+static void
+put_scope(struct buf *out, const char *kind, const char *name, const struct scope *scope, const struct queue *queue,
+	  mono_us_t now)
+{
+	char key[700];
+	struct saved saved = {
+		.key = key, .connects = rate_save(&scope->connects, now), .messages = rate_save(&scope->messages, now),
+		.last_error = queue && queue->last_error ? queue->last_error : "",
+	};
+
+	snprintf(key, sizeof key, "%s %s", kind, name);
+	if (queue != NULL) {
+		saved.retry_step = queue->retry_step;
+		saved.retry_left_us = max_i64(0, queue->retry_until - now);
+	}
+	put(out, &saved);
+}
+
+static int64_t
+older_by(int64_t saved, int64_t since)
+{
+	return saved == INT64_MIN ? saved : saved - since;
+}
+
+/* What the last run saved and this one has not asked for. */
+static void
+put_unclaimed(struct queues *queues, struct buf *out, mono_us_t now)
+{
+	int64_t since = now - queues->saved_at.mono;
+	const struct saved *saved;
+	uint32_t pos = 0;
+
+	if (since > UNCLAIMED_US)
+		return;
+	while ((saved = table_next(&queues->saved, &pos)) != NULL) {
+		struct saved aged = *saved;
+
+		aged.connects = older_by(saved->connects, since);
+		aged.messages = older_by(saved->messages, since);
+		aged.retry_left_us = max_i64(0, saved->retry_left_us - since);
+		put(out, &aged);
+	}
+}
+
+static bool
+worth_saving(const struct scope *scope)
+{
+	return !rate_unlimited(&scope->limits.max_connect_rate) || !rate_unlimited(&scope->limits.max_msg_rate);
+}
+
+void
+queues_save(struct queues *queues, struct now now, struct buf *out)
+{
+	const struct ruleset *ruleset = queues->o.ruleset;
+	struct queue *queue;
+	struct site *site;
+	uint32_t pos = 0;
+
+	queues->changed = false;
+	buf_put_u8(out, SAVED_VERSION);
+	buf_put_u64(out, (uint64_t)now.wall.ms);
+	while ((queue = table_next(&queues->queues, &pos)) != NULL)
+		if (worth_saving(&queue->scope) || queue->retry_step > 0 || queue->retry_until > now.mono)
+			put_scope(out, "queue", queue->name, &queue->scope, queue, now.mono);
+	pos = 0;
+	while ((site = table_next(&queues->sites, &pos)) != NULL)
+		if (worth_saving(&site->scope))
+			put_scope(out, "site", site->name, &site->scope, NULL, now.mono);
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		if (worth_saving(&queues->vmtas[i]))
+			put_scope(out, "vmta", ruleset->vmtas[i]->name, &queues->vmtas[i], NULL, now.mono);
+	for (unsigned i = 0; i < ruleset->pools_n; i++)
+		if (worth_saving(&queues->pools[i]))
+			put_scope(out, "pool", ruleset->pools[i]->name, &queues->pools[i], NULL, now.mono);
+	if (worth_saving(&queues->node))
+		put_scope(out, "node", "", &queues->node, NULL, now.mono);
+	put_unclaimed(queues, out, now.mono);
+	queues_pauses_save(queues, out);
+}
+
+static bool
+get_scope(struct queues *queues, struct span *in)
+{
+	struct saved *saved;
+	struct span key, error;
+	uint64_t connects, messages, left;
+	uint32_t step;
+
+	if (!span_get_bytes(in, &key) || !span_get_u64(in, &connects) || !span_get_u64(in, &messages) ||
+	    !span_get_u64(in, &left) || !span_get_u32(in, &step) || !span_get_bytes(in, &error))
+		return false;
+	saved_free(table_remove(&queues->saved, key));
+	saved = mem_alloc(sizeof *saved);
+	saved->key = mem_strndup(key.p, key.n);
+	saved->connects = (int64_t)connects;
+	saved->messages = (int64_t)messages;
+	saved->retry_left_us = (int64_t)left;
+	saved->retry_step = step;
+	saved->last_error = mem_strndup(error.p, error.n);
+	table_put(&queues->saved, span_text(saved->key), saved);
+	return true;
+}
+
+static void
+restore_declared(struct queues *queues, struct now now)
+{
+	const struct ruleset *ruleset = queues->o.ruleset;
+
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		scope_restore(queues, "vmta", ruleset->vmtas[i]->name, &queues->vmtas[i], now);
+	for (unsigned i = 0; i < ruleset->pools_n; i++)
+		scope_restore(queues, "pool", ruleset->pools[i]->name, &queues->pools[i], now);
+	scope_restore(queues, "node", "", &queues->node, now);
+}
+
+void
+queues_load(struct queues *queues, struct span in, bool clean, struct now now)
+{
+	uint64_t wall_ms;
+	uint8_t version, kind;
+	struct span pattern;
+
+	if (!span_get_u8(&in, &version) || version != SAVED_VERSION || !span_get_u64(&in, &wall_ms))
+		return;
+	queues->started = now;
+	queues->saved_clean = clean;
+	queues->saved_at.wall.ms = (int64_t)wall_ms;
+	/* A clock that was set back must not put the checkpoint into the future. */
+	queues->saved_at.mono = now.mono - max_i64(0, now.wall.ms - (int64_t)wall_ms) * US_PER_MS;
+	while (span_get_u8(&in, &kind)) {
+		if (kind == SAVED_SCOPE && get_scope(queues, &in))
+			continue;
+		if (kind == SAVED_PAUSE && span_get_bytes(&in, &pattern)) {
+			queues_pause_restore(queues, pattern);
+			continue;
+		}
+		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
+		break;
+	}
+	restore_declared(queues, now);
+}
+
+void
+queues_saved_free(struct queues *queues)
+{
+	struct saved *saved;
+	uint32_t pos = 0;
+
+	while ((saved = table_next(&queues->saved, &pos)) != NULL) {
+		table_remove(&queues->saved, span_text(saved->key));
+		saved_free(saved);
+	}
+}

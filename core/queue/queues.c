@@ -1,0 +1,645 @@
+/*
+ * queues - the whole of what waits: who is where, who is counted, and who may go.
+ *
+ * Every recipient enters a queue by rcpt_enter() and leaves it by rcpt_unlink(),
+ * so the counts are right by construction. What became empty is reaped a few
+ * seconds later, once its limiters have seen a quiet window: a queue that came
+ * back sooner would otherwise begin with a fresh one.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+#include <fnmatch.h>
+
+#define EXPIRY_TICK_US (1 * US_PER_S)
+#define REAP_EVERY_US  (5 * US_PER_S)
+#define ROUTE_KEEP_US  (60 * US_PER_S)
+
+/* ---- recipients ---- */
+
+bool
+rcpt_expired(const struct rcpt *rcpt, mono_us_t now)
+{
+	return now - rcpt->message->accepted >= rcpt->route->settings->bounce_after;
+}
+
+/* One that is past its time and still here was postponed: looked at again when it is due. */
+static mono_us_t
+expiry_of(const struct rcpt *rcpt, mono_us_t now)
+{
+	mono_us_t at = rcpt->message->accepted + rcpt->route->settings->bounce_after;
+
+	return at <= now && rcpt->due.key > now ? rcpt->due.key : at;
+}
+
+void
+rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
+{
+	struct queues *queues = queue->queues;
+
+	rcpt->queue = queue;
+	rcpt->state = (uint8_t)state;
+	switch (state) {
+	case RCPT_ROUTING:  queue->routing_n++; break;
+	case RCPT_READY:    queue->ready_n++; break;
+	case RCPT_DEFERRED: queue->deferred_n++; queues->deferred_n++; break;
+	case RCPT_SENDING:
+		queue->sending_n++;
+		list_add_tail(&queue->sending, &rcpt->node);
+		break;
+	case RCPT_OVER:     check(state != RCPT_OVER);
+	}
+	if (list_linked(&queue->reap))
+		list_remove(&queue->reap);
+	if (state != RCPT_SENDING)
+		wheel_add(&queues->expiry, &rcpt->expiry, expiry_of(rcpt, loop_now(queues->o.loop).mono));
+}
+
+void
+rcpt_unlink(struct rcpt *rcpt)
+{
+	struct queue *queue = rcpt->queue;
+
+	switch ((enum rcpt_state)rcpt->state) {
+	case RCPT_ROUTING:
+		list_remove(&rcpt->node);
+		queue->routing_n--;
+		break;
+	case RCPT_READY:
+		lane_take(rcpt);
+		queue->ready_n--;
+		break;
+	case RCPT_DEFERRED:
+		heap_remove(&queue->deferred, &rcpt->due);
+		queue->deferred_n--;
+		queue->queues->deferred_n--;
+		break;
+	case RCPT_SENDING:
+		list_remove(&rcpt->node);
+		queue->sending_n--;
+		break;
+	case RCPT_OVER:
+		check(rcpt->state != RCPT_OVER);
+	}
+	wheel_remove(&rcpt->expiry);
+}
+
+void
+rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const char *text)
+{
+	const struct queue_ops *ops = &queue->queues->o.ops;
+
+	rcpt_enter(rcpt, queue, RCPT_SENDING);
+	ops->give_up(ops->ctx, rcpt, status, text);
+}
+
+void
+rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
+{
+	struct queues *queues = rcpt->queue->queues;
+	struct message *message = rcpt->message;
+	struct spool_rcpt_state state = {
+		.outcome = (uint8_t)outcome, .attempts = rcpt->attempts,
+	};
+
+	if (outcome == SPOOL_WAITING)
+		state.due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
+	if (queues->o.spool != NULL) {
+		spool_settle(queues->o.spool, &message->spool, rcpt->index, &state);
+	}
+}
+
+static void
+job_unref(struct queues *queues, struct job *job)
+{
+	if (--job->refs > 0)
+		return;
+	table_remove(&queues->jobs, span_text(job->name));
+	free(job);
+}
+
+void
+message_hold(struct message *message)
+{
+	message->holds++;
+}
+
+static void
+message_maybe_free(struct queues *queues, struct message *message)
+{
+	if (message->live > 0 || message->holds > 0)
+		return;
+	job_unref(queues, message->job);
+	message_free(message);
+}
+
+void
+message_unhold(struct queues *queues, struct message *message)
+{
+	check(message->holds > 0);
+	message->holds--;
+	message_maybe_free(queues, message);
+}
+
+void
+message_poll(struct message *message, struct now now)
+{
+	struct queue *last = NULL;
+
+	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
+		struct rcpt *rcpt = &message->rcpts[i];
+
+		if ((rcpt->state != RCPT_READY && rcpt->state != RCPT_DEFERRED) || rcpt->queue == last)
+			continue;
+		last = rcpt->queue;
+		queue_poll(last, now);
+	}
+}
+
+static void
+rcpt_forget(struct rcpt *rcpt, mono_us_t now)
+{
+	struct queues *queues = rcpt->queue->queues;
+	struct route *route = rcpt->route;
+
+	rcpt_unlink(rcpt);
+	rcpt->state = RCPT_OVER;
+	rcpt->route = NULL;
+	if (--route->rcpts_n == 0) {
+		route->left_at = now;
+		list_add_tail(&queues->reap_routes, &route->reap);
+	}
+	check(queues->rcpts_n > 0);
+	queues->rcpts_n--;
+	rcpt->message->live--;
+	message_maybe_free(queues, rcpt->message);
+}
+
+void
+queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
+{
+	struct queue *queue = rcpt->queue;
+
+	rcpt_journal(rcpt, outcome, now);
+	rcpt_forget(rcpt, now.mono);
+	queue_maybe_reap(queue);
+}
+
+static struct job *
+job_get(struct queues *queues, struct span name)
+{
+	struct job *job = table_get(&queues->jobs, name);
+
+	if (job == NULL) {
+		job = mem_alloc(sizeof *job + name.n + 1);
+		memcpy(job->name, name.p, name.n);
+		table_put(&queues->jobs, span_text(job->name), job);
+	}
+	job->refs++;
+	return job;
+}
+
+struct message *
+message_new(unsigned rcpts_n)
+{
+	return mem_alloc(sizeof(struct message) + rcpts_n * sizeof(struct rcpt));
+}
+
+void
+message_free(struct message *message)
+{
+	free(message);
+}
+
+/* ---- sites, settings, queues ---- */
+
+const struct queue_settings *
+settings_intern(struct queues *queues, const struct ruleset_provider *provider,
+		struct span domain, const struct ruleset_vmta *vmta)
+{
+	struct queue_settings *settings = mem_alloc(sizeof *settings);
+	struct queue_settings *known;
+	struct span bytes = span_make(settings, sizeof *settings);
+
+	/* A domain without blocks of its own has what every other has, so few differ. */
+	ruleset_resolve(queues->o.ruleset, provider, domain, vmta, settings);
+	known = table_get(&queues->settings, bytes);
+	if (known != NULL) {
+		free(settings);
+		return known;
+	}
+	table_put(&queues->settings, bytes, settings);
+	return settings;
+}
+
+struct site *
+site_get(struct queues *queues, struct span name, const struct ruleset_provider *provider)
+{
+	struct site *site = table_get(&queues->sites, name);
+
+	if (site != NULL)
+		return site;
+	site = mem_alloc(sizeof *site);
+	site->name = mem_strndup(name.p, name.n);
+	site->provider = provider;
+	scope_init(&site->scope, &queues->o.loop->timers);
+	scope_restore(queues, "site", site->name, &site->scope, loop_now(queues->o.loop));
+	table_put(&queues->sites, span_text(site->name), site);
+	return site;
+}
+
+static void
+on_queue_turn(struct scope_waiter *waiter, struct now now)
+{
+	queue_poll(container_of(waiter, struct queue, waiter), now);
+}
+
+static void
+on_queue_timer(void *ctx, struct now now)
+{
+	queue_poll(ctx, now);
+}
+
+static void
+limits_from_settings(struct queue *queue)
+{
+	const struct queue_settings *s = queue->settings;
+
+	queue->scope.limits = (struct scope_limits){
+		s->max_smtp_out, s->max_connect_rate, s->max_msg_rate,
+		s->where[SETTING_max_smtp_out], s->where[SETTING_max_connect_rate], s->where[SETTING_max_msg_rate],
+	};
+	/* The site's totals are said by provider or domain, so every queue of it says the same,
+	 * unless a virtual MTA's block differs: then the tightest that was seen holds. */
+	struct scope_limits *total = &queue->site->scope.limits;
+	if (s->total_max_smtp_out < total->max_smtp_out) {
+		total->max_smtp_out = s->total_max_smtp_out;
+		total->max_smtp_out_where = s->where[SETTING_total_max_smtp_out];
+	}
+	if (rate_tighter(&s->total_max_connect_rate, &total->max_connect_rate)) {
+		total->max_connect_rate = s->total_max_connect_rate;
+		total->max_connect_rate_where = s->where[SETTING_total_max_connect_rate];
+	}
+	if (rate_tighter(&s->total_max_msg_rate, &total->max_msg_rate)) {
+		total->max_msg_rate = s->total_max_msg_rate;
+		total->max_msg_rate_where = s->where[SETTING_total_max_msg_rate];
+	}
+}
+
+struct queue *
+queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *vmta,
+	  const struct queue_settings *settings)
+{
+	struct buf name;
+	struct queue *queue;
+
+	buf_init(&name, 0);
+	buf_printf(&name, "%s/%s", site->name, vmta->name);
+	queue = table_get(&queues->queues, buf_span(&name));
+	if (queue != NULL) {
+		buf_fini(&name);
+		return queue;
+	}
+	queue = mem_alloc(sizeof *queue);
+	queue->queues = queues;
+	queue->name = mem_strndup(buf_span(&name).p, buf_len(&name));
+	queue->site = site;
+	queue->vmta = vmta;
+	queue->settings = settings;
+	scope_init(&queue->scope, &queues->o.loop->timers);
+	limits_from_settings(queue);
+	queue->scopes[SCOPE_QUEUE] = &queue->scope;
+	queue->scopes[SCOPE_SITE] = &site->scope;
+	queue->scopes[SCOPE_VMTA] = &queues->vmtas[vmta->index];
+	queue->scopes[SCOPE_POOL] = vmta->limit_pool ? &queues->pools[vmta->limit_pool->index] : NULL;
+	queue->scopes[SCOPE_NODE] = &queues->node;
+	scope_waiter_init(&queue->waiter, on_queue_turn);
+	list_init(&queue->lanes);
+	list_init(&queue->sending);
+	list_init(&queue->routes);
+	list_init(&queue->reap);
+	heap_init(&queue->deferred);
+	timer_init(&queue->timer, on_queue_timer, queue);
+	queue->paused_by_hand = queues_paused_by_hand(queues, queue->name);
+	queue_restore(queue, loop_now(queues->o.loop));
+	site->queues_n++;
+	table_put(&queues->queues, span_text(queue->name), queue);
+	list_add_tail(&queues->reap, &queue->reap);
+	buf_fini(&name);
+	return queue;
+}
+
+/* ---- reaping ---- */
+
+void
+queue_maybe_reap(struct queue *queue)
+{
+	if (queue_n(queue) == 0 && queue->slots_n == 0 && !list_linked(&queue->reap))
+		list_add_tail(&queue->queues->reap, &queue->reap);
+}
+
+static bool
+scope_quiet(const struct scope *scope, mono_us_t now)
+{
+	const struct rate_spec *specs[] = { &scope->limits.max_connect_rate, &scope->limits.max_msg_rate };
+	const struct rate *rates[] = { &scope->connects, &scope->messages };
+
+	for (unsigned i = 0; i < countof(rates); i++) {
+		int64_t last = rate_save(rates[i], now);
+
+		if (!rate_unlimited(specs[i]) && last != INT64_MIN && -last < specs[i]->window_us)
+			return false;
+	}
+	return true;
+}
+
+static void
+queue_free(struct queue *queue)
+{
+	struct queues *queues = queue->queues;
+	struct site *site = queue->site;
+
+	check(queue->slots_n == 0);
+	scope_leave(&queue->waiter);
+	list_each_safe(node, &queue->lanes)
+		lane_maybe_free(list_entry(node, struct lane, in_queue));
+	check(list_empty(&queue->lanes));
+	timer_stop(&queues->o.loop->timers, &queue->timer);
+	list_remove(&queue->reap);
+	table_remove(&queues->queues, span_text(queue->name));
+	scope_fini(&queue->scope);
+	heap_fini(&queue->deferred);
+	free(queue->last_error);
+	free(queue->name);
+	free(queue);
+	if (--site->queues_n == 0) {
+		table_remove(&queues->sites, span_text(site->name));
+		scope_fini(&site->scope);
+		free(site->name);
+		free(site);
+	}
+}
+
+static void
+reap_routes(struct queues *queues, bool all, mono_us_t now)
+{
+	list_each_safe(node, &queues->reap_routes) {
+		struct route *route = list_entry(node, struct route, reap);
+
+		if (all || now - route->left_at >= ROUTE_KEEP_US)
+			route_forget(route);
+	}
+}
+
+static void
+on_reaper(void *ctx, struct now now)
+{
+	struct queues *queues = ctx;
+
+	reap_routes(queues, false, now.mono);
+	list_each_safe(node, &queues->reap) {
+		struct queue *queue = list_entry(node, struct queue, reap);
+
+		if (!list_empty(&queue->routes) || queue->retry_until > now.mono)
+			continue;
+		if (scope_quiet(&queue->scope, now.mono) && (queue->site->queues_n > 1 || scope_quiet(&queue->site->scope, now.mono)))
+			queue_free(queue);
+	}
+	timer_start(&queues->o.loop->timers, &queues->reaper, now.mono + REAP_EVERY_US);
+}
+
+/* ---- expiry ---- */
+
+static void
+on_expired(void *ctx, struct wheel_node *node)
+{
+	struct queues *queues = ctx;
+	struct rcpt *rcpt = container_of(node, struct rcpt, expiry);
+	struct queue *queue = rcpt->queue;
+	mono_us_t now = loop_now(queues->o.loop).mono;
+
+	if (!rcpt_expired(rcpt, now)) {         /* its settings have changed */
+		wheel_add(&queues->expiry, node, expiry_of(rcpt, now));
+		return;
+	}
+	rcpt_unlink(rcpt);
+	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+}
+
+static void
+on_expiry_tick(void *ctx, struct now now)
+{
+	struct queues *queues = ctx;
+
+	wheel_run(&queues->expiry, now.mono, on_expired, queues);
+	timer_start(&queues->o.loop->timers, &queues->expiry_timer, now.mono + EXPIRY_TICK_US);
+}
+
+/* ---- the whole ---- */
+
+static void
+scopes_from_ruleset(struct queues *queues)
+{
+	const struct ruleset *ruleset = queues->o.ruleset;
+	struct timers *timers = &queues->o.loop->timers;
+
+	queues->vmtas = mem_alloc((ruleset->vmtas_n + 1) * sizeof *queues->vmtas);
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++) {
+		const struct ruleset_vmta *v = ruleset->vmtas[i];
+
+		scope_init(&queues->vmtas[i], timers);
+		queues->vmtas[i].limits = (struct scope_limits){
+			v->max_smtp_out, v->max_connect_rate, v->max_msg_rate,
+			v->max_smtp_out_where, v->max_connect_rate_where, v->max_msg_rate_where,
+		};
+	}
+	queues->pools = mem_alloc((ruleset->pools_n + 1) * sizeof *queues->pools);
+	for (unsigned i = 0; i < ruleset->pools_n; i++) {
+		const struct ruleset_pool *p = ruleset->pools[i];
+
+		scope_init(&queues->pools[i], timers);
+		queues->pools[i].limits = (struct scope_limits){
+			p->max_smtp_out, p->max_connect_rate, p->max_msg_rate,
+			p->max_smtp_out_where, p->max_connect_rate_where, p->max_msg_rate_where,
+		};
+	}
+	scope_init(&queues->node, timers);
+	queues->node.limits = (struct scope_limits){
+		.max_smtp_out = ruleset->node.max_smtp_out, .max_msg_rate = ruleset->node.max_msg_rate,
+		.max_smtp_out_where = ruleset->node.max_smtp_out_where,
+		.max_msg_rate_where = ruleset->node.max_msg_rate_where,
+	};
+}
+
+struct queues *
+queues_new(const struct queues_options *options, struct now now)
+{
+	struct queues *queues = mem_alloc(sizeof *queues);
+
+	queues->o = *options;
+	prng_seed(&queues->prng, options->seed);
+	table_init(&queues->queues, prng_u64(&queues->prng));
+	table_init(&queues->sites, prng_u64(&queues->prng));
+	table_init(&queues->routes, prng_u64(&queues->prng));
+	table_init(&queues->host_sets, prng_u64(&queues->prng));
+	table_init(&queues->jobs, prng_u64(&queues->prng));
+	table_init(&queues->settings, prng_u64(&queues->prng));
+	table_init(&queues->saved, prng_u64(&queues->prng));
+	list_init(&queues->pauses);
+	list_init(&queues->reap);
+	list_init(&queues->reap_routes);
+	scopes_from_ruleset(queues);
+	wheel_init(&queues->expiry, EXPIRY_TICK_US, now.mono);
+	timer_init(&queues->expiry_timer, on_expiry_tick, queues);
+	timer_init(&queues->reaper, on_reaper, queues);
+	timer_start(&options->loop->timers, &queues->expiry_timer, now.mono + EXPIRY_TICK_US);
+	timer_start(&options->loop->timers, &queues->reaper, now.mono + REAP_EVERY_US);
+	return queues;
+}
+
+/* The process ends: what is on disk stays, what is in memory goes. */
+static void
+queue_forget(struct queue *queue, mono_us_t now)
+{
+	check(list_empty(&queue->sending));
+	while (queue->deferred.n > 0)
+		rcpt_forget(container_of(heap_min(&queue->deferred), struct rcpt, due), now);
+	list_each(node, &queue->lanes) {
+		struct lane *lane = list_entry(node, struct lane, in_queue);
+		struct rcpt *rcpt;
+
+		while ((rcpt = lane_next(lane)) != NULL)
+			rcpt_forget(rcpt, now);
+	}
+	list_each(node, &queue->routes) {
+		struct route *route = list_entry(node, struct route, in_queue);
+
+		while (!list_empty(&route->waiting))
+			rcpt_forget(list_first(&route->waiting, struct rcpt, node), now);
+	}
+}
+
+void
+queues_free(struct queues *queues)
+{
+	struct queue *queue;
+	struct queue_settings *settings;
+	struct route *route;
+	uint32_t pos = 0;
+
+	if (queues == NULL)
+		return;
+	while ((queue = table_next(&queues->queues, &pos)) != NULL)
+		queue_forget(queue, loop_now(queues->o.loop).mono);
+	pos = 0;
+	while ((route = table_next(&queues->routes, &pos)) != NULL)
+		route_forget(route);
+	pos = 0;
+	while ((queue = table_next(&queues->queues, &pos)) != NULL)
+		queue_free(queue);
+	pos = 0;
+	while ((settings = table_next(&queues->settings, &pos)) != NULL)
+		free(settings);
+	queues_pauses_free(queues);
+	queues_saved_free(queues);
+	for (unsigned i = 0; i < queues->o.ruleset->vmtas_n; i++)
+		scope_fini(&queues->vmtas[i]);
+	for (unsigned i = 0; i < queues->o.ruleset->pools_n; i++)
+		scope_fini(&queues->pools[i]);
+	scope_fini(&queues->node);
+	timer_stop(&queues->o.loop->timers, &queues->expiry_timer);
+	timer_stop(&queues->o.loop->timers, &queues->reaper);
+	free(queues->vmtas);
+	free(queues->pools);
+	table_fini(&queues->queues);
+	table_fini(&queues->sites);
+	table_fini(&queues->routes);
+	table_fini(&queues->host_sets);
+	table_fini(&queues->jobs);
+	table_fini(&queues->settings);
+	table_fini(&queues->saved);
+	free(queues);
+}
+
+static void
+rcpt_route(struct rcpt *rcpt, struct route *route)
+{
+	rcpt->route = route;
+	route->rcpts_n++;
+	if (list_linked(&route->reap))
+		list_remove(&route->reap);
+}
+
+static void
+rcpt_init(struct rcpt *rcpt, struct message *message, unsigned index, const struct spool_rcpt_state *state,
+	  struct now now)
+{
+	rcpt->message = message;
+	rcpt->index = (uint16_t)index;
+	rcpt->state = RCPT_OVER;
+	list_init(&rcpt->node);
+	wheel_node_init(&rcpt->expiry);
+	if (state == NULL)
+		return;
+	rcpt->attempts = state->attempts;
+	if (state->due.ms != 0)
+		rcpt->due.key = now.mono + (state->due.ms - now.wall.ms) * US_PER_MS;
+}
+
+void
+queues_add(struct queues *queues, struct message *message, const struct envelope *envelope,
+	   const struct spool_rcpt_state *states, struct now now)
+{
+	const struct ruleset_vmta *vmta = ruleset_vmta(queues->o.ruleset, envelope->vmta);
+
+	check(vmta != NULL);            /* the caller has looked */
+	message->received = envelope->received;
+	message->accepted = now.mono - (now.wall.ms - envelope->received.ms) * US_PER_MS;
+	message->job = job_get(queues, envelope->job);
+	message->priority = envelope->priority;
+	message_hold(message);
+	for (unsigned i = 0; i < envelope->rcpts_n; i++) {
+		struct rcpt *rcpt = &message->rcpts[i];
+
+		rcpt_init(rcpt, message, i, states ? &states[i] : NULL, now);
+		if (states != NULL && states[i].outcome != SPOOL_WAITING)
+			continue;
+		message->live++;
+		queues->rcpts_n++;
+		rcpt_route(rcpt, route_get(queues, envelope->rcpts[i].domain, vmta, now));
+	}
+	/* Placed when all are counted: one that is given up at once must not be the message's last. */
+	for (unsigned i = 0; i < envelope->rcpts_n; i++)
+		if (message->rcpts[i].route != NULL)
+			route_place(&message->rcpts[i], now);
+	message_poll(message, now);
+	message_unhold(queues, message);
+}
+
+static void
+poll_one(void *ctx, struct queue *queue)
+{
+	queue_poll(queue, *(const struct now *)ctx);
+}
+
+void
+queues_poll_all(struct queues *queues, struct now now)
+{
+	queues_match(queues, SPAN("*"), poll_one, &now);
+}
+
+void
+queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states)
+{
+	struct now now = loop_now(queues->o.loop);
+
+	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
+		const struct rcpt *rcpt = &message->rcpts[i];
+
+		states[i] = (struct spool_rcpt_state){
+			.outcome = rcpt->state == RCPT_OVER ? SPOOL_DELIVERED : SPOOL_WAITING, .attempts = rcpt->attempts,
+		};
+		if (rcpt->due.key != 0)
+			states[i].due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
+	}
+}

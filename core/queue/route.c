@@ -1,0 +1,427 @@
+/*
+ * route - where a domain's mail goes by a virtual MTA: which queue, which hosts.
+ *
+ *   the domain's provider, or smtp_hosts        no question asked
+ *   else MX: every host matches a provider      that provider's site
+ *            the domain must be alone           a site called by its name
+ *            else                               the site of that MX set, called after the first host
+ *            no MX, an address                  a site called by the domain
+ *
+ * While the answer is not there the recipients wait on the route's list and are
+ * counted in a queue called by the domain, so that `why` finds them (gate: dns).
+ * An answer that has outlived its TTL is used until the next one is there: the
+ * question is asked again when a recipient is picked, and recipients whose
+ * route has moved meanwhile are placed anew when their turn comes.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+#define ROUTE_FIXED_US (INT64_C(365) * 86400 * US_PER_S)
+
+/* ---- host sets ---- */
+
+static struct host_set *
+host_set_get(struct queues *queues, const struct smtp_host *hosts, unsigned n, bool from_dns)
+{
+	struct buf key;
+	struct host_set *set;
+	char ip[IP_TEXT_MAX];
+
+	buf_init(&key, 0);
+	buf_add_char(&key, from_dns ? 'm' : 'h');
+	for (unsigned i = 0; i < n; i++) {
+		ip_format(&hosts[i].ip, ip);
+		buf_printf(&key, " %u:%s:%s:%u", hosts[i].group, hosts[i].name, hosts[i].name[0] ? "" : ip, hosts[i].port);
+	}
+	set = table_get(&queues->host_sets, buf_span(&key));
+	if (set == NULL) {
+		set = mem_alloc(sizeof *set + n * sizeof *hosts);
+		set->key = mem_strndup(buf_span(&key).p, buf_len(&key));
+		set->from_dns = from_dns;
+		set->n = n;
+		memcpy(set->hosts, hosts, n * sizeof *hosts);
+		table_put(&queues->host_sets, span_text(set->key), set);
+	}
+	set->refs++;
+	buf_fini(&key);
+	return set;
+}
+
+void
+host_set_unref(struct queues *queues, struct host_set *set)
+{
+	if (set == NULL || --set->refs > 0)
+		return;
+	table_remove(&queues->host_sets, span_text(set->key));
+	free(set->key);
+	free(set);
+}
+
+/* ---- placing ---- */
+
+static void
+route_lead_to(struct route *route, struct queue *queue)
+{
+	struct queue *before = route->queue;
+
+	route->queue = queue;
+	list_remove(&route->in_queue);
+	list_add_tail(&queue->routes, &route->in_queue);
+	if (before != NULL && before != queue)
+		queue_maybe_reap(before);
+}
+
+static void
+route_fail_waiting(struct route *route, struct now now)
+{
+	/* Each one leaves the list by give_up; new ones cannot come meanwhile. */
+	while (!list_empty(&route->waiting)) {
+		struct rcpt *rcpt = list_first(&route->waiting, struct rcpt, node);
+
+		rcpt_unlink(rcpt);
+		route_place(rcpt, now);
+	}
+}
+
+void
+route_place(struct rcpt *rcpt, struct now now)
+{
+	struct route *route = rcpt->route;
+	struct queue *queue = route->queue;
+	char status[16];
+
+	if (rcpt_expired(rcpt, now.mono)) {
+		rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+		return;
+	}
+	switch (route->state) {
+	case ROUTE_DEAD:
+		snprintf(status, sizeof status, "%.*s", (int)strcspn(route->dead, " "), route->dead);
+		rcpt_give_up(rcpt, queue, status, route->dead + strcspn(route->dead, " ") + 1);
+		return;
+	case ROUTE_RESOLVING:
+	case ROUTE_FAILED:
+		rcpt_enter(rcpt, queue, RCPT_ROUTING);
+		list_add_tail(&route->waiting, &rcpt->node);
+		return;
+	case ROUTE_READY:
+		if (rcpt->due.key > now.mono) {
+			rcpt_enter(rcpt, queue, RCPT_DEFERRED);
+			heap_add(&queue->deferred, &rcpt->due, rcpt->due.key);
+		} else {
+			rcpt_enter(rcpt, queue, RCPT_READY);
+			lane_add(lane_get(queue, route->hosts), rcpt);
+		}
+		return;
+	}
+}
+
+/* The route has a new answer: who waits goes where it says. */
+static void
+route_settle(struct route *route, struct queue *queue, struct host_set *hosts, struct now now)
+{
+	struct list waiting;
+
+	list_init(&waiting);
+	list_each_safe(node, &route->waiting) {
+		struct rcpt *rcpt = list_entry(node, struct rcpt, node);
+
+		rcpt_unlink(rcpt);
+		list_add_tail(&waiting, &rcpt->node);
+	}
+	host_set_unref(route->queues, route->hosts);
+	route->hosts = hosts;
+	route_lead_to(route, queue);
+	route->retry_at = 0;
+	while (!list_empty(&waiting)) {
+		struct rcpt *rcpt = list_first(&waiting, struct rcpt, node);
+
+		list_remove(&rcpt->node);
+		route_place(rcpt, now);
+	}
+	queue_poll(queue, now);
+}
+
+/* The queue that counts its recipients while its hosts are not known. */
+static struct queue *
+queue_before_dns(struct route *route)
+{
+	struct queues *queues = route->queues;
+	const struct ruleset_provider *provider =
+		ruleset_provider_of_domain(queues->o.ruleset, span_text(route->name));
+	struct span name = span_text(provider != NULL ? provider->name : route->name);
+
+	return queue_get(queues, site_get(queues, name, provider), route->vmta, route->settings);
+}
+
+static void
+route_ready(struct route *route, const struct ruleset_provider *provider, struct span site_name,
+	    const struct smtp_host *hosts, unsigned n, bool from_dns, int64_t ttl_us, struct now now)
+{
+	struct queues *queues = route->queues;
+	struct site *site = site_get(queues, site_name, provider);
+	const struct queue_settings *settings =
+		settings_intern(queues, provider, span_text(route->name), route->vmta);
+
+	route->settings = settings;
+	route->state = ROUTE_READY;
+	route->expires = now.mono + ttl_us;
+	route_settle(route, queue_get(queues, site, route->vmta, settings),
+		     host_set_get(queues, hosts, n, from_dns), now);
+}
+
+static void
+route_dead(struct route *route, const char *why, struct now now)
+{
+	route->state = ROUTE_DEAD;
+	route->expires = now.mono + 60 * US_PER_S;
+	snprintf(route->dead, sizeof route->dead, "%s", why);
+	route_fail_waiting(route, now);
+	queue_maybe_reap(route->queue);
+}
+
+void
+route_retry(struct route *route, struct now now)
+{
+	check(route->state == ROUTE_FAILED);
+	timer_stop(&route->queues->o.loop->timers, &route->timer);
+	route->state = ROUTE_RESOLVING;
+	route_refresh(route, now);
+}
+
+static void
+on_retry(void *ctx, struct now now)
+{
+	route_retry(ctx, now);
+}
+
+static void
+route_failed(struct route *route, const char *detail, struct now now)
+{
+	struct queues *queues = route->queues;
+	int64_t wait = route->settings->retry_after_dns_error;
+	struct smtp_reply reply;
+
+	wait += (int64_t)((double)wait * route->settings->retry_jitter / 100 * prng_double(&queues->prng));
+	smtp_reply_make(&reply, 400, "4.4.3", detail);
+	if (route->state == ROUTE_READY) {
+		/* The old answer is too old to be used: who has not left yet waits for a new one. */
+		struct queue *queue = queue_before_dns(route);
+
+		route->state = ROUTE_FAILED;
+		route_settle(route, queue, NULL, now);
+	}
+	route->state = ROUTE_FAILED;
+	route->retry_at = now.mono + wait;
+	route->queue->routes_retry_at = route->retry_at;
+	queue_error(route->queue, reply.line);
+	queues->o.ops.queue_failed(queues->o.ops.ctx, route->queue, &reply);
+	timer_start(&queues->o.loop->timers, &route->timer, route->retry_at);
+}
+
+/* ---- asking ---- */
+
+static bool
+fixed_hosts(struct route *route, struct now now)
+{
+	struct queues *queues = route->queues;
+	struct span domain = span_text(route->name);
+	const struct ruleset_provider *provider = ruleset_provider_of_domain(queues->o.ruleset, domain);
+	const struct smtp_hosts *hosts = settings_intern(queues, provider, domain, route->vmta)->smtp_hosts;
+
+	if (hosts == NULL)
+		return false;
+	route_ready(route, provider, provider ? span_text(provider->name) : domain, hosts->hosts, hosts->n,
+		    false, ROUTE_FIXED_US, now);
+	return true;
+}
+
+/* An address literal is its own and only host. */
+static bool
+literal_host(struct route *route, struct now now)
+{
+	struct span domain = span_text(route->name);
+	struct smtp_host host = { 0 };
+	struct span text;
+
+	if (domain.n < 3 || domain.p[0] != '[')
+		return false;
+	text = span_make(domain.p + 1, domain.n - 2);
+	if (span_starts_nocase(text, SPAN("IPv6:")))
+		text = span_from(text, 5);
+	if (!ip_parse(text, &host.ip)) {
+		route_dead(route, "5.1.3 not an address literal", now);
+		return true;
+	}
+	route_ready(route, NULL, domain, &host, 1, true, ROUTE_FIXED_US, now);
+	return true;
+}
+
+static void
+on_address(void *ctx, const struct resolver_answer *answer)
+{
+	struct route *route = ctx;
+	struct now now = loop_now(route->queues->o.loop);
+	const struct ruleset_provider *provider;
+	struct smtp_host host = { 0 };
+
+	route->query = NULL;
+	switch (answer->status) {
+	case RESOLVER_OK:
+		snprintf(host.name, sizeof host.name, "%s", route->name);
+		provider = ruleset_provider_of_domain(route->queues->o.ruleset, span_text(route->name));
+		route_ready(route, provider, span_text(provider != NULL ? provider->name : route->name),
+			    &host, 1, true, answer->ttl_s * US_PER_S, now);
+		return;
+	case RESOLVER_NODATA:
+	case RESOLVER_NXDOMAIN:
+		route_dead(route, "5.1.2 the domain has neither a mail exchanger nor an address", now);
+		return;
+	default:
+		route_failed(route, answer->detail, now);
+	}
+}
+
+static void
+on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct now now)
+{
+	const struct ruleset *ruleset = route->queues->o.ruleset;
+	struct span domain = span_text(route->name);
+	const struct ruleset_provider *provider = ruleset_provider_of_domain(ruleset, domain);
+	struct smtp_host hosts[RESOLVER_RECORDS_MAX] = { 0 };
+	const char *lowest[RESOLVER_RECORDS_MAX];
+	const char *first = answer->mx[0].host;
+	unsigned lowest_n = 0;
+	struct span name;
+
+	for (unsigned i = 0; i < answer->n; i++) {
+		hosts[i].group = answer->mx[i].preference;
+		snprintf(hosts[i].name, sizeof hosts[i].name, "%s", answer->mx[i].host);
+		if (answer->mx[i].preference != answer->mx[0].preference)
+			continue;
+		lowest[lowest_n++] = answer->mx[i].host;
+		if (strcmp(answer->mx[i].host, first) < 0)
+			first = answer->mx[i].host;
+	}
+	if (provider == NULL)
+		provider = ruleset_provider_of_mx(ruleset, lowest, lowest_n);
+	if (provider != NULL)
+		name = span_text(provider->name);
+	else if (ruleset_domain_is_alone(ruleset, domain))
+		name = domain;
+	else
+		name = span_text(first);
+	/* A provider found by MX may bring smtp_hosts of its own. */
+	if (provider != NULL) {
+		const struct smtp_hosts *own = settings_intern(route->queues, provider, domain, route->vmta)->smtp_hosts;
+
+		if (own != NULL) {
+			route_ready(route, provider, name, own->hosts, own->n, false, answer->ttl_s * US_PER_S, now);
+			return;
+		}
+	}
+	route_ready(route, provider, name, hosts, answer->n, true, answer->ttl_s * US_PER_S, now);
+}
+
+static void
+on_mx(void *ctx, const struct resolver_answer *answer)
+{
+	struct route *route = ctx;
+	struct now now = loop_now(route->queues->o.loop);
+
+	route->query = NULL;
+	switch (answer->status) {
+	case RESOLVER_OK:
+		if (answer->n == 1 && answer->mx[0].host[0] == '\0')
+			route_dead(route, "5.1.10 the domain accepts no mail (null MX)", now);
+		else
+			on_mx_hosts(route, answer, now);
+		return;
+	case RESOLVER_NODATA:
+		if (route->settings->bounce_upon_no_mx) {
+			route_dead(route, "5.1.2 the domain has no mail exchanger", now);
+			return;
+		}
+		route->query = resolver_ask(route->queues->o.resolver, route->name, RESOLVE_ADDRESS, on_address, route);
+		return;
+	case RESOLVER_NXDOMAIN:
+		route_dead(route, "5.1.2 no such domain", now);
+		return;
+	default:
+		route_failed(route, answer->detail, now);
+	}
+}
+
+void
+route_refresh(struct route *route, struct now now)
+{
+	if (route->query != NULL)
+		return;
+	if (literal_host(route, now) || fixed_hosts(route, now))
+		return;
+	/* An answer from the cache comes before this returns, with query still NULL: then
+	 * nothing may be stored over what the answer has set. */
+	struct resolver_query *query =
+		resolver_ask(route->queues->o.resolver, route->name, RESOLVE_MX, on_mx, route);
+	if (query != NULL)
+		route->query = query;
+}
+
+bool
+route_moved(const struct rcpt *rcpt, const struct lane *lane)
+{
+	const struct route *route = rcpt->route;
+
+	return route->state != ROUTE_READY || route->queue != lane->queue || route->hosts != lane->hosts;
+}
+
+struct route *
+route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now)
+{
+	struct buf key;
+	struct route *route;
+
+	buf_init(&key, 0);
+	buf_printf(&key, "%.*s/%s", SPAN_ARG(domain), vmta->name);
+	route = table_get(&queues->routes, buf_span(&key));
+	if (route == NULL) {
+		route = mem_alloc(sizeof *route);
+		route->queues = queues;
+		route->key = mem_strndup(buf_span(&key).p, buf_len(&key));
+		route->name = mem_strndup(domain.p, domain.n);
+		route->vmta = vmta;
+		route->state = ROUTE_RESOLVING;
+		list_init(&route->waiting);
+		list_init(&route->reap);
+		timer_init(&route->timer, on_retry, route);
+		table_put(&queues->routes, span_text(route->key), route);
+		route->settings = settings_intern(queues, ruleset_provider_of_domain(queues->o.ruleset, domain), domain, vmta);
+		list_init(&route->in_queue);
+		route_lead_to(route, queue_before_dns(route));
+		route_refresh(route, now);
+	} else if (route->state != ROUTE_FAILED && route->expires <= now.mono) {
+		if (route->state == ROUTE_DEAD)
+			route->state = ROUTE_RESOLVING;
+		route_refresh(route, now);
+	}
+	buf_fini(&key);
+	return route;
+}
+
+void
+route_forget(struct route *route)
+{
+	struct queues *queues = route->queues;
+
+	check(route->rcpts_n == 0 && list_empty(&route->waiting));
+	if (route->query != NULL)
+		resolver_cancel(route->query);
+	timer_stop(&queues->o.loop->timers, &route->timer);
+	list_remove(&route->reap);
+	list_remove(&route->in_queue);
+	table_remove(&queues->routes, span_text(route->key));
+	host_set_unref(queues, route->hosts);
+	free(route->key);
+	free(route->name);
+	free(route);
+}

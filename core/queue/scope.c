@@ -1,0 +1,111 @@
+/*
+ * scope - lines of queues at a shared cap or rate.
+ *
+ * A turn is given to the head of the line, which tries everything again. It
+ * ends in one of three ways: it took something (and stands at the end again if
+ * it wants more), it has to wait elsewhere (the turn passes on), or this scope
+ * is still closed (it is back at the head, and nobody behind it can do better).
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/scope.h"
+
+static void
+line_wake(struct scope_queue *line, struct now now)
+{
+	while (!list_empty(&line->waiters)) {
+		struct scope_waiter *first = list_first(&line->waiters, struct scope_waiter, node);
+
+		list_remove(&first->node);
+		first->scope = NULL;
+		first->turn = true;
+		first->served = false;
+		first->on_turn(first, now);
+		first->turn = false;
+		if (!first->served && first->scope == line->scope &&
+		    line->waiters.next == &first->node)
+			return;
+	}
+	timer_stop(line->scope->timers, &line->timer);
+}
+
+static void
+on_line_timer(void *ctx, struct now now)
+{
+	line_wake(ctx, now);
+}
+
+void
+scope_init(struct scope *scope, struct timers *timers)
+{
+	scope->limits.max_smtp_out = UNLIMITED;
+	scope->timers = timers;
+	for (unsigned i = 0; i < SCOPE_LINES_N; i++) {
+		list_init(&scope->lines[i].waiters);
+		timer_init(&scope->lines[i].timer, on_line_timer, &scope->lines[i]);
+		scope->lines[i].scope = scope;
+	}
+}
+
+void
+scope_fini(struct scope *scope)
+{
+	check(gauge_in_use(&scope->sessions) == 0);
+	for (unsigned i = 0; i < SCOPE_LINES_N; i++) {
+		check(list_empty(&scope->lines[i].waiters));
+		timer_stop(scope->timers, &scope->lines[i].timer);
+	}
+}
+
+void
+scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now))
+{
+	list_init(&waiter->node);
+	waiter->scope = NULL;
+	waiter->turn = waiter->served = false;
+	waiter->on_turn = on_turn;
+}
+
+void
+scope_wait(struct scope *scope, enum scope_line which, struct scope_waiter *waiter, mono_us_t at)
+{
+	struct scope_queue *line = &scope->lines[which];
+
+	if (waiter->scope != scope || waiter->line != which) {
+		scope_leave(waiter);
+		if (waiter->turn && !waiter->served)
+			list_add_head(&line->waiters, &waiter->node);
+		else
+			list_add_tail(&line->waiters, &waiter->node);
+		waiter->scope = scope;
+		waiter->line = which;
+	}
+	if (at != MONO_NEVER && (!timer_started(&line->timer) || at < line->timer.node.key))
+		timer_start(scope->timers, &line->timer, at);
+}
+
+void
+scope_leave(struct scope_waiter *waiter)
+{
+	if (waiter->scope == NULL)
+		return;
+	list_remove(&waiter->node);
+	waiter->scope = NULL;
+}
+
+bool
+scope_others_first(const struct scope *scope, enum scope_line which, const struct scope_waiter *waiter)
+{
+	const struct scope_queue *line = &scope->lines[which];
+
+	if (list_empty(&line->waiters) || (waiter->turn && !waiter->served))
+		return false;
+	return line->waiters.next != &waiter->node;
+}
+
+void
+scope_wake(struct scope *scope, struct now now)
+{
+	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
+		if (!list_empty(&scope->lines[i].waiters))
+			line_wake(&scope->lines[i], now);
+}

@@ -1,0 +1,69 @@
+/*
+ * scope - a place where caps and rates lie: a queue, a site, a virtual MTA, a
+ * pool, the node. All scopes of a queue hold at once; the tightest wins.
+ *
+ * Queues that a shared scope holds back stand in its line and are let through
+ * in turn, so that none starves: a queue that is not the first in line takes
+ * nothing, and one that was served stands behind the others again.
+ *
+ * Ownership  Embedded in its owner. A waiter leaves by itself or by scope_leave().
+ * Threads    The limits are atomics; the line belongs to the shard.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "limit/gauge.h"
+#include "limit/rate.h"
+#include "policy/ruleset.h"
+#include "util/list.h"
+#include "util/timer.h"
+
+enum scope_level { SCOPE_QUEUE, SCOPE_SITE, SCOPE_VMTA, SCOPE_POOL, SCOPE_NODE, SCOPES_N };
+
+/* What is in force now; from the ruleset, tightened by overlays. */
+struct scope_limits {
+	uint32_t         max_smtp_out;          /* UNLIMITED */
+	struct rate_spec max_connect_rate, max_msg_rate;
+	struct where     max_smtp_out_where, max_connect_rate_where, max_msg_rate_where;
+};
+
+/* Two lines a scope: who waits for a session to end or to be allowed to start, and who
+ * waits for the message rate. In one line the first would hold up the second. */
+enum scope_line { SCOPE_LINE_SESSIONS, SCOPE_LINE_MESSAGES, SCOPE_LINES_N };
+
+struct scope_queue {
+	struct list  waiters;           /* struct scope_waiter */
+	struct timer timer;             /* when the first one's turn may come */
+	struct scope *scope;
+};
+
+struct scope {
+	struct scope_limits limits;
+	struct gauge sessions;
+	struct rate  connects, messages;
+	uint32_t     connecting;        /* sessions that will want a message soon */
+	struct scope_queue lines[SCOPE_LINES_N];
+	struct timers *timers;
+};
+
+struct scope_waiter {
+	struct list   node;
+	struct scope *scope;            /* NULL: in no line */
+	enum scope_line line;
+	bool          turn;             /* being let through: may pass the others */
+	bool          served;           /* took something since its turn began */
+	void        (*on_turn)(struct scope_waiter *waiter, struct now now);
+};
+
+void scope_init(struct scope *scope, struct timers *timers);
+void scope_fini(struct scope *scope);   /* nobody may be in line, no session open */
+
+void scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now));
+/* Stands at the end of the line (at its head, if it is its turn and it could take nothing). Woken by
+ * scope_wake(), or at `at` (MONO_NEVER: only by the former). Moves it if it stands elsewhere. */
+void scope_wait(struct scope *scope, enum scope_line line, struct scope_waiter *waiter, mono_us_t at);
+void scope_leave(struct scope_waiter *waiter);
+/* Somebody else's turn comes first. */
+bool scope_others_first(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
+/* Gives turns: after a session ended or connected, limits changed, or a rate opened. */
+void scope_wake(struct scope *scope, struct now now);

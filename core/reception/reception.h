@@ -1,0 +1,27 @@
+/*
+ * reception - the receiving half: listeners, sessions, relay control, and a
+ * message's way from DATA to a durable 250.
+ *
+ * Ownership  open/close; close ends every session at once.
+ * Threads    The shard's.
+ * Errors     A listener that cannot be opened, or whose certificate cannot be
+ *            read, stops the opening: one sentence.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "shard.h"
+
+struct reception;
+
+struct reception *reception_open(struct shard *shard, struct err *err);
+void reception_close(struct reception *reception);
+
+/* Closes the listeners; sessions without a transaction are told 421, the others may finish theirs. */
+void reception_stop(struct reception *reception);
+unsigned reception_sessions(const struct reception *reception);
+
+/* Calls fn for each listener, with the address in use. */
+void reception_each_listener(const struct reception *reception,
+			     void (*fn)(void *ctx, const struct ruleset_listener *listener, const struct endpoint *at),
+			     void *ctx);

@@ -1,0 +1,71 @@
+/*
+ * reception_own - what the files of this folder share and nobody else includes.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "mail/header.h"
+#include "reception/reception.h"
+#include "smtp/smtp_server.h"
+
+struct port {                           /* one listener */
+	struct reception *reception;
+	const struct ruleset_listener *rules;
+	struct listener  *listener;     /* NULL: stopped */
+	struct tls_server *tls;         /* NULL: no STARTTLS */
+	const char       *hostname;
+	uint32_t          sessions;
+	struct table      clients;      /* address -> struct client, those with a session */
+};
+
+struct client {
+	struct ip ip;
+	uint32_t  sessions;
+};
+
+struct reception {
+	struct shard *shard;
+	struct port  *ports;
+	unsigned      ports_n;
+	struct list   sessions;         /* struct inbound */
+	unsigned      sessions_n;
+	bool          stopping;
+};
+
+struct inbound {
+	struct list       node;
+	struct port      *port;
+	struct client    *client;
+	struct conn      *conn;         /* NULL: gone; a commit is still on its way */
+	struct smtp_server server;
+	struct timer      timer;
+	bool              allowed;      /* relay_from holds its address */
+	bool              pumping, closing, in_data, committing, in_handshake;
+	uint32_t          messages;
+	char              address[IP_TEXT_MAX], local[IP_TEXT_MAX];
+	struct policy_session session;
+	/* the transaction */
+	struct arena      arena;        /* of the envelope; handed over with the message */
+	struct envelope   envelope;     /* sender, rcpts so far */
+	unsigned          rcpts_cap;
+	struct buf        head;         /* the header block, until it ends; afterwards all of it */
+	bool              head_whole;
+	struct spool_writer *writer;
+	struct err        trouble;      /* of the spool, while the body came */
+	struct commit    *commit;       /* under way; NULL: none */
+};
+
+/* inbound.c */
+void inbound_accept(struct port *port, struct conn *conn);
+void inbound_stop(struct inbound *in);          /* 421 unless it is in a transaction */
+void inbound_abort(struct inbound *in);
+void inbound_pump(struct inbound *in);
+
+/* submit.c: MAIL … the end of the body. They answer the machine. */
+void submit_mail(struct inbound *in);
+void submit_rcpt(struct inbound *in);
+void submit_data(struct inbound *in);
+void submit_body(struct inbound *in);
+void submit_end(struct inbound *in);
+void submit_reset(struct inbound *in);
+void submit_forget(struct inbound *in);         /* a commit under way does not come back */

@@ -1,0 +1,560 @@
+/*
+ * Replies come in the order of commands, so one state is enough: it names the
+ * command whose reply is read next. Pipelining only changes when commands are
+ * written: `data_sent` says that MAIL, RCPT and DATA have all left, and that
+ * each of their replies must be read, wanted or not.
+ *
+ * The dull hazards, and what is done:
+ *   every RCPT refused, and yet 354     an empty body, its reply ignored (RFC 2920, 3.1)
+ *   a reply of a class that cannot be   the session ends; guessing which command it
+ *                                       answers could take a 250 for another's
+ *   a reply before the body's end       4xx or 5xx counts, the session ends
+ *   bytes behind STARTTLS's 220         FAILED: they came in clear, from anybody
+ *
+ * RSET is sent only where the peer may have a transaction open, and leaves with the
+ * next MAIL: most sessions end there anyway.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "smtp/smtp_client.h"
+
+#include "smtp/smtp_transaction.h"
+
+#define AGAIN     ((enum smtp_client_event)-1)
+#define INPUT_MAX (128 * 1024)
+
+enum state {            /* up to READY: before any transaction */
+	GREETING,
+	EHLO,
+	HELO,
+	STARTTLS,
+	TLS,
+	FAILED_DUE,     /* …_DUE: an event to tell */
+	READY_DUE,
+	READY,
+	RSET,
+	MAIL,
+	RCPT,
+	DATA,
+	BODY,
+	FINAL,
+	DONE_DUE,
+	QUIT,
+	CLOSED_DUE,
+	CLOSED,
+};
+
+const char *
+smtp_stage_name(enum smtp_stage stage)
+{
+	static const char *const names[] = {
+		[SMTP_STAGE_CONNECT] = "connect", [SMTP_STAGE_GREETING] = "greeting", [SMTP_STAGE_EHLO] = "ehlo",
+		[SMTP_STAGE_STARTTLS] = "starttls", [SMTP_STAGE_AUTH] = "auth", [SMTP_STAGE_MAIL] = "mail",
+		[SMTP_STAGE_RCPT] = "rcpt", [SMTP_STAGE_DATA] = "data", [SMTP_STAGE_FINAL] = "final",
+	};
+
+	return (size_t)stage < countof(names) ? names[stage] : "?";
+}
+
+enum smtp_stage
+smtp_client_awaits(const struct smtp_client *client)
+{
+	switch ((enum state)client->state) {
+	case GREETING: return SMTP_STAGE_GREETING;
+	case EHLO:
+	case HELO:     return SMTP_STAGE_EHLO;
+	case STARTTLS:
+	case TLS:      return SMTP_STAGE_STARTTLS;
+	case RCPT:     return SMTP_STAGE_RCPT;
+	case DATA:
+	case BODY:     return SMTP_STAGE_DATA;
+	case FINAL:    return SMTP_STAGE_FINAL;
+	case FAILED_DUE:
+	case DONE_DUE:
+	case CLOSED_DUE:
+	case CLOSED:   return client->stage;
+	case READY_DUE:
+	case READY:
+	case RSET:
+	case MAIL:
+	case QUIT:     break;
+	}
+	return SMTP_STAGE_MAIL;
+}
+
+/* For those without a final answer. After a refused MAIL theirs is in place, though
+ * not all of them look answered: see on_mail(). */
+static void
+settle(struct smtp_client *client, enum smtp_stage stage)
+{
+	struct smtp_client_message *message = client->message;
+
+	if (client->refused)
+		for (unsigned i = 0; i < message->rcpts_n; i++)
+			message->rcpts[i].answered = true;
+	smtp_transaction_settle(message, &client->reply, stage);
+}
+
+/* The session is over because of client->reply, whoever made it. */
+static enum smtp_client_event
+end_session(struct smtp_client *client)
+{
+	client->ended = true;
+	if (client->message) {
+		settle(client, client->stage);
+		client->state = DONE_DUE;
+	} else {
+		client->state = client->state < READY_DUE ? FAILED_DUE : CLOSED_DUE;
+	}
+	return AGAIN;
+}
+
+/* The same, for a reason of ours. */
+static enum smtp_client_event
+break_off(struct smtp_client *client, const char *enhanced, const char *text)
+{
+	client->stage = smtp_client_awaits(client);
+	smtp_reply_make(&client->reply, 400, enhanced, text);
+	return end_session(client);
+}
+
+/* For refusals after which the peer still listens. */
+static enum smtp_client_event
+leave(struct smtp_client *client)
+{
+	buf_add_text(&client->out, "QUIT\r\n");
+	return end_session(client);
+}
+
+static const struct {
+	const char         *keyword;
+	enum smtp_extension bit;
+} extensions[] = {
+	{ "PIPELINING", SMTP_EXT_PIPELINING }, { "SIZE", SMTP_EXT_SIZE },
+	{ "8BITMIME", SMTP_EXT_8BITMIME },     { "SMTPUTF8", SMTP_EXT_SMTPUTF8 },
+	{ "DSN", SMTP_EXT_DSN },               { "STARTTLS", SMTP_EXT_STARTTLS },
+	{ "CHUNKING", SMTP_EXT_CHUNKING },     { "ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCED },
+};
+
+static void
+on_ehlo_line(void *ctx, struct span text)
+{
+	struct smtp_client *client = ctx;
+	struct span keyword;
+
+	if (client->parser.lines <= 1)          /* the peer's name, whatever it is */
+		return;
+	if (!span_split(&text, ' ', &keyword))
+		return;
+	for (size_t i = 0; i < countof(extensions); i++)
+		if (span_eq_nocase(keyword, span_text(extensions[i].keyword)))
+			client->extensions |= extensions[i].bit;
+	if (span_eq_nocase(keyword, SPAN("SIZE")) && !span_u64(span_trim(text), UINT64_MAX, &client->size_max))
+		client->size_max = 0;
+}
+
+static void
+forget_extensions(struct smtp_client *client)
+{
+	client->extensions = 0;
+	client->size_max = 0;
+	client->parser.on_line = NULL;
+}
+
+static void
+say_ehlo(struct smtp_client *client)
+{
+	forget_extensions(client);
+	client->parser.on_line = on_ehlo_line;
+	buf_printf(&client->out, "EHLO %s\r\n", client->config.helo);
+	client->state = EHLO;
+}
+
+static enum smtp_client_event
+on_hello(struct smtp_client *client)
+{
+	const struct smtp_client_config *config = &client->config;
+
+	if (client->tls || (!config->use_starttls && !config->require_starttls)) {
+		client->state = READY_DUE;
+	} else if (client->extensions & SMTP_EXT_STARTTLS) {
+		buf_add_text(&client->out, "STARTTLS\r\n");
+		client->state = STARTTLS;
+	} else if (!config->require_starttls) {
+		client->state = READY_DUE;
+	} else {
+		client->stage = SMTP_STAGE_STARTTLS;
+		smtp_reply_make(&client->reply, 400, "4.7.10", "STARTTLS required but not offered");
+		return leave(client);
+	}
+	return AGAIN;
+}
+
+static enum smtp_client_event
+on_ehlo(struct smtp_client *client)
+{
+	client->parser.on_line = NULL;
+	if (client->reply.code < 300)
+		return on_hello(client);
+	forget_extensions(client);
+	if (client->state == HELO || !smtp_reply_perm(&client->reply))
+		return leave(client);
+	buf_printf(&client->out, "HELO %s\r\n", client->config.helo);
+	client->state = HELO;
+	return AGAIN;
+}
+
+static enum smtp_client_event
+on_starttls(struct smtp_client *client)
+{
+	if (client->reply.code < 300) {
+		if (buf_len(&client->in) > 0)
+			return break_off(client, "4.7.0", "bytes behind the reply to STARTTLS");
+		client->state = TLS;
+		return SMTP_CLIENT_START_TLS;
+	}
+	if (client->config.require_starttls)
+		return leave(client);
+	client->state = READY_DUE;
+	return AGAIN;
+}
+
+static void
+say_rcpt(struct smtp_client *client)
+{
+	smtp_transaction_rcpt(&client->message->rcpts[client->next_rcpt], client->extensions, &client->out);
+}
+
+/* Moves next_rcpt to one that waits for its reply; false: there is none. */
+static bool
+find_rcpt(struct smtp_client *client)
+{
+	const struct smtp_client_message *message = client->message;
+
+	while (client->next_rcpt < message->rcpts_n && message->rcpts[client->next_rcpt].answered)
+		client->next_rcpt++;
+	return client->next_rcpt < message->rcpts_n;
+}
+
+static void
+say_mail(struct smtp_client *client)
+{
+	smtp_transaction_mail(client->message, client->extensions, &client->out);
+	client->state = MAIL;
+}
+
+/* The whole envelope at once. */
+static void
+say_envelope(struct smtp_client *client)
+{
+	const struct smtp_client_message *message = client->message;
+
+	say_mail(client);
+	for (unsigned i = 0; i < message->rcpts_n; i++)
+		if (!message->rcpts[i].answered)
+			smtp_transaction_rcpt(&message->rcpts[i], client->extensions, &client->out);
+	buf_add_text(&client->out, "DATA\r\n");
+	client->data_sent = true;
+}
+
+static enum smtp_client_event
+end_transaction(struct smtp_client *client)
+{
+	client->state = DONE_DUE;
+	return AGAIN;
+}
+
+static enum smtp_client_event
+on_mail(struct smtp_client *client)
+{
+	struct smtp_client_message *message = client->message;
+	bool ok = client->reply.code < 300;
+
+	client->half_open = ok;
+	client->state = RCPT;
+	if (!ok && !client->data_sent) {
+		settle(client, SMTP_STAGE_MAIL);
+		return end_transaction(client);
+	}
+	if (!client->data_sent)
+		say_rcpt(client);
+	if (ok)
+		return AGAIN;
+	/* Not `answered` yet: that marks whose reply to RCPT has been read. */
+	client->refused = true;
+	for (unsigned i = client->next_rcpt; i < message->rcpts_n; i++) {
+		if (message->rcpts[i].answered)
+			continue;
+		message->rcpts[i].reply = client->reply;
+		message->rcpts[i].stage = SMTP_STAGE_MAIL;
+	}
+	return AGAIN;
+}
+
+static enum smtp_client_event
+on_rcpt(struct smtp_client *client)
+{
+	struct smtp_client_rcpt *rcpt = &client->message->rcpts[client->next_rcpt];
+
+	rcpt->answered = true;
+	if (!client->refused) {
+		rcpt->accepted = client->reply.code < 300;
+		rcpt->stage = SMTP_STAGE_RCPT;
+		rcpt->reply = client->reply;
+		client->accepted_n += rcpt->accepted;
+	}
+	if (find_rcpt(client)) {
+		if (!client->data_sent)
+			say_rcpt(client);
+		return AGAIN;
+	}
+	if (!client->data_sent) {
+		if (client->accepted_n == 0)
+			return end_transaction(client);
+		buf_add_text(&client->out, "DATA\r\n");
+	}
+	client->state = DATA;
+	return AGAIN;
+}
+
+static enum smtp_client_event
+on_data(struct smtp_client *client)
+{
+	if (client->reply.code >= 400) {
+		settle(client, SMTP_STAGE_DATA);
+		return end_transaction(client);
+	}
+	client->half_open = false;
+	if (client->accepted_n > 0) {
+		client->state = BODY;
+		return SMTP_CLIENT_BODY;
+	}
+	buf_add_text(&client->out, ".\r\n");
+	client->state = FINAL;
+	return AGAIN;
+}
+
+static enum smtp_client_event
+on_final(struct smtp_client *client)
+{
+	settle(client, SMTP_STAGE_FINAL);
+	return end_transaction(client);
+}
+
+static enum smtp_client_event
+on_rset(struct smtp_client *client)
+{
+	client->half_open = false;
+	if (client->data_sent)
+		client->state = MAIL;
+	else
+		say_mail(client);
+	return AGAIN;
+}
+
+/* Can this reply be one to the command that we think it answers? */
+static bool
+class_ok(const struct smtp_client *client)
+{
+	unsigned class = client->reply.code / 100;
+
+	switch ((enum state)client->state) {
+	case DATA: return class != 2;
+	case BODY: return class >= 4;
+	case QUIT: return true;
+	default:   return class != 3;
+	}
+}
+
+static enum smtp_client_event
+on_reply(struct smtp_client *client)
+{
+	client->reply = client->parser.reply;
+	client->stage = smtp_client_awaits(client);
+	if (client->reply.code == 421 && client->state != QUIT)
+		return end_session(client);
+	if (!class_ok(client))
+		return break_off(client, "4.5.0", "unexpected reply");
+
+	switch ((enum state)client->state) {
+	case GREETING:
+		if (client->reply.code >= 300)
+			return leave(client);
+		say_ehlo(client);
+		return AGAIN;
+	case EHLO:
+	case HELO:     return on_ehlo(client);
+	case STARTTLS: return on_starttls(client);
+	case RSET:     return on_rset(client);
+	case MAIL:     return on_mail(client);
+	case RCPT:     return on_rcpt(client);
+	case DATA:     return on_data(client);
+	case BODY:     return end_session(client);
+	case FINAL:    return on_final(client);
+	case QUIT:
+		client->state = CLOSED_DUE;
+		return AGAIN;
+	default:       return break_off(client, "4.5.0", "a reply that nothing asked for");
+	}
+}
+
+static enum smtp_client_event
+read_reply(struct smtp_client *client)
+{
+	struct span in = buf_span(&client->in);
+	enum smtp_reply_parse result;
+
+	if (client->in.overflowed)
+		return break_off(client, "4.5.0", "more input than may be buffered");
+	if (client->state == TLS && in.n > 0)
+		return break_off(client, "4.7.0", "bytes behind the reply to STARTTLS");
+	result = smtp_reply_parse(&client->parser, &in);
+	buf_consume(&client->in, buf_len(&client->in) - in.n);
+	if (result == SMTP_REPLY_MORE)
+		return SMTP_CLIENT_WAIT;
+	if (result == SMTP_REPLY_BAD)
+		return break_off(client, "4.5.0", "the peer does not speak SMTP");
+	return on_reply(client);
+}
+
+static enum smtp_client_event
+step(struct smtp_client *client)
+{
+	switch ((enum state)client->state) {
+	case FAILED_DUE:
+		client->state = CLOSED;
+		return SMTP_CLIENT_FAILED;
+	case READY_DUE:
+		client->state = READY;
+		return SMTP_CLIENT_READY;
+	case DONE_DUE:
+		client->message = NULL;
+		client->state = client->ended ? CLOSED_DUE : READY_DUE;
+		return SMTP_CLIENT_DONE;
+	case CLOSED_DUE:
+		client->state = CLOSED;
+		return SMTP_CLIENT_CLOSED;
+	case CLOSED:
+		return SMTP_CLIENT_WAIT;
+	default:
+		return read_reply(client);
+	}
+}
+
+void
+smtp_client_init(struct smtp_client *client, const struct smtp_client_config *config)
+{
+	memset(client, 0, sizeof *client);
+	client->config = *config;
+	client->state = GREETING;
+	buf_init(&client->out, 0);
+	buf_init(&client->in, INPUT_MAX);
+	smtp_reply_parser_init(&client->parser);
+	client->parser.ctx = client;
+}
+
+void
+smtp_client_fini(struct smtp_client *client)
+{
+	buf_fini(&client->out);
+	buf_fini(&client->in);
+}
+
+void
+smtp_client_feed(struct smtp_client *client, struct span bytes)
+{
+	if (client->state != CLOSED)
+		buf_add(&client->in, bytes);
+}
+
+enum smtp_client_event
+smtp_client_next(struct smtp_client *client)
+{
+	enum smtp_client_event event;
+
+	do
+		event = step(client);
+	while (event == AGAIN);
+	return event;
+}
+
+void
+smtp_client_tls_started(struct smtp_client *client)
+{
+	if (client->state != TLS)
+		return;
+	if (buf_len(&client->in) > 0) {
+		break_off(client, "4.7.0", "bytes behind the reply to STARTTLS");
+		return;
+	}
+	client->tls = true;
+	say_ehlo(client);
+}
+
+/* Input while nothing is owed to us: the peer has hung up, or lost step. */
+static bool
+has_strayed(const struct smtp_client *client)
+{
+	return buf_len(&client->in) > 0 || client->parser.line_len > 0 || client->parser.lines > 0;
+}
+
+void
+smtp_client_send(struct smtp_client *client, struct smtp_client_message *message)
+{
+	check(client->state == READY);
+	client->message = message;
+	client->next_rcpt = client->accepted_n = 0;
+	client->data_sent = client->refused = false;
+	if (!smtp_transaction_check(message, client->extensions, client->size_max)) {
+		client->state = DONE_DUE;
+		return;
+	}
+	if (has_strayed(client)) {
+		if (read_reply(client) == SMTP_CLIENT_WAIT)
+			break_off(client, "4.5.0", "input that nothing asked for");
+		return;
+	}
+
+	find_rcpt(client);
+	if (client->half_open)
+		buf_add_text(&client->out, "RSET\r\n");
+	if (client->extensions & SMTP_EXT_PIPELINING)
+		say_envelope(client);
+	else if (!client->half_open)
+		say_mail(client);
+	if (client->half_open)
+		client->state = RSET;
+}
+
+void
+smtp_client_body_sent(struct smtp_client *client)
+{
+	if (client->state != BODY)
+		return;
+	buf_add_text(&client->out, ".\r\n");
+	client->state = FINAL;
+}
+
+void
+smtp_client_quit(struct smtp_client *client)
+{
+	if (client->state != READY)
+		return;
+	buf_add_text(&client->out, "QUIT\r\n");
+	client->state = QUIT;
+}
+
+void
+smtp_client_broken(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	if (client->state == CLOSED)
+		return;
+	if (client->state != DONE_DUE) {
+		client->stage = smtp_client_awaits(client);
+		client->reply = *reply;
+		if (client->message)
+			settle(client, client->stage);
+	}
+	client->message = NULL;
+	client->ended = true;
+	client->state = CLOSED_DUE;
+}

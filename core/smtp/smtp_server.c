@@ -1,0 +1,540 @@
+/*
+ * One state says who the next byte belongs to:
+ *
+ *   GREETING -> COMMAND <-> DATA | BDAT
+ *                  |-> TLS -> COMMAND (nothing remembered)
+ *   any -> CLOSING -> CLOSED
+ *
+ * and `asked` says which event the owner owes an answer to; the machine does not
+ * move meanwhile. Bytes that an event points to are consumed at the next call
+ * of next() (`pending`).
+ *
+ * A step does one thing and returns its event, or AGAIN: go on from the state as
+ * it is now. A command that first has to drop a transaction returns RESET with
+ * `pending` zero, so that the same line is read again with none open.
+ *
+ * Where the end of a command or of a body cannot be told beyond doubt (bare CR or
+ * LF, NUL, a BDAT without a size) the session ends: guessing is how messages
+ * are smuggled.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "smtp/smtp_server.h"
+
+#include "smtp/smtp_command.h"
+#include "smtp/smtp_server_impl.h"
+#include "smtp/smtp_text.h"
+
+#define OUT_MAX        (1024 * 1024)
+#define TEXT_MAX       900
+#define IDLE_INPUT_MAX 16384
+
+static void
+begin_closing(struct smtp_server *server, const char *why)
+{
+	if (server->state == SERVER_CLOSING || server->state == SERVER_CLOSED)
+		return;
+	server->closing = why;
+	server->state = SERVER_CLOSING;
+}
+
+void
+smtp_server_answer(struct smtp_server *server, unsigned code, const char *text)
+{
+	char clean[TEXT_MAX];
+	size_t n = smtp_text_clean(span_text(text), clean, sizeof clean);
+
+	if (!buf_printf(&server->out, "%03u %.*s\r\n", code % 1000, (int)n, clean))
+		begin_closing(server, "replies are not read");
+}
+
+static void
+count_error(struct smtp_server *server)
+{
+	server->errors++;
+	if (server->config.errors_max == 0 || server->errors < server->config.errors_max ||
+	    server->state == SERVER_CLOSING)
+		return;
+	smtp_server_answer(server, 421, "4.7.0 Too many errors");
+	begin_closing(server, "too many errors");
+}
+
+enum smtp_server_event
+smtp_server_refuse(struct smtp_server *server, unsigned code, const char *text)
+{
+	smtp_server_answer(server, code, text);
+	count_error(server);
+	return AGAIN;
+}
+
+/* For commands that move no mail: without a limit a client could be served for ever. */
+static void
+count_junk(struct smtp_server *server)
+{
+	if (++server->junk > SMTP_SERVER_JUNK_MAX)
+		count_error(server);
+}
+
+static enum smtp_server_event
+chat(struct smtp_server *server, unsigned code, const char *text)
+{
+	smtp_server_answer(server, code, text);
+	count_junk(server);
+	return AGAIN;
+}
+
+enum smtp_server_event
+smtp_server_end_session(struct smtp_server *server, unsigned code, const char *text, const char *why)
+{
+	if (server->state == SERVER_CLOSING || server->state == SERVER_CLOSED)
+		return AGAIN;
+	smtp_server_answer(server, code, text);
+	begin_closing(server, why);
+	return AGAIN;
+}
+
+enum smtp_server_event
+smtp_server_ask(struct smtp_server *server, enum smtp_server_event event)
+{
+	server->awaiting = true;
+	server->asked = event;
+	return event;
+}
+
+void
+smtp_server_forget_transaction(struct smtp_server *server)
+{
+	server->in_transaction = server->too_big = false;
+	server->bdat = server->bdat_failed = false;
+	server->cr_held = server->dot_doubled = false;
+	server->rcpts = server->body_line = 0;
+	server->body_bytes = 0;
+}
+
+/* The transaction goes first; the same line is read again after it. */
+static enum smtp_server_event
+reset_first(struct smtp_server *server)
+{
+	smtp_server_forget_transaction(server);
+	server->pending = 0;
+	return SMTP_SERVER_RESET;
+}
+
+static enum smtp_server_event
+on_helo(struct smtp_server *server, struct span args, bool esmtp)
+{
+	if (!smtp_helo_ok(args))
+		return smtp_server_refuse(server, 501, "5.5.4 Give a domain or an address literal");
+	if (server->in_transaction)
+		return reset_first(server);
+	count_junk(server);
+	if (server->state == SERVER_CLOSING)
+		return AGAIN;
+	memcpy(server->helo, args.p, args.n);
+	server->helo[args.n] = '\0';
+	server->esmtp = esmtp;
+	return smtp_server_ask(server, SMTP_SERVER_HELO);
+}
+
+static enum smtp_server_event
+on_mail(struct smtp_server *server, struct span args)
+{
+	struct smtp_mail mail;
+	struct smtp_refusal refusal;
+
+	if (server->config.require_tls && !server->tls)
+		return smtp_server_refuse(server, 530, "5.7.0 Issue STARTTLS first");
+	if (!server->helo[0])
+		return smtp_server_refuse(server, 503, "5.5.1 Say HELO or EHLO first");
+	if (server->in_transaction)
+		return smtp_server_refuse(server, 503, "5.5.1 A transaction is open");
+	refusal = smtp_mail_parse(args, &mail);
+	if (refusal.code)
+		return smtp_server_refuse(server, refusal.code, refusal.text);
+	if (server->config.size_max && mail.size_bytes > server->config.size_max)
+		return smtp_server_refuse(server, 552, "5.3.4 Message too big");
+	smtp_server_forget_transaction(server);
+	server->sender = mail.path.whole;
+	server->declared_size = mail.size_bytes;
+	server->eightbit = mail.eightbit;
+	server->smtputf8 = mail.smtputf8;
+	server->envid = mail.envid;
+	server->ret = mail.ret;
+	return smtp_server_ask(server, SMTP_SERVER_MAIL);
+}
+
+static enum smtp_server_event
+on_rcpt(struct smtp_server *server, struct span args)
+{
+	struct smtp_rcpt rcpt;
+	struct smtp_refusal refusal;
+
+	if (!server->in_transaction)
+		return smtp_server_refuse(server, 503, "5.5.1 Say MAIL first");
+	if (server->bdat)
+		return smtp_server_refuse(server, 503, "5.5.1 The message has begun");
+	refusal = smtp_rcpt_parse(args, server->smtputf8, &rcpt);
+	if (refusal.code)
+		return smtp_server_refuse(server, refusal.code, refusal.text);
+	server->recipient = rcpt.path.whole;
+	server->orcpt = rcpt.orcpt;
+	server->notify = rcpt.notify;
+	return smtp_server_ask(server, SMTP_SERVER_RCPT);
+}
+
+static enum smtp_server_event
+on_data(struct smtp_server *server)
+{
+	if (!server->in_transaction)
+		return smtp_server_refuse(server, 503, "5.5.1 Say MAIL first");
+	if (server->bdat)
+		return smtp_server_refuse(server, 503, "5.5.1 The message has begun with BDAT");
+	if (server->rcpts == 0)
+		return smtp_server_refuse(server, 554, "5.5.1 No valid recipients");
+	return smtp_server_ask(server, SMTP_SERVER_DATA);
+}
+
+/* Whatever the answer, the chunk's octets follow and are no commands. */
+static enum smtp_server_event
+on_bdat(struct smtp_server *server, struct span args)
+{
+	if (!smtp_bdat_parse(args, &server->bdat_size, &server->bdat_last))
+		return smtp_server_end_session(server, 501, "5.5.4 Bad chunk size", "bad chunk size");
+	server->bdat_left = server->bdat_size;
+	server->state = SERVER_BDAT;
+	server->swallow = true;
+	server->swallow_code = 503;
+	if (!server->in_transaction || server->bdat_failed) {
+		server->swallow_text = server->bdat_failed ? "5.5.1 A chunk was refused" : "5.5.1 Say MAIL first";
+		return AGAIN;
+	}
+	if (server->rcpts == 0) {
+		server->swallow_text = "5.5.1 No valid recipients";
+		return AGAIN;
+	}
+	if (server->config.size_max && server->bdat_size > server->config.size_max - server->body_bytes) {
+		server->swallow_code = 552;
+		server->swallow_text = "5.3.4 Message too big";
+		smtp_server_forget_transaction(server);
+		return SMTP_SERVER_RESET;
+	}
+	server->swallow = false;
+	if (server->bdat)
+		return AGAIN;
+	server->bdat = true;
+	return smtp_server_ask(server, SMTP_SERVER_DATA);
+}
+
+static enum smtp_server_event
+on_rset(struct smtp_server *server)
+{
+	if (server->in_transaction)
+		return reset_first(server);
+	return chat(server, 250, "2.0.0 OK");
+}
+
+/* RFC 3207, 6, and CVE-2011-0411: what came in clear behind STARTTLS was written by
+ * nobody knows whom, and must not be read as if it had come under TLS. */
+static enum smtp_server_event
+on_starttls(struct smtp_server *server)
+{
+	if (server->tls)
+		return smtp_server_refuse(server, 503, "5.5.1 TLS is on already");
+	if (!server->config.starttls)
+		return smtp_server_refuse(server, 502, "5.5.1 STARTTLS is not offered");
+	if (!server->helo[0])
+		return smtp_server_refuse(server, 503, "5.5.1 Say EHLO first");
+	if (buf_len(&server->in) > server->pending)
+		return smtp_server_end_session(server, 554, "5.5.1 Nothing may follow STARTTLS", "input behind STARTTLS");
+	if (server->in_transaction)
+		return reset_first(server);
+	smtp_server_answer(server, 220, "2.0.0 Ready to start TLS");
+	buf_clear(&server->in);
+	server->pending = 0;
+	server->state = SERVER_TLS;
+	return SMTP_SERVER_START_TLS;
+}
+
+static bool
+takes_no_arguments(enum smtp_verb verb)
+{
+	return verb == SMTP_VERB_DATA || verb == SMTP_VERB_RSET || verb == SMTP_VERB_QUIT || verb == SMTP_VERB_STARTTLS;
+}
+
+static enum smtp_server_event
+on_command(struct smtp_server *server, struct span line)
+{
+	struct span args;
+	enum smtp_verb verb = smtp_verb_parse(line, &args);
+
+	if (verb != SMTP_VERB_MAIL && verb != SMTP_VERB_RCPT && !smtp_text_printable(line))
+		return smtp_server_refuse(server, 500, "5.5.2 Only ASCII stands in a command");
+	if (takes_no_arguments(verb) && args.n > 0)
+		return smtp_server_refuse(server, 501, "5.5.4 No arguments, please");
+
+	switch (verb) {
+	case SMTP_VERB_HELO:     return on_helo(server, args, false);
+	case SMTP_VERB_EHLO:     return on_helo(server, args, true);
+	case SMTP_VERB_MAIL:     return on_mail(server, args);
+	case SMTP_VERB_RCPT:     return on_rcpt(server, args);
+	case SMTP_VERB_DATA:     return on_data(server);
+	case SMTP_VERB_BDAT:     return on_bdat(server, args);
+	case SMTP_VERB_RSET:     return on_rset(server);
+	case SMTP_VERB_NOOP:     return chat(server, 250, "2.0.0 OK");
+	case SMTP_VERB_QUIT:     return smtp_server_end_session(server, 221, "2.0.0 Bye", "quit");
+	case SMTP_VERB_VRFY:
+		if (args.n == 0)
+			return smtp_server_refuse(server, 501, "5.5.4 Verify whom?");
+		return chat(server, 252, "2.5.2 Send mail and see");
+	case SMTP_VERB_EXPN:     return smtp_server_refuse(server, 502, "5.5.1 Not here");
+	case SMTP_VERB_HELP:     return chat(server, 214, "2.0.0 See RFC 5321");
+	case SMTP_VERB_STARTTLS: return on_starttls(server);
+	case SMTP_VERB_AUTH:     return smtp_server_refuse(server, 502, "5.5.1 AUTH is not offered");
+	case SMTP_VERB_UNKNOWN:  break;
+	}
+	return smtp_server_refuse(server, 500, "5.5.2 Command not known");
+}
+
+/* A session that idles between messages keeps no body-sized buffer. */
+static void
+release_input(struct smtp_server *server)
+{
+	if (server->in.cap <= IDLE_INPUT_MAX)
+		return;
+	buf_fini(&server->in);
+	buf_init(&server->in, SMTP_SERVER_INPUT_MAX);
+}
+
+/* Takes a line off the input, or says why there can be none. */
+static enum smtp_server_event
+next_command(struct smtp_server *server)
+{
+	struct span in = buf_span(&server->in), line;
+	size_t lf = span_find(span_first(in, in.n < SMTP_SERVER_LINE_MAX ? in.n : SMTP_SERVER_LINE_MAX), '\n');
+
+	if (in.n == 0) {
+		release_input(server);
+		return SMTP_SERVER_WAIT;
+	}
+	if (lf == SIZE_MAX) {
+		if (in.n < SMTP_SERVER_LINE_MAX)
+			return SMTP_SERVER_WAIT;
+		return smtp_server_end_session(server, 500, "5.5.2 Line too long", "command line too long");
+	}
+	if (lf == 0 || in.p[lf - 1] != '\r')
+		return smtp_server_end_session(server, 500, "5.5.2 Lines end in CRLF", "bare LF in a command");
+	line = span_first(in, lf - 1);
+	if (span_find(line, '\r') != SIZE_MAX)
+		return smtp_server_end_session(server, 500, "5.5.2 Lines end in CRLF", "bare CR in a command");
+	if (span_find(line, '\0') != SIZE_MAX)
+		return smtp_server_end_session(server, 500, "5.5.2 NUL in a command", "NUL in a command");
+	server->pending = lf + 1;
+	return on_command(server, line);
+}
+
+static enum smtp_server_event
+next_closing(struct smtp_server *server)
+{
+	if (server->in_transaction) {
+		smtp_server_forget_transaction(server);
+		return SMTP_SERVER_RESET;
+	}
+	buf_clear(&server->in);
+	server->state = SERVER_CLOSED;
+	return SMTP_SERVER_CLOSE;
+}
+
+static enum smtp_server_event
+next_in_tls(struct smtp_server *server)
+{
+	if (buf_len(&server->in) == 0)
+		return SMTP_SERVER_WAIT;
+	return smtp_server_end_session(server, 554, "5.5.1 Nothing may follow STARTTLS", "input behind STARTTLS");
+}
+
+static enum smtp_server_event
+step(struct smtp_server *server)
+{
+	switch ((enum smtp_server_state)server->state) {
+	case SERVER_GREETING: return SMTP_SERVER_WAIT;
+	case SERVER_COMMAND:  return next_command(server);
+	case SERVER_DATA:     return smtp_server_next_data(server);
+	case SERVER_BDAT:     return smtp_server_next_bdat(server);
+	case SERVER_TLS:      return next_in_tls(server);
+	case SERVER_CLOSING:  return next_closing(server);
+	case SERVER_CLOSED:   break;
+	}
+	return SMTP_SERVER_WAIT;
+}
+
+/* The last event's spans are void: better empty than dangling. */
+static void
+forget_event(struct smtp_server *server)
+{
+	server->sender = server->envid = server->ret = SPAN("");
+	server->recipient = server->orcpt = server->body = SPAN("");
+	server->notify = 0;
+}
+
+void
+smtp_server_init(struct smtp_server *server, const struct smtp_server_config *config)
+{
+	memset(server, 0, sizeof *server);
+	server->config = *config;
+	server->state = SERVER_GREETING;
+	buf_init(&server->in, SMTP_SERVER_INPUT_MAX);
+	buf_init(&server->out, OUT_MAX);
+	forget_event(server);
+}
+
+void
+smtp_server_fini(struct smtp_server *server)
+{
+	buf_fini(&server->in);
+	buf_fini(&server->out);
+}
+
+void
+smtp_server_greet(struct smtp_server *server, unsigned code, const char *text)
+{
+	if (server->state != SERVER_GREETING)
+		return;
+	server->state = SERVER_COMMAND;
+	smtp_server_answer(server, code, text);
+	if (code >= 400)
+		begin_closing(server, "refused");
+}
+
+void
+smtp_server_feed(struct smtp_server *server, struct span bytes)
+{
+	if (server->state != SERVER_CLOSING && server->state != SERVER_CLOSED)
+		buf_add(&server->in, bytes);
+}
+
+size_t
+smtp_server_room(const struct smtp_server *server)
+{
+	return SMTP_SERVER_INPUT_MAX - buf_len(&server->in);
+}
+
+enum smtp_server_event
+smtp_server_next(struct smtp_server *server)
+{
+	enum smtp_server_event event;
+
+	if (server->awaiting)
+		return SMTP_SERVER_WAIT;
+	forget_event(server);
+	if (server->in.overflowed)
+		smtp_server_end_session(server, 554, "5.5.0 Wait for replies", "more input than may be buffered");
+	do {
+		buf_consume(&server->in, server->pending);
+		server->pending = 0;
+		event = step(server);
+	} while (event == AGAIN);
+	return event;
+}
+
+/* What the owner's answer means to the machine; true: it is also said to the client. */
+static bool
+take_answer(struct smtp_server *server, unsigned code)
+{
+	bool ok = code < 400;
+
+	switch (server->asked) {
+	case SMTP_SERVER_HELO:
+		if (!ok)
+			server->helo[0] = '\0';
+		break;
+	case SMTP_SERVER_MAIL:
+		server->in_transaction = ok;
+		break;
+	case SMTP_SERVER_RCPT:
+		server->rcpts += ok;
+		break;
+	case SMTP_SERVER_DATA:
+		if (server->bdat) {
+			server->swallow = server->bdat_failed = !ok;
+			server->swallow_text = NULL;
+			return !ok;
+		}
+		if (ok)
+			server->state = SERVER_DATA;
+		break;
+	case SMTP_SERVER_END:
+		if (ok)
+			server->junk = 0;
+		smtp_server_forget_transaction(server);
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static void
+reply(struct smtp_server *server, unsigned code, const char *text, bool counted)
+{
+	if (!server->awaiting)          /* the session was ended while the owner thought */
+		return;
+	server->awaiting = false;
+	if (take_answer(server, code))
+		smtp_server_answer(server, code, text);
+	if (code >= 400 && counted)
+		count_error(server);
+	if (code == 421)
+		begin_closing(server, "refused");
+}
+
+void
+smtp_server_reply(struct smtp_server *server, unsigned code, const char *text)
+{
+	reply(server, code, text, true);
+}
+
+void
+smtp_server_reply_uncounted(struct smtp_server *server, unsigned code, const char *text)
+{
+	reply(server, code, text, false);
+}
+
+void
+smtp_server_reply_helo(struct smtp_server *server)
+{
+	if (!server->awaiting || server->asked != SMTP_SERVER_HELO)
+		return;
+	if (!server->esmtp) {
+		reply(server, 250, server->config.hostname, true);
+		return;
+	}
+	server->awaiting = false;
+	if (!buf_printf(&server->out,
+			"250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+			"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n%s250 CHUNKING\r\n",
+			server->config.hostname, (unsigned long long)server->config.size_max,
+			server->config.starttls && !server->tls ? "250-STARTTLS\r\n" : ""))
+		begin_closing(server, "replies are not read");
+}
+
+void
+smtp_server_tls_started(struct smtp_server *server)
+{
+	if (server->state != SERVER_TLS)
+		return;
+	if (buf_len(&server->in) > 0) {
+		smtp_server_end_session(server, 554, "5.5.1 Nothing may follow STARTTLS", "input behind STARTTLS");
+		return;
+	}
+	server->tls = true;
+	server->esmtp = false;
+	server->helo[0] = '\0';
+	server->state = SERVER_COMMAND;
+}
+
+void
+smtp_server_end(struct smtp_server *server, unsigned code, const char *text)
+{
+	server->awaiting = false;
+	smtp_server_forget_transaction(server);
+	smtp_server_end_session(server, code, text, "ended by the owner");
+}

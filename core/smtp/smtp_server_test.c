@@ -1,0 +1,538 @@
+/* Dialogues: what a client sends, and the whole record of what came of it. Each is played whole,
+ * byte by byte, and cut once at every place; the record must be the same. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "smtp/smtp_server_drive.h"
+
+#define HELLO      "HELO c\r\n"
+#define HELLO_OUT  "[helo c]\r\n250 mx.test\r\n"
+#define MAIL       "MAIL FROM:<a@b>\r\n"
+#define MAIL_OUT   "[mail <a@b>]\r\n250 2.1.0 OK\r\n"
+#define RCPT       "RCPT TO:<c@d>\r\n"
+#define RCPT_OUT   "[rcpt <c@d>]\r\n250 2.1.5 OK\r\n"
+#define OPEN       HELLO MAIL RCPT
+#define OPEN_OUT   HELLO_OUT MAIL_OUT RCPT_OUT
+#define DATA       "DATA\r\n"
+#define DATA_OUT   "[data]\r\n354 Go on\r\n"
+#define QUEUED     "250 2.0.0 Queued\r\n"
+#define BARE_LF    "554 5.6.0 Bare LF in the message\r\n[reset]\r\n[close: bare LF in the body]\r\n"
+#define BARE_CR    "554 5.6.0 Bare CR in the message\r\n[reset]\r\n[close: bare CR in the body]\r\n"
+#define NUL        "554 5.6.0 NUL in the message\r\n[reset]\r\n[close: NUL in the body]\r\n"
+
+struct dialogue {
+	const char *input;
+	size_t      input_n;
+	const char *record;
+};
+
+#define DIALOGUE(in, out) { in, sizeof(in) - 1, out }
+
+static const struct smtp_server_config plain = { .hostname = "mx.test", .size_max = 100, .errors_max = 4 };
+
+static void
+play(const struct smtp_server_config *config, const struct dialogue *dialogue, size_t cut, size_t step)
+{
+	struct span rest = span_make(dialogue->input, dialogue->input_n);
+	struct drive drive;
+
+	drive_begin(&drive, config);
+	while (rest.n > 0) {
+		size_t n = cut ? cut : step;
+
+		n = n < rest.n ? n : rest.n;
+		drive_feed(&drive, span_first(rest, n));
+		rest = span_from(rest, n);
+		cut = 0;
+	}
+	if (strcmp(buf_text(&drive.record), dialogue->record) != 0)
+		print_error("cut at %zu, step %zu of: %s\n", cut, step, dialogue->input);
+	assert_string_equal(buf_text(&drive.record), dialogue->record);
+	drive_end(&drive);
+}
+
+static void
+play_all(const struct smtp_server_config *config, const struct dialogue *dialogues, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t whole = dialogues[i].input_n;
+
+		play(config, &dialogues[i], 0, whole);
+		play(config, &dialogues[i], 0, 1);
+		for (size_t cut = 1; cut < whole && whole < 2000; cut++)
+			play(config, &dialogues[i], cut, whole);
+	}
+}
+
+static void
+takes_messages_one_after_another(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(OPEN DATA "Subject: x\r\n\r\nhi\r\n.\r\n" MAIL RCPT DATA ".\r\nQUIT\r\n",
+			 OPEN_OUT DATA_OUT "[end 18]\r\nSubject: x\r\n\r\nhi\r\n" QUEUED
+			 MAIL_OUT RCPT_OUT DATA_OUT "[end 0]\r\n" QUEUED "221 2.0.0 Bye\r\n[close: quit]\r\n"),
+		DIALOGUE(OPEN DATA "..\r\n.. x\r\n.y\r\nz.\r\n.\r\n",
+			 OPEN_OUT DATA_OUT "[end 15]\r\n..\r\n.. x\r\n.y\r\nz.\r\n" QUEUED),
+		DIALOGUE(OPEN DATA "defer\r\n.\r\n" MAIL,
+			 OPEN_OUT DATA_OUT "[end 7]\r\ndefer\r\n451 4.3.0 Later\r\n" MAIL_OUT),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+offers_its_extensions(void **state)
+{
+	static const struct dialogue clear[] = {
+		DIALOGUE("ehlo c\r\n", "[ehlo c]\r\n250-mx.test\r\n250-PIPELINING\r\n250-SIZE 100\r\n250-8BITMIME\r\n"
+			 "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 CHUNKING\r\n"),
+		DIALOGUE("EHLO refuse\r\n" MAIL,
+			 "[ehlo refuse]\r\n550 5.7.1 No\r\n503 5.5.1 Say HELO or EHLO first\r\n"),
+		DIALOGUE("EHLO\r\nHELO a b\r\nEHLO a<b\r\n", "501 5.5.4 Give a domain or an address literal\r\n"
+			 "501 5.5.4 Give a domain or an address literal\r\n501 5.5.4 Give a domain or an address literal\r\n"),
+	};
+	play_all(&plain, clear, countof(clear));
+}
+
+static void
+reads_the_parameters(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(HELLO "mail from: <a@b> size=99 body=8bitmime SMTPUTF8 ret=hdrs ENVID=a+2Bb\r\n"
+			 "rcpt to:<\xc3\xa4@b> notify=success,DELAY orcpt=rfc822;c+40d\r\nRCPT TO:<Postmaster>\r\n",
+			 HELLO_OUT "[mail <a@b> size=99 8bit utf8 ret=hdrs envid=a+2Bb]\r\n250 2.1.0 OK\r\n"
+			 "[rcpt <\xc3\xa4@b> notify=10 orcpt=rfc822;c+40d]\r\n250 2.1.5 OK\r\n"
+			 "[rcpt <Postmaster>]\r\n250 2.1.5 OK\r\n"),
+		DIALOGUE(HELLO "MAIL FROM:<> BODY=7BIT  \r\n", HELLO_OUT "[mail <>]\r\n250 2.1.0 OK\r\n"),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+refuses_a_mail_that_is_not_well_formed(void **state)
+{
+	static const struct { const char *line, *reply; } rows[] = {
+		{ "MAIL", "501 5.5.4 Syntax error in arguments" },
+		{ "MAIL FROM <a@b>", "501 5.5.4 Syntax error in arguments" },
+		{ "MAIL FROM:a@b", "501 5.1.7 Bad sender address syntax" },
+		{ "MAIL FROM:<a@b", "501 5.1.7 Bad sender address syntax" },
+		{ "MAIL FROM:<a b@c>", "501 5.1.7 Bad sender address syntax" },
+		{ "MAIL FROM:<a@b>SIZE=1", "501 5.5.4 Syntax error in arguments" },
+		{ "MAIL FROM:<a@b> SIZE=101", "552 5.3.4 Message too big" },
+		{ "MAIL FROM:<a@b> SIZE=99999999999999999999999", "501 5.5.4 Bad value of a parameter" },
+		{ "MAIL FROM:<a@b> SIZE=", "501 5.5.4 Bad value of a parameter" },
+		{ "MAIL FROM:<a@b> SIZE", "501 5.5.4 Syntax error in arguments" },
+		{ "MAIL FROM:<a@b> SIZE=1 size=1", "501 5.5.4 Parameter given twice" },
+		{ "MAIL FROM:<a@b> BODY=9BIT", "501 5.5.4 Bad value of a parameter" },
+		{ "MAIL FROM:<a@b> BODY=BINARYMIME", "555 5.5.4 Parameter not known" },
+		{ "MAIL FROM:<a@b> AUTH=<>", "555 5.5.4 Parameter not known" },
+		{ "MAIL FROM:<a@b> SMTPUTF8=1", "501 5.5.4 Syntax error in arguments" },
+		{ "MAIL FROM:<a@b> RET=ALL", "501 5.5.4 Bad value of a parameter" },
+		{ "MAIL FROM:<a@b> ENVID=a+b", "501 5.5.4 Bad value of a parameter" },
+		{ "MAIL FROM:<\xc3\xa4@b>", "553 5.6.7 Non-ASCII address without SMTPUTF8" },
+		{ "MAIL FROM:<\xc3@b> SMTPUTF8", "501 5.1.7 Bad sender address syntax" },
+		{ "MAIL FROM:<a@b> \xc3\xa4", "555 5.5.4 Parameter not known" },
+		{ "RCPT TO:<a@b>", "503 5.5.1 Say MAIL first" },
+		{ "DATA", "503 5.5.1 Say MAIL first" },
+	};
+
+	for (size_t i = 0; i < countof(rows); i++) {
+		char input[200], record[200];
+		struct dialogue dialogue = { input, 0, record };
+
+		dialogue.input_n = (size_t)snprintf(input, sizeof input, HELLO "%s\r\n", rows[i].line);
+		snprintf(record, sizeof record, HELLO_OUT "%s\r\n", rows[i].reply);
+		play_all(&plain, &dialogue, 1);
+	}
+}
+
+static void
+refuses_a_recipient_that_is_not_well_formed(void **state)
+{
+	static const struct { const char *line, *reply; } rows[] = {
+		{ "RCPT TO:<>", "501 5.1.3 Bad recipient address syntax" },
+		{ "RCPT FROM:<a@b>", "501 5.5.4 Syntax error in arguments" },
+		{ "RCPT TO:<a>", "501 5.1.3 Bad recipient address syntax" },
+		{ "RCPT TO:<\xc3\xa4@b>", "553 5.6.7 Non-ASCII address without SMTPUTF8" },
+		{ "RCPT TO:<a@b> NOTIFY=NEVER,DELAY", "501 5.5.4 Bad value of a parameter" },
+		{ "RCPT TO:<a@b> NOTIFY=DELAY,", "501 5.5.4 Bad value of a parameter" },
+		{ "RCPT TO:<a@b> ORCPT=a+40b", "501 5.5.4 Bad value of a parameter" },
+		{ "RCPT TO:<a@b> ORCPT=rfc822;a=b", "501 5.5.4 Bad value of a parameter" },
+		{ "RCPT TO:<a@b> FOO", "555 5.5.4 Parameter not known" },
+		{ "MAIL FROM:<a@b>", "503 5.5.1 A transaction is open" },
+		{ "DATA", "554 5.5.1 No valid recipients" },
+		{ "DATA x", "501 5.5.4 No arguments, please" },
+	};
+
+	for (size_t i = 0; i < countof(rows); i++) {
+		char input[200], record[200];
+		struct dialogue dialogue = { input, 0, record };
+
+		dialogue.input_n = (size_t)snprintf(input, sizeof input, HELLO MAIL "%s\r\n", rows[i].line);
+		snprintf(record, sizeof record, HELLO_OUT MAIL_OUT "%s\r\n", rows[i].reply);
+		play_all(&plain, &dialogue, 1);
+	}
+}
+
+static void
+answers_the_other_commands(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE("NOOP x y\r\nVRFY a\r\nHELP\r\nRSET\r\n", "250 2.0.0 OK\r\n252 2.5.2 Send mail and see\r\n"
+			 "214 2.0.0 See RFC 5321\r\n250 2.0.0 OK\r\n"),
+		DIALOGUE("EXPN a\r\nAUTH PLAIN\r\nSTARTTLS\r\n", "502 5.5.1 Not here\r\n502 5.5.1 AUTH is not offered\r\n"
+			 "502 5.5.1 STARTTLS is not offered\r\n"),
+		DIALOGUE("FOO\r\nNOOP \xc3\xa4\r\nNO\x01OP\r\n", "500 5.5.2 Command not known\r\n"
+			 "500 5.5.2 Only ASCII stands in a command\r\n500 5.5.2 Only ASCII stands in a command\r\n"),
+		DIALOGUE(OPEN "RSET\r\n" DATA, OPEN_OUT "[reset]\r\n250 2.0.0 OK\r\n503 5.5.1 Say MAIL first\r\n"),
+		DIALOGUE(OPEN HELLO RCPT, OPEN_OUT "[reset]\r\n" HELLO_OUT "503 5.5.1 Say MAIL first\r\n"),
+		DIALOGUE(OPEN "QUIT\r\nNOOP\r\n", OPEN_OUT "221 2.0.0 Bye\r\n[reset]\r\n[close: quit]\r\n"),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+counts_errors_and_ends_at_the_limit(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(HELLO MAIL "RCPT TO:<refuse@x>\r\nX\r\nX\r\nX\r\nNOOP\r\n",
+			 HELLO_OUT MAIL_OUT "[rcpt <refuse@x>]\r\n550 5.1.1 No\r\n500 5.5.2 Command not known\r\n"
+			 "500 5.5.2 Command not known\r\n500 5.5.2 Command not known\r\n"
+			 "421 4.7.0 Too many errors\r\n[reset]\r\n[close: too many errors]\r\n"),
+		DIALOGUE(HELLO MAIL "RCPT TO:<many@x>\r\nRCPT TO:<many@x>\r\nX\r\nX\r\nX\r\n",
+			 HELLO_OUT MAIL_OUT "[rcpt <many@x>]\r\n452 4.5.3 Too many\r\n"
+			 "[rcpt <many@x>]\r\n452 4.5.3 Too many\r\n500 5.5.2 Command not known\r\n"
+			 "500 5.5.2 Command not known\r\n500 5.5.2 Command not known\r\n"),
+		DIALOGUE(HELLO MAIL "RCPT TO:<close@x>\r\n" RCPT, HELLO_OUT MAIL_OUT
+			 "[rcpt <close@x>]\r\n421 4.3.2 Closing??down\r\n[reset]\r\n[close: refused]\r\n"),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+refuses_every_way_to_smuggle_a_message(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(OPEN DATA "x\n.\n" MAIL, OPEN_OUT DATA_OUT BARE_LF),
+		DIALOGUE(OPEN DATA "x\r.\r" MAIL, OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE(OPEN DATA "x\r\n.\n" MAIL, OPEN_OUT DATA_OUT BARE_LF),
+		DIALOGUE(OPEN DATA "x\n.\r\n" MAIL, OPEN_OUT DATA_OUT BARE_LF),
+		DIALOGUE(OPEN DATA "x\r.\r\n" MAIL, OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE(OPEN DATA "x\r\n.\r" MAIL, OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE(OPEN DATA "x\r\n\r.\r\n", OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE(OPEN DATA "x\r\r\n.\r\n", OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE(OPEN DATA "x\n\n.\r\n", OPEN_OUT DATA_OUT BARE_LF),
+		DIALOGUE(OPEN DATA "\n", OPEN_OUT DATA_OUT BARE_LF),
+		DIALOGUE(OPEN DATA ".\n", OPEN_OUT DATA_OUT BARE_LF),
+		DIALOGUE(OPEN DATA ".\r\r\n", OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE(OPEN DATA "x\r\n.\0\r\n.\r\n", OPEN_OUT DATA_OUT NUL),
+		DIALOGUE(OPEN DATA "x\0y\nz\r\n.\r\n", OPEN_OUT DATA_OUT NUL),
+		DIALOGUE(OPEN DATA "x\r\0\n.\r\n", OPEN_OUT DATA_OUT BARE_CR),
+		DIALOGUE("NOOP\n", "500 5.5.2 Lines end in CRLF\r\n[close: bare LF in a command]\r\n"),
+		DIALOGUE("NOOP\rNOOP\r\n", "500 5.5.2 Lines end in CRLF\r\n[close: bare CR in a command]\r\n"),
+		DIALOGUE("NO\0OP\r\nNOOP\r\n", "500 5.5.2 NUL in a command\r\n[close: NUL in a command]\r\n"),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+takes_chunks(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(OPEN "BDAT 7\r\nS: x\r\n\rBDAT 3\r\n\nhiBDAT 0 LAST\r\n" MAIL,
+			 OPEN_OUT "[data]\r\n250 2.0.0 7 octets received\r\n250 2.0.0 3 octets received\r\n"
+			 "[end 10]\r\nS: x\r\n\r\nhi\r\n" QUEUED MAIL_OUT),
+		DIALOGUE(OPEN "BDAT 17 LAST\r\n.\r\n..\r\na\r\n.b\r\n.\r\nNOOP\r\n",
+			 OPEN_OUT "[data]\r\n[end 17]\r\n..\r\n...\r\na\r\n..b\r\n..\r\n" QUEUED "250 2.0.0 OK\r\n"),
+		DIALOGUE(OPEN "BDAT 0 LAST\r\n", OPEN_OUT "[data]\r\n[end 0]\r\n" QUEUED),
+		DIALOGUE(OPEN "BDAT 1\r\n.BDAT 1\r\n.BDAT 1 last\r\n.NOOP\r\n", OPEN_OUT
+			 "[data]\r\n250 2.0.0 1 octets received\r\n250 2.0.0 1 octets received\r\n"
+			 "[end 3]\r\n....\r\n" QUEUED "250 2.0.0 OK\r\n"),
+		DIALOGUE(OPEN "BDAT 1\r\nxRSET\r\n" MAIL, OPEN_OUT
+			 "[data]\r\n250 2.0.0 1 octets received\r\n[reset]\r\n250 2.0.0 OK\r\n" MAIL_OUT),
+		DIALOGUE(OPEN "BDAT 1\r\nx" DATA RCPT, OPEN_OUT "[data]\r\n250 2.0.0 1 octets received\r\n"
+			 "503 5.5.1 The message has begun with BDAT\r\n503 5.5.1 The message has begun\r\n"),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+refuses_bare_line_ends_in_chunks(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(OPEN "BDAT 3\r\nx\ny", OPEN_OUT "[data]\r\n" BARE_LF),
+		DIALOGUE(OPEN "BDAT 3\r\nx\ry", OPEN_OUT "[data]\r\n" BARE_CR),
+		DIALOGUE(OPEN "BDAT 3\r\nx\0y", OPEN_OUT "[data]\r\n" NUL),
+		DIALOGUE(OPEN "BDAT 2 LAST\r\nx\r", OPEN_OUT "[data]\r\n" BARE_CR),
+		DIALOGUE(OPEN "BDAT 2\r\nx\rBDAT 0 LAST\r\n", OPEN_OUT "[data]\r\n250 2.0.0 2 octets received\r\n" BARE_CR),
+		DIALOGUE(OPEN "BDAT 2\r\nx\rBDAT 1\r\ny", OPEN_OUT "[data]\r\n250 2.0.0 2 octets received\r\n" BARE_CR),
+		DIALOGUE(OPEN "BDAT 1\r\nxBDAT 1\r\n\n", OPEN_OUT "[data]\r\n250 2.0.0 1 octets received\r\n" BARE_LF),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+never_reads_a_chunk_as_commands(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(HELLO "BDAT 6 LAST\r\nRSET\r\nNOOP\r\n", HELLO_OUT "503 5.5.1 Say MAIL first\r\n250 2.0.0 OK\r\n"),
+		DIALOGUE(HELLO MAIL "BDAT 6 LAST\r\nRSET\r\nNOOP\r\n",
+			 HELLO_OUT MAIL_OUT "503 5.5.1 No valid recipients\r\n250 2.0.0 OK\r\n"),
+		DIALOGUE(OPEN "BDAT x\r\nNOOP\r\n", OPEN_OUT "501 5.5.4 Bad chunk size\r\n[reset]\r\n[close: bad chunk size]\r\n"),
+		DIALOGUE(OPEN "BDAT 99999999999999999999\r\nNOOP\r\n",
+			 OPEN_OUT "501 5.5.4 Bad chunk size\r\n[reset]\r\n[close: bad chunk size]\r\n"),
+		DIALOGUE(OPEN "BDAT 5 FIRST\r\nNOOP\r\n", OPEN_OUT "501 5.5.4 Bad chunk size\r\n[reset]\r\n[close: bad chunk size]\r\n"),
+		DIALOGUE(OPEN "BDAT 98\r\nRSET\r\n", OPEN_OUT "[data]\r\n"),
+		DIALOGUE(OPEN "BDAT 18446744073709551615\r\nRSET\r\n", OPEN_OUT "[reset]\r\n"),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+#define TEN  "12345678\r\n"
+#define FULL TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
+static void
+refuses_a_message_that_is_too_big_at_its_end(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(OPEN DATA FULL ".\r\n", OPEN_OUT DATA_OUT "[end 100]\r\n" FULL QUEUED),
+		DIALOGUE(OPEN DATA FULL "x\r\nNOOP\r\n.\r\n" MAIL,
+			 OPEN_OUT DATA_OUT "[reset]\r\n552 5.3.4 Message too big\r\n" MAIL_OUT),
+		DIALOGUE(OPEN DATA FULL "x\r\ny\n.\r\n" MAIL, OPEN_OUT DATA_OUT
+			 "[reset]\r\n554 5.6.0 Bare LF in the message\r\n[close: bare LF in the body]\r\n"),
+		DIALOGUE(OPEN DATA ".." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345678\r\n.\r\n",
+			 OPEN_OUT DATA_OUT "[end 100]\r\n.." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345678\r\n" QUEUED),
+		DIALOGUE(OPEN "BDAT 100 LAST\r\n" FULL, OPEN_OUT "[data]\r\n[end 100]\r\n" FULL QUEUED),
+		DIALOGUE(OPEN "BDAT 101 LAST\r\n" FULL "xNOOP\r\n",
+			 OPEN_OUT "[reset]\r\n552 5.3.4 Message too big\r\n250 2.0.0 OK\r\n"),
+		DIALOGUE(OPEN "BDAT 10\r\n" TEN "BDAT 100\r\n" FULL "BDAT 1 LAST\r\nx" MAIL,
+			 OPEN_OUT "[data]\r\n250 2.0.0 10 octets received\r\n[reset]\r\n552 5.3.4 Message too big\r\n"
+			 "503 5.5.1 Say MAIL first\r\n" MAIL_OUT),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
+has_a_limit_for_lines(void **state)
+{
+	static char input[SMTP_BODY_LINE_MAX + 200];
+	static const struct smtp_server_config big = { .hostname = "mx.test", .size_max = 1000000 };
+	struct dialogue dialogue = { input, 0, NULL };
+	size_t n = (size_t)snprintf(input, sizeof input, "%s", OPEN DATA);
+	struct drive drive;
+
+	memset(input + n, 'x', SMTP_BODY_LINE_MAX);
+	memcpy(input + n + SMTP_BODY_LINE_MAX, "\r\n.\r\n", 5);
+	drive_begin(&drive, &big);
+	drive_feed(&drive, span_make(input, n + SMTP_BODY_LINE_MAX + 5));
+	assert_true(span_ends_nocase(buf_span(&drive.record), SPAN(QUEUED)));
+	drive_end(&drive);
+
+	memcpy(input + n + SMTP_BODY_LINE_MAX, "x\r\n.\r\n", 6);
+	dialogue.input_n = n + SMTP_BODY_LINE_MAX + 6;
+	dialogue.record = OPEN_OUT DATA_OUT "554 5.6.0 A line of the message is too long\r\n"
+			  "[reset]\r\n[close: body line too long]\r\n";
+	play_all(&big, &dialogue, 1);
+
+	memset(input, 'x', SMTP_SERVER_LINE_MAX);
+	memcpy(input + SMTP_SERVER_LINE_MAX - 1, "\r\n", 2);
+	dialogue.input_n = SMTP_SERVER_LINE_MAX + 1;
+	dialogue.record = "500 5.5.2 Line too long\r\n[close: command line too long]\r\n";
+	play_all(&big, &dialogue, 1);
+	memcpy(input + SMTP_SERVER_LINE_MAX - 2, "\r\n", 2);
+	dialogue.input_n = SMTP_SERVER_LINE_MAX;
+	dialogue.record = "500 5.5.2 Command not known\r\n";
+	play_all(&big, &dialogue, 1);
+}
+
+static void
+forgets_everything_when_tls_begins(void **state)
+{
+	static const struct smtp_server_config config = { .hostname = "mx.test", .starttls = true, .require_tls = true };
+	struct drive drive;
+
+	drive_begin(&drive, &config);
+	drive_feed(&drive, SPAN("EHLO c\r\n" MAIL));
+	drive_feed(&drive, SPAN("STARTTLS\r\n"));
+	drive_feed(&drive, SPAN(MAIL "STARTTLS\r\n"));
+	drive_feed(&drive, SPAN("EHLO c\r\n" MAIL));
+	assert_string_equal(buf_text(&drive.record),
+		"[ehlo c]\r\n250-mx.test\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+		"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-STARTTLS\r\n250 CHUNKING\r\n530 5.7.0 Issue STARTTLS first\r\n"
+		"220 2.0.0 Ready to start TLS\r\n[tls]\r\n503 5.5.1 Say HELO or EHLO first\r\n503 5.5.1 TLS is on already\r\n"
+		"[ehlo c]\r\n250-mx.test\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+		"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 CHUNKING\r\n" MAIL_OUT);
+	drive_end(&drive);
+}
+
+static void
+ends_when_anything_follows_starttls_in_clear(void **state)
+{
+	static const struct smtp_server_config config = { .hostname = "mx.test", .starttls = true };
+	struct smtp_server server;
+	struct drive drive;
+
+	drive_begin(&drive, &config);
+	drive_feed(&drive, SPAN(HELLO MAIL "STARTTLS\r\nRSET\r\n"));
+	assert_string_equal(buf_text(&drive.record), HELLO_OUT MAIL_OUT
+			    "554 5.5.1 Nothing may follow STARTTLS\r\n[reset]\r\n[close: input behind STARTTLS]\r\n");
+	drive_end(&drive);
+
+	smtp_server_init(&server, &config);
+	smtp_server_greet(&server, 220, "hi");
+	smtp_server_feed(&server, SPAN(HELLO));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
+	smtp_server_reply_helo(&server);
+	smtp_server_feed(&server, SPAN("STARTTLS\r\n"));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_START_TLS);
+	smtp_server_feed(&server, SPAN("N"));
+	smtp_server_tls_started(&server);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_CLOSE);
+	assert_false(server.tls);
+	smtp_server_fini(&server);
+}
+
+static void
+waits_for_the_owner(void **state)
+{
+	struct smtp_server server;
+
+	smtp_server_init(&server, &plain);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_WAIT);
+	smtp_server_greet(&server, 220, "hi");
+	smtp_server_feed(&server, SPAN(HELLO MAIL));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_WAIT);
+	smtp_server_reply_helo(&server);
+	smtp_server_reply_helo(&server);        /* once is enough */
+	assert_string_equal(buf_text(&server.out), "220 hi\r\n250 mx.test\r\n");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_MAIL);
+	smtp_server_end(&server, 421, "4.4.2 Timeout");
+	smtp_server_reply(&server, 250, "2.1.0 too late");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_CLOSE);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_WAIT);
+	assert_string_equal(buf_text(&server.out), "220 hi\r\n250 mx.test\r\n421 4.4.2 Timeout\r\n");
+	smtp_server_fini(&server);
+}
+
+static void
+drops_a_message_whose_chunk_the_owner_refused(void **state)
+{
+	struct smtp_server server;
+
+	smtp_server_init(&server, &plain);
+	smtp_server_greet(&server, 220, "hi");
+	smtp_server_feed(&server, SPAN(OPEN "BDAT 2\r\nhiBDAT 2 LAST\r\nhoRSET\r\n"));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
+	smtp_server_reply_helo(&server);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_MAIL);
+	smtp_server_reply(&server, 250, "ok");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_RCPT);
+	smtp_server_reply(&server, 250, "ok");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_DATA);
+	buf_clear(&server.out);
+	smtp_server_reply(&server, 451, "4.3.1 full");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_RESET);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_WAIT);
+	assert_string_equal(buf_text(&server.out),
+			    "451 4.3.1 full\r\n503 5.5.1 A chunk was refused\r\n250 2.0.0 OK\r\n");
+	smtp_server_fini(&server);
+}
+
+static void
+refuses_at_the_greeting(void **state)
+{
+	struct smtp_server server;
+
+	smtp_server_init(&server, &plain);
+	smtp_server_greet(&server, 421, "4.3.2 busy");
+	smtp_server_feed(&server, SPAN(HELLO));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_CLOSE);
+	assert_string_equal(buf_text(&server.out), "421 4.3.2 busy\r\n");
+	smtp_server_fini(&server);
+}
+
+static void
+ends_a_session_that_only_chats(void **state)
+{
+	struct drive drive;
+
+	drive_begin(&drive, &plain);
+	for (unsigned i = 0; i < SMTP_SERVER_JUNK_MAX + 3; i++)
+		drive_feed(&drive, SPAN("NOOP\r\n"));
+	assert_false(drive.closed);
+	drive_feed(&drive, SPAN("NOOP\r\n"));
+	assert_true(drive.closed);
+	drive_end(&drive);
+}
+
+static void
+ends_a_session_that_sends_more_than_may_be_buffered(void **state)
+{
+	static char flood[SMTP_SERVER_INPUT_MAX];
+	struct smtp_server server;
+
+	memset(flood, 'x', sizeof flood);
+	smtp_server_init(&server, &plain);
+	smtp_server_greet(&server, 220, "hi");
+	smtp_server_feed(&server, SPAN(HELLO));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
+	assert_int_equal(smtp_server_room(&server), sizeof flood - sizeof(HELLO) + 1);
+	smtp_server_feed(&server, span_make(flood, sizeof flood));
+	smtp_server_reply_helo(&server);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_CLOSE);
+	smtp_server_fini(&server);
+}
+
+static void
+gives_the_body_in_large_pieces(void **state)
+{
+	static char text[60000];
+	struct smtp_server server;
+	struct drive drive;
+
+	for (size_t i = 0; i < sizeof text; i += 10)
+		memcpy(text + i, TEN, 10);
+	drive_begin(&drive, &(struct smtp_server_config){ .hostname = "mx.test" });
+	drive_feed(&drive, SPAN(OPEN DATA));
+	server = drive.server;
+	smtp_server_feed(&drive.server, span_make(text, sizeof text));
+	assert_int_equal(smtp_server_next(&drive.server), SMTP_SERVER_BODY);
+	assert_int_equal(drive.server.body.n, sizeof text);
+	assert_int_equal(smtp_server_next(&drive.server), SMTP_SERVER_WAIT);
+	assert_int_equal(drive.server.in_transaction, server.in_transaction);
+	drive_end(&drive);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(takes_messages_one_after_another),
+		cmocka_unit_test(offers_its_extensions),
+		cmocka_unit_test(reads_the_parameters),
+		cmocka_unit_test(refuses_a_mail_that_is_not_well_formed),
+		cmocka_unit_test(refuses_a_recipient_that_is_not_well_formed),
+		cmocka_unit_test(answers_the_other_commands),
+		cmocka_unit_test(counts_errors_and_ends_at_the_limit),
+		cmocka_unit_test(refuses_every_way_to_smuggle_a_message),
+		cmocka_unit_test(takes_chunks),
+		cmocka_unit_test(refuses_bare_line_ends_in_chunks),
+		cmocka_unit_test(never_reads_a_chunk_as_commands),
+		cmocka_unit_test(refuses_a_message_that_is_too_big_at_its_end),
+		cmocka_unit_test(has_a_limit_for_lines),
+		cmocka_unit_test(forgets_everything_when_tls_begins),
+		cmocka_unit_test(ends_when_anything_follows_starttls_in_clear),
+		cmocka_unit_test(waits_for_the_owner),
+		cmocka_unit_test(drops_a_message_whose_chunk_the_owner_refused),
+		cmocka_unit_test(refuses_at_the_greeting),
+		cmocka_unit_test(ends_a_session_that_only_chats),
+		cmocka_unit_test(ends_a_session_that_sends_more_than_may_be_buffered),
+		cmocka_unit_test(gives_the_body_in_large_pieces),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

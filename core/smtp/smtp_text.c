@@ -1,0 +1,88 @@
+/*
+ * Replies of strangers and echoes of their commands end in logs, accounting
+ * files, JSON and terminals. They are made harmless once, where they come in:
+ * one line, no escape sequences, valid UTF-8.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "smtp/smtp_text.h"
+
+/* The table of RFC 3629, 4: the second byte's range shuts out overlong forms,
+ * surrogates and what lies beyond U+10FFFF. */
+static bool
+second_ok(unsigned char first, unsigned char second)
+{
+	switch (first) {
+	case 0xE0: return second >= 0xA0 && second <= 0xBF;
+	case 0xED: return second >= 0x80 && second <= 0x9F;
+	case 0xF0: return second >= 0x90 && second <= 0xBF;
+	case 0xF4: return second >= 0x80 && second <= 0x8F;
+	default:   return second >= 0x80 && second <= 0xBF;
+	}
+}
+
+static size_t
+length_of(unsigned char first)
+{
+	if (first < 0x80)
+		return 1;
+	if (first < 0xC2 || first > 0xF4)
+		return 0;
+	return first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+}
+
+size_t
+smtp_text_utf8(struct span s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t n = s.n ? length_of(p[0]) : 0;
+
+	if (n == 0 || n > s.n)
+		return 0;
+	if (n > 1 && !second_ok(p[0], p[1]))
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if (p[i] < 0x80 || p[i] > 0xBF)
+			return 0;
+	return n;
+}
+
+bool
+smtp_text_printable(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < ' ' || s.p[i] > '~')       /* char is signed or not: both miss 128 and up */
+			return false;
+	return true;
+}
+
+static bool
+is_control(const char *p, size_t n)
+{
+	unsigned char c = (unsigned char)p[0];
+
+	if (n == 1)
+		return c < ' ' || c == 0x7F;
+	return c == 0xC2 && (unsigned char)p[1] < 0xA0;
+}
+
+size_t
+smtp_text_clean(struct span s, char *out, size_t out_max)
+{
+	size_t len = 0;
+
+	while (s.n > 0) {
+		size_t n = smtp_text_utf8(s);
+		bool shown = n > 0 && !is_control(s.p, n);
+		size_t room = shown ? n : 1;
+
+		if (room > out_max - len)
+			break;
+		if (shown)
+			memcpy(out + len, s.p, n);
+		else
+			out[len] = '?';
+		len += room;
+		s = span_from(s, n ? n : 1);
+	}
+	return len;
+}

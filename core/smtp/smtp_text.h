@@ -1,0 +1,16 @@
+/*
+ * smtp_text - characters: what may stand in a line of SMTP, and what is made
+ * of bytes that may not when they must be shown.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "util/span.h"
+
+/* Length of the UTF-8 sequence (RFC 3629) at the front, 1 to 4; 0: there is none. */
+size_t smtp_text_utf8(struct span s);
+/* Only printable ASCII and blanks. */
+bool smtp_text_printable(struct span s);
+/* Copies what fits into out_max bytes, '?' in place of control characters (C1
+ * too) and of what is not UTF-8; cuts between characters. Returns the length. */
+size_t smtp_text_clean(struct span s, char *out, size_t out_max);

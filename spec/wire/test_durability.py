@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""250 means durable: crashes under load, two nodes on one spool, a full disk, a damaged segment."""
+import os
+import shutil
+import subprocess
+import threading
+
+import harness
+from client import Client, Closed
+from harness import until
+from receiver import Receiver
+
+KILLS = int(os.environ.get("KILLS", "4"))       # `kill -9` under load so often
+
+
+class Durability(harness.Case):
+    def receiver(self, **options):
+        mx = Receiver(**options)
+        self.addCleanup(mx.stop)
+        return mx
+
+    def files(self, node):
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(node.spool) for name in names]
+        return sorted(found, key=os.path.getsize)
+
+    def subjects(self, mx):
+        with mx.lock:
+            return {m.data.split(b"\r\nSubject: ", 1)[1].split(b"\r\n", 1)[0] for m in mx.messages}
+
+    # --- crashes ---
+
+    def test_kill_9_under_load_loses_nothing_that_was_acknowledged(self):
+        mx = self.receiver()
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", max_smtp_out = 10, retry_after = 1, retry_recipients_after = 1 }}')
+        acknowledged, lock, stop = set(), threading.Lock(), threading.Event()
+        port = node.port
+
+        def load(worker):
+            i = 0
+            while not stop.is_set():
+                try:
+                    with Client(port, deadline_s=5) as c:
+                        while not stop.is_set():
+                            i += 1
+                            name = b"%d.%d" % (worker, i)
+                            size = 40000 if i % 50 == 0 else 300
+                            if c.message("", ["u@example.com"], b"Subject: " + name + b"\r\n\r\n"
+                                         + b"line of text\r\n" * (size // 14)).code == 250:
+                                with lock:
+                                    acknowledged.add(name)
+                except (OSError, Closed, ValueError):
+                    stop.wait(0.02)
+        workers = [threading.Thread(target=load, args=(n,), daemon=True) for n in range(4)]
+        for worker in workers:
+            worker.start()
+        try:
+            for kill in range(KILLS):
+                seen = len(acknowledged)
+                # A different number each time, so that the knife falls at different places.
+                until(lambda: len(acknowledged) >= seen + 150 + 37 * kill, "the load flows", 30)
+                node.kill()
+                node = self.restart(node)
+        finally:
+            stop.set()
+        for worker in workers:
+            worker.join(10)
+        node.wait_empty(60)
+        missing = acknowledged - self.subjects(mx)
+        self.assertEqual(missing, set(), f"{len(missing)} of {len(acknowledged)} acknowledged messages were lost")
+        self.assertGreater(len(acknowledged), 150 * KILLS)
+
+    def test_what_was_delivered_before_a_crash_is_not_delivered_again(self):
+        mx = self.receiver()
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}')
+        self.source(node, count=200, sessions=4)
+        node.wait_records(200, "d")
+        node.wait_empty()
+        node.kill()
+        again = self.restart(node)
+        self.assertEqual(again.status()["queued"], 0)
+        self.send(again, to="last@example.com")
+        until(lambda: "last@example.com" in mx.recipients(), "the next one arrives")
+        self.assertEqual(len(mx.messages), 201)
+
+    def test_queues_survive_a_stop_and_accounting_has_one_header(self):
+        mx = self.receiver()
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}', paused=True)
+        for i in range(20):
+            self.send(node, to=[f"u{i}@example.com", f"v{i}@example.com"])
+        self.assertEqual(node.stop(), 0)
+        again = self.restart(node)
+        self.assertEqual(again.status()["queued"], 40)
+        again.command("resume", "*")
+        again.wait_records(40, "d")
+        again.wait_empty()
+        with open(again.accounting, encoding="utf-8") as file:
+            self.assertEqual([line.startswith("type,") for line in file].count(True), 1)
+        self.assertEqual(len(again.records("r")), 20)
+
+    def test_a_deferral_is_remembered_across_a_crash(self):
+        mx = self.receiver()
+        mx.answer("RCPT", "451 4.7.1 later")
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", retry_recipients_after = "1h" }}')
+        self.send(node)
+        node.wait_records(1, "t")
+        until(lambda: node.status()["deferred"] == 1, "it is deferred")
+        node.kill()
+        again = self.restart(node)
+        self.assertEqual((again.status()["queued"], again.status()["deferred"]), (1, 1))
+        self.assertEqual(again.queue("example.com/default")["gate"], "retry_recipients_after")
+        self.assertEqual(len(mx.attempts), 1, "not tried at once only because the node began anew")
+
+    def test_space_is_given_back(self):
+        """Segments whose recipients are all done go away, also while others wait."""
+        mx = self.receiver(keep=False)
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}')
+        node.command("pause", "stuck.example/*")
+        body = b"Subject: x\r\n\r\n" + b"0123456789" * 90 + b"\r\n" + b"".join(b"%070d\r\n" % i for i in range(2800))
+        with Client(node.port) as c:
+            for i in range(300):
+                self.assertEqual(c.message("", ["u@example.com"], body).code, 250)
+                if i % 100 == 0:
+                    self.assertEqual(c.message("", ["u@stuck.example"], b"Subject: stuck\r\n\r\n").code, 250)
+        node.wait_records(300, "d", deadline_s=30)
+        total = lambda: sum(os.path.getsize(f) for f in self.files(node) if os.path.exists(f))
+        until(lambda: total() < 30 << 20, lambda: f"of 60 MB little is left; {total()} bytes", 30)
+        node.kill()
+        again = self.restart(node)
+        self.assertEqual(again.status()["queued"], 3)
+        again.command("resume", "*")
+        again.wait_empty()
+
+    # --- one spool, one node ---
+
+    def test_a_second_node_on_the_same_spool_is_refused(self):
+        node = self.node()
+        second = self.start(f'listener "127.0.0.1:{harness.free_port()}" {{ }}\nvmta "default" {{ source = "any" }}', 0, wait=False, spool=node.spool)
+        self.assertEqual(second.wait(), 1)
+        self.assertRegex(second.log, r"(?m)^sluice: .*" + node.spool)
+        self.assertNotIn("ready", second.log)
+        self.assertEqual(self.send(node).code, 250, "the first goes on")
+
+    # --- a full disk ---
+
+    def test_below_min_free_space_mail_is_refused_for_now(self):
+        port = harness.free_port()
+        node = self.node(f'node {{ hostname = "node.example", min_free_space = "100000G" }}\n', port=port)
+        reply = self.send(node)
+        self.assertEqual((reply.code, reply.enhanced), (452, "4.3.1"))
+        self.assertEqual(node.status()["queued"], 0)
+
+    def test_a_full_file_system_refuses_and_loses_nothing(self):
+        if not os.environ.get(harness.NAMESPACE):
+            self.skipTest("no mount name space here")
+        mx = self.receiver()
+        for reserve in ("0", '"1M"'):
+            with self.subTest(min_free_space=reserve):
+                self.fill_a_file_system(mx, reserve)
+
+    def fill_a_file_system(self, mx, reserve):
+        small = self.path("small" + reserve.strip('"'))
+        os.makedirs(small)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "small", small], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", small], check=False)
+        node = self.node(f'node {{ hostname = "node.example", min_free_space = {reserve} }}\n'
+                         f'domain "*" {{ smtp_hosts = "{mx.at}" }}', paused=True, spool=os.path.join(small, "spool"))
+        body = b"\r\n\r\n" + b"".join(b"%070d\r\n" % i for i in range(1400))
+        taken, refused = set(), 0
+        with Client(node.port, deadline_s=20) as c:
+            for i in range(300):
+                name = reserve.encode() + b"-%d" % i
+                reply = c.message("", ["u@example.com"], b"Subject: " + name + body)
+                if reply.code == 250:
+                    taken.add(name)
+                else:
+                    self.assertEqual(reply.code, 452, reply)
+                    self.assertEqual(reply.enhanced, "4.3.1")
+                    refused += 1
+                    c.command("RSET")
+                    if refused >= 5:
+                        break
+        self.assertGreater(len(taken), 20, "an 8 MiB file system holds something")
+        self.assertGreater(refused, 0)
+        self.assertTrue(node.running())
+        if reserve == "0":      # nothing that was promised is lost by a crash on the full disk either
+            node.kill()
+            node = self.restart(node)
+            self.assertEqual(node.status()["queued"], len(taken))
+        node.command("resume", "*")
+        until(lambda: taken <= self.subjects(mx), lambda: f"all {len(taken)} arrive; {len(taken - self.subjects(mx))} are missing", 30)
+        node.wait_empty(20)
+        until(lambda: self.send(node, sender="").code == 250, "there is room again", 30)
+
+    # --- damage ---
+
+    def filled(self):
+        node = self.node('domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }')
+        self.source(node, count=50)
+        until(lambda: node.status()["queued"] == 50, "all are queued")
+        node.kill()
+        return node
+
+    def test_a_torn_tail_is_cut_and_told(self):
+        node = self.filled()
+        for file in self.files(node):
+            if os.path.getsize(file) > 1000:
+                with open(file, "ab") as out:
+                    out.write(os.urandom(777))
+        again = self.restart(node)
+        self.assertEqual(again.status()["queued"], 50)
+
+    def test_a_corrupt_segment_is_one_clear_sentence_and_no_loss(self):
+        node = self.filled()
+        largest = self.files(node)[-1]
+        shutil.copy(largest, self.path("good"))
+        with open(largest, "r+b") as file:
+            file.seek(os.path.getsize(self.path("good")) // 20)
+            damaged = bytes(b ^ 0xff for b in file.read(64))
+            file.seek(-64, os.SEEK_CUR)
+            file.write(damaged)
+        broken = self.start(None, node.port, wait=False, folder=node.folder)
+        self.assertEqual(broken.wait(), 1)
+        said = [line for line in broken.log.splitlines() if line.startswith("sluice: ")]
+        self.assertEqual(len(said), 1, broken.log)
+        self.assertIn(os.path.basename(largest), said[0])
+        shutil.copy(self.path("good"), largest)
+        again = self.restart(node)
+        self.assertEqual(again.status()["queued"], 50)
+
+
+harness.main()

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""STARTTLS, as the server (swaks, openssl s_client) and as the client (Postfix, and receivers with good and bad certificates)."""
+import os
+import shutil
+import subprocess
+import tempfile
+
+import harness
+from client import Client, Closed
+from harness import Certificates, until
+from postfix import Postfix
+from receiver import CLOSE, Receiver
+
+
+
+class Case(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = tempfile.mkdtemp(prefix="swc")
+        os.chmod(cls.shared, 0o755)
+        cls.addClassCleanup(shutil.rmtree, cls.shared, True)
+        cls.ca = Certificates(cls.shared)
+        cls.other_ca = Certificates(cls.shared, "other")
+
+    def receiver(self, **options):
+        mx = Receiver(**options)
+        self.addCleanup(mx.stop)
+        return mx
+
+
+class Server(Case):
+    def listening(self, listener=""):
+        cert, key = self.ca.issue("node.example")
+        mx = self.receiver()
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}',
+                         listener=f'tls = {{ certificate = "{cert}", key = "{key}" }}, {listener}')
+        return node, mx
+
+    def test_swaks_sends_over_starttls(self):
+        node, mx = self.listening()
+        done = subprocess.run([harness.program("swaks"), "--server", f"127.0.0.1:{node.port}", "--from", "a@sender.example",
+                               "--to", "b@example.com", "--tls", "--tls-verify", "--tls-ca-path", self.ca.ca, "--ehlo", "client.example",
+                               "--tls-sni", "node.example"],
+                              capture_output=True, text=True, timeout=30 * harness.SLOW, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("TLS started with cipher TLSv1.", done.stdout)
+        until(lambda: mx.messages, "it arrives")
+        self.assertRegex(mx.messages[0].headers.decode(), r"with ESMTPS\b")
+
+    def test_openssl_verifies_the_certificate(self):
+        node, _ = self.listening()
+        done = subprocess.run([harness.program("openssl"), "s_client", "-connect", f"127.0.0.1:{node.port}", "-starttls", "smtp",
+                               "-CAfile", self.ca.ca, "-verify_return_error", "-verify_hostname", "node.example", "-crlf", "-quiet"],
+                              input="QUIT\n", capture_output=True, text=True, timeout=30 * harness.SLOW, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^221 ")
+
+    def test_after_starttls_the_session_begins_anew(self):
+        node, mx = self.listening()
+        with Client(node.port) as c:
+            self.assertIn("STARTTLS", c.extensions)
+            c.command("MAIL FROM:<before@sender.example>")
+            self.assertEqual(c.starttls(self.ca.ca, "node.example").code, 220)
+            self.assertEqual(c.command("RCPT TO:<b@example.com>").code, 503, "what was said before TLS is forgotten")
+            c.ehlo()
+            self.assertNotIn("STARTTLS", c.extensions)
+            self.assertEqual(c.message("a@sender.example", ["b@example.com"], b"Subject: x\r\n\r\n").code, 250)
+        until(lambda: mx.messages, "it arrives")
+
+    def test_nothing_said_in_clear_behind_starttls_is_obeyed(self):
+        node, mx = self.listening()
+        with Client(node.port) as c:
+            c.send("STARTTLS\r\nMAIL FROM:<evil@sender.example>\r\n")
+            try:
+                first = c.reply()
+                if first.code == 220:
+                    import ssl
+                    c.socket = ssl._create_unverified_context().wrap_socket(c.socket)
+                    c.buffer = b""
+                    self.assertEqual(c.command("EHLO client.example").lines[0][:3], "250")
+                    self.assertEqual(c.command("RCPT TO:<b@example.com>").code, 503)
+                else:
+                    self.assertGreaterEqual(first.code, 400)
+            except (Closed, OSError):
+                pass
+        self.assertEqual(node.status()["received"], 0)
+
+    def test_require_tls(self):
+        node, _ = self.listening("require_tls = true")
+        with Client(node.port) as c:
+            reply = c.command("MAIL FROM:<a@sender.example>")
+            self.assertEqual((reply.code, reply.enhanced), (530, "5.7.0"))
+            c.starttls(self.ca.ca, "node.example")
+            c.ehlo()
+            self.assertEqual(c.command("MAIL FROM:<a@sender.example>").code, 250)
+
+    def test_a_handshake_that_is_none_ends_the_session_and_only_that(self):
+        node, _ = self.listening()
+        with Client(node.port) as c:
+            self.assertEqual(c.command("STARTTLS").code, 220)
+            c.send(b"this is no ClientHello\r\n" * 10)
+            self.assertTrue(c.closed())
+        with Client(node.port) as c:
+            self.assertEqual(c.greeting.code, 220)
+
+
+class Delivery(Case):
+    def sent(self, settings, mx, domain="mx.test"):
+        """One message through a node to mx, under its settings; the node."""
+        node = self.node(f'domain "{domain}" {{ smtp_hosts = "mx.test:{mx.port}", retry_after = "1h", {settings} }}',
+                         options=self.resolver())
+        self.assertEqual(self.send(node, to=f"u@{domain}").code, 250)
+        return node
+
+    def resolver(self):
+        """mx.test is 127.0.0.1: allowed, as smtp_hosts names it."""
+        dns = self.keep(harness.Dns(self.folder, {"test": "mx A 127.0.0.1\nwrong A 127.0.0.1\n"}))
+        return dns.option
+
+    def assert_clear(self, mx):
+        self.assertEqual([s.tls for s in mx.sessions if s.messages], [None])
+
+    def assert_held(self, node, mx, pattern):
+        until(lambda: node.queue("mx.test/default")["last_error"], "the queue says what went wrong")
+        queue = node.queue("mx.test/default")
+        self.assertRegex(queue["last_error"], pattern)
+        self.assertEqual((queue["queued"], queue["gate"]), (1, "retry_after"))
+        self.assertEqual(mx.messages, [], "and nothing went out, least of all in clear")
+        self.assertEqual(mx.commands("MAIL"), [])
+
+    def test_tls_is_used_where_it_is_offered(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        self.sent("", mx).wait_records(1, "d")
+        self.assertRegex(mx.messages[0].session.tls, "TLSv1")
+
+    def test_an_untrusted_certificate_is_good_enough_for_opportunistic_tls(self):
+        mx = self.receiver(certificate=self.other_ca.issue("wrong.test"))
+        self.sent(f'tls_ca = "{self.ca.ca}"', mx).wait_records(1, "d")
+        self.assertRegex(mx.messages[0].session.tls, "TLSv1")
+
+    def test_without_starttls_opportunistic_goes_in_clear(self):
+        mx = self.receiver()
+        self.sent("", mx).wait_records(1, "d")
+        self.assert_clear(mx)
+
+    def test_use_starttls_false_does_not_ask_for_it(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        self.sent("use_starttls = false", mx).wait_records(1, "d")
+        self.assert_clear(mx)
+        self.assertEqual(mx.commands("STARTTLS"), [])
+
+    def test_a_refused_starttls_is_no_reason_to_keep_mail_that_may_go_in_clear(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        mx.answer("STARTTLS", "454 4.7.0 not now")
+        self.sent("", mx).wait_records(1, "d")
+        self.assert_clear(mx)
+
+    def test_required_and_not_offered_is_a_connection_level_failure(self):
+        mx = self.receiver()
+        self.assert_held(self.sent("require_starttls = true", mx), mx, r"(?i)starttls|tls")
+
+    def test_required_and_refused_is_a_connection_level_failure(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        mx.answer("STARTTLS", "454 4.7.0 not now")
+        self.assert_held(self.sent("require_starttls = true", mx), mx, r"454 4\.7\.0")
+
+    def test_required_takes_any_certificate(self):
+        mx = self.receiver(certificate=self.other_ca.issue("wrong.test"))
+        self.sent("require_starttls = true", mx).wait_records(1, "d")
+        self.assertRegex(mx.messages[0].session.tls, "TLSv1")
+
+    def test_verified_goes_to_the_right_name_of_a_trusted_issuer(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        self.sent(f'verify_tls = true, tls_ca = "{self.ca.ca}"', mx).wait_records(1, "d")
+        self.assertRegex(mx.messages[0].session.tls, "TLSv1")
+
+    def test_verified_refuses_another_issuer(self):
+        mx = self.receiver(certificate=self.other_ca.issue("mx.test"))
+        self.assert_held(self.sent(f'verify_tls = true, tls_ca = "{self.ca.ca}"', mx), mx, r"(?i)certificate|verif|trust")
+
+    def test_verified_refuses_another_name(self):
+        mx = self.receiver(certificate=self.ca.issue("wrong.test"))
+        self.assert_held(self.sent(f'verify_tls = true, tls_ca = "{self.ca.ca}"', mx), mx, r"(?i)certificate|verif|name")
+
+    def test_verified_and_not_offered_is_a_connection_level_failure(self):
+        mx = self.receiver()
+        self.assert_held(self.sent(f'verify_tls = true, tls_ca = "{self.ca.ca}"', mx), mx, r"(?i)starttls|tls")
+
+    def test_a_handshake_that_breaks_off_never_becomes_clear_text_where_tls_is_required(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        mx.answer("STARTTLS", "220 go\r\n250 not a handshake")
+        self.assert_held(self.sent("require_starttls = true", mx), mx, r"(?i)tls|starttls")
+
+    def test_a_peer_that_closes_at_starttls_holds_the_queue(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        mx.answer("STARTTLS", CLOSE)
+        node = self.sent("require_starttls = true", mx)
+        self.assert_held(node, mx, r".")
+
+    def test_postfix_takes_mail_over_starttls(self):
+        """Another implementation at the far end: a private Postfix that takes nothing in clear."""
+        cert, key = self.ca.issue("mx.test")
+        port = harness.free_port()
+        postfix = self.keep(Postfix(self.path("postfix"), port, "mx.test", {
+            "relay_domains": "mx.test", "relay_transport": "discard", "mynetworks": "",
+            "smtpd_tls_security_level": "encrypt", "smtpd_tls_cert_file": cert, "smtpd_tls_key_file": key, "smtpd_tls_loglevel": "1"}))
+        node = self.node(f'domain "mx.test" {{ smtp_hosts = "mx.test:{port}", verify_tls = true, tls_ca = "{self.ca.ca}" }}',
+                         options=self.resolver())
+        for _ in range(3):
+            self.assertEqual(self.send(node, to="u@mx.test", body=b"Subject: x\r\n\r\n.dot\r\n").code, 250)
+        records = node.wait_records(3, "d")
+        self.assertTrue(all("queued as" in r["dsnDiag"] for r in records), records)
+        until(lambda: "TLS" in postfix.log, lambda: f"Postfix logs TLS: {postfix.log}")
+
+
+harness.main()
