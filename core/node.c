@@ -303,10 +303,6 @@ open_spool(struct node *node, struct err *err)
 	bool clean = false, ok;
 
 	node->found_last = &node->found;
-	arena_init(&node->found_arena);
-	shard->disk = disk_os_open(node->settings.spool, err);
-	if (shard->disk == NULL)
-		return false;
 	shard->spool = spool_open(shard->disk, shard->worker, shard->loop, &options, &owner, err);
 	if (shard->spool == NULL)
 		return false;
@@ -335,19 +331,28 @@ open_queues(struct node *node)
 	shard->queues->stopping = true;
 }
 
+/* What needs root, then no root: ports below 1024 are bound, and every file is made by the user. Nobody is
+ * accepted before the loop runs. */
 static bool
-open_sockets(struct node *node, struct err *err)
+open_ports(struct node *node, struct err *err)
 {
 	struct shard *shard = &node->shard;
 	const char *user = node->settings.user;
 
+	shard->disk = disk_os_open(node->settings.spool, err);
+	if (shard->disk == NULL)
+		return false;
 	shard->reception = reception_open(shard, err);
 	if (shard->reception == NULL)
 		return false;
-	node->control = control_open(shard, node->settings.control, err);
-	if (node->control == NULL)
-		return false;
-	return user == NULL || process_become(user, err);
+	return user == NULL || (process_give_path(node->settings.spool, user, err) && process_become(user, err));
+}
+
+static bool
+open_control(struct node *node, struct err *err)
+{
+	node->control = control_open(&node->shard, node->settings.control, err);
+	return node->control != NULL;
 }
 
 static bool
@@ -358,8 +363,7 @@ open_accounting(struct node *node, struct err *err)
 	if (path == NULL)
 		return true;
 	node->shard.account = account_open(path, node->settings.accounting_records, &node->log, err);
-	return node->shard.account != NULL &&
-	       (node->settings.user == NULL || process_give_path(path, node->settings.user, err));
+	return node->shard.account != NULL;
 }
 
 static void
@@ -453,7 +457,8 @@ node_run(const struct node_options *options)
 		ok = override(node, options, &err) && open_doors(node, &err);
 		if (ok)
 			open_queues(node);
-		ok = ok && open_spool(node, &err) && open_accounting(node, &err) && open_sockets(node, &err);
+		ok = ok && open_ports(node, &err) && open_spool(node, &err) && open_accounting(node, &err) &&
+		     open_control(node, &err);
 		if (ok)
 			go(node);
 		else
