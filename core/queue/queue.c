@@ -365,12 +365,17 @@ queue_poll(struct queue *q, struct now now)
 
 /* ---- sessions ---- */
 
+static bool
+had_share(const struct queue_slot *slot, mono_us_t now)
+{
+	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
+}
+
 /* Above a cap (it was lowered), or others wait for what this session holds. */
 static bool
-should_give_way(const struct queue_slot *slot, mono_us_t now)
+should_give_way(const struct queue_slot *slot, bool shared_enough)
 {
 	const struct queue *q = slot->lane->queue;
-	bool had_share = slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
 
 	for (int i = 0; i < SCOPES_N; i++) {
 		const struct scope *scope = q->scopes[i];
@@ -381,7 +386,7 @@ should_give_way(const struct queue_slot *slot, mono_us_t now)
 		in_use = gauge_in_use(&scope->sessions);
 		if (in_use > scope->limits.max_smtp_out)
 			return true;
-		if (!had_share || in_use < scope->limits.max_smtp_out)
+		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
 		if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
 			return true;
@@ -410,14 +415,19 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
 	if (q->queues->stopping || q->settings->paused || q->paused_by_hand ||
-	    slot->messages >= q->settings->max_msg_per_connection || should_give_way(slot, now.mono)) {
+	    slot->messages >= q->settings->max_msg_per_connection || should_give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
 		return;
 	}
 	queue_poll(q, now);
-	if (slot->state == SLOT_IDLE && !slot->waits_for_rate)
-		ops->idle(ops->ctx, slot);
+	if (slot->state == SLOT_IDLE && !slot->waits_for_rate) {
+		/* Without mail it has no claim to a place that somebody else waits for. */
+		if (should_give_way(slot, true))
+			ops->quit(ops->ctx, slot);
+		else
+			ops->idle(ops->ctx, slot);
+	}
 	if (was_connecting)
 		wake_others(q, now);
 }
