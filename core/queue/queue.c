@@ -246,7 +246,7 @@ lane_that_wants(struct queue *q)
 	list_each(node, &q->lanes) {
 		struct lane *lane = list_entry(node, struct lane, in_queue);
 
-		if (lane->ready_n > lane->connecting && list_empty(&lane->idle)) {
+		if (lane_transactions(lane) > lane->connecting && list_empty(&lane->idle)) {
 			list_remove(&lane->in_queue);
 			list_add_tail(&q->lanes, &lane->in_queue);
 			return lane;
@@ -435,12 +435,17 @@ queue_poll(struct queue *q, struct now now)
 
 /* ---- sessions ---- */
 
+static bool
+had_share(const struct queue_slot *slot, mono_us_t now)
+{
+	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
+}
+
 /* Above a cap (it was lowered), or others wait for what this session holds. */
 static bool
-should_give_way(const struct queue_slot *slot, mono_us_t now)
+should_give_way(const struct queue_slot *slot, bool shared_enough)
 {
 	const struct queue *q = slot->lane->queue;
-	bool had_share = slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
 
 	if (is_above_a_cap(q))
 		return true;
@@ -451,7 +456,7 @@ should_give_way(const struct queue_slot *slot, mono_us_t now)
 		if (scope == NULL)
 			continue;
 		in_use = gauge_in_use(&scope->sessions);
-		if (!had_share || in_use < scope->limits.max_smtp_out)
+		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
 		if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
 			return true;
@@ -480,14 +485,19 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
 	if (is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
-	    should_give_way(slot, now.mono)) {
+	    should_give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
 		return;
 	}
 	queue_poll(q, now);
-	if (slot->state == SLOT_IDLE && !slot->waits_for_rate)
-		ops->idle(ops->ctx, slot);
+	if (slot->state == SLOT_IDLE && !slot->waits_for_rate) {
+		/* Without mail it has no claim to a place that somebody else waits for. */
+		if (should_give_way(slot, true))
+			ops->quit(ops->ctx, slot);
+		else
+			ops->idle(ops->ctx, slot);
+	}
 	if (was_connecting)
 		wake_others(q, now);
 }
@@ -557,7 +567,7 @@ enter_retry(struct queue *q, int64_t wait, struct now now)
 	q->retry_set_at = now.mono;
 	q->retry_until = now.mono + wait;
 	q->deferred_by_rule = false;
-	q->queues->changed = true;
+	queues_changed(q->queues);
 }
 
 void

@@ -60,6 +60,20 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 	return n;
 }
 
+/* Who is told that it is done may pull the plug. */
+void
+queues_save_now(struct queues *queues, struct now now)
+{
+	struct buf bytes;
+
+	if (queues->o.spool == NULL)
+		return;
+	buf_init(&bytes, 0);
+	queues_save(queues, now, &bytes);
+	spool_state_save_now(queues->o.spool, buf_span(&bytes));
+	buf_fini(&bytes);
+}
+
 static void
 pause_add(struct queues *queues, struct span pattern, const char *job)
 {
@@ -253,12 +267,12 @@ queues_pause(struct queues *queues, struct span pattern, const char *job, bool p
 {
 	struct hand hand = { .now = now, .paused = paused, .job = job };
 
-	queues->changed = true;
 	/* A pause of the whole leaves those of its jobs: a resume of the whole ends them all. */
 	pauses_remove(queues, pattern, job, !paused);
 	if (paused)
 		pause_add(queues, pattern, job);
 	*queues_out = queues_match(queues, pattern, pause_one, &hand);
+	queues_save_now(queues, now);
 	return hand.rcpts;
 }
 
@@ -269,7 +283,7 @@ retry_one(void *ctx, struct queue *queue)
 
 	queue->retry_until = 0;
 	queue->retry_set_at = 0;
-	queue->queues->changed = true;
+	queues_changed(queue->queues);
 	if (hand->recipients) {
 		size_t n;
 		struct rcpt **found = queue_collect(queue, hand->job, true, &n);

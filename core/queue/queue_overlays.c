@@ -372,7 +372,7 @@ lay_on(struct queue *q, enum overlay_scope scope, const struct overlay_spec *spe
 	if (o == NULL)
 		return false;
 	on_target_change(&a, o->target);
-	q->queues->changed = true;
+	queues_changed(q->queues);
 	arm(q->queues);
 	return true;
 }
@@ -498,8 +498,8 @@ queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, uns
 
 	*queues_out = queues_match(queues, pattern, suspend_one, &hand);
 	overlays_lay(&queues->overlays, OVERLAY_PATTERN, name, &spec, NULL, now.mono, now.mono);
-	queues->changed = true;
 	arm(queues);
+	queues_save_now(queues, now);
 	free(name);
 	return hand.rcpts;
 }
@@ -545,5 +545,6 @@ queues_lift(struct queues *queues, struct span pattern, const char *name, unsign
 	queues_match(queues, pattern, lift_one, &hand);
 	lift_from_absent(queues, &hand);
 	*queues_out = hand.queues_n;
+	queues_save_now(queues, now);
 	return hand.rcpts;
 }

@@ -34,6 +34,7 @@ bool queues_paused_by_hand(struct queues *queues, const char *name);
 bool queues_hold_jobs(struct queues *queues, const char *name);                 /* some job's pause is for that queue */
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
+void queues_save_now(struct queues *queues, struct now now);
 bool queue_pattern_matches(struct span pattern, struct span name);
 /* Its waiting recipients, of the job (NULL: all), away ones not; the caller frees the array. */
 struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);
@@ -46,7 +47,7 @@ void queues_overlays_start(struct queues *queues, struct now now);              
 /* The setting of a recipient's own domain, as tight as the queue's overlays make it. */
 void queue_tighten(const struct queue *queue, enum setting_id setting, void *value, mono_us_t now);
 
-/* reroute.c */
+/* queue_reroute.c */
 bool rcpt_is_astray(struct rcpt *rcpt, struct now now);         /* its turn has come, but by another route */
 void rcpt_reroute(struct rcpt *rcpt, struct now now);           /* in no list: takes the route that is right now */
 /* Ready recipients, while the queue reroutes. True: there are more. */
@@ -57,6 +58,8 @@ void queue_recall(struct queue *queue, struct now now);         /* those that wa
 void scope_restore(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct now now);
 void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
+
+void queues_changed(struct queues *queues);
 
 /* route.c */
 struct route *route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now);
@@ -80,6 +83,7 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */
+uint32_t lane_transactions(const struct lane *lane);    /* how many its ready recipients need, about */
 void lane_maybe_free(struct lane *lane);
 struct rcpt *lane_next(struct lane *lane);              /* whose turn it is; stays where it is */
 void lane_charge(struct stream *stream, unsigned n);    /* its stream was served */

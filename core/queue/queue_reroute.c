@@ -1,5 +1,5 @@
 /*
- * reroute - mail that an overlay sends by another virtual MTA.
+ * queue_reroute - mail that an overlay sends by another virtual MTA.
  *
  * A recipient belongs to its own virtual MTA's route, its home; while it is away
  * it also remembers that. Where it goes is worked out anew whenever its turn
