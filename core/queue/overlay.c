@@ -21,7 +21,7 @@
 
 #include <math.h>
 
-enum kind { KIND_COUNT, KIND_RATE, KIND_DURATION, KIND_DURATIONS, KIND_PERCENT, KIND_BOOL, KIND_PORT, KIND_HOSTS, KIND_PATH };
+enum kind { KIND_COUNT, KIND_RATE, KIND_DURATION, KIND_DURATIONS, KIND_PERCENT, KIND_BOOL, KIND_PORT, KIND_HOSTS, KIND_PATH, KIND_REACTIONS };
 
 static const struct { enum kind kind; size_t offset; } settings[SETTINGS_N] = {
 #define X(name, kind, level) [SETTING_##name] = { KIND_##kind, offsetof(struct queue_settings, name) },
