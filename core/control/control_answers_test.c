@@ -61,7 +61,7 @@ says_why_by_the_binding_gate_and_all_others(void **state)
 	struct gate_answer gates = { .binding = cap, .n = 3, .all = { unpaused, cap, pace } };
 	struct ceiling ceiling = { true, 500, "max_msg_rate" };
 
-	assert_json(control_answer_why(&busy, &gates, &ceiling, NOW.mono),
+	assert_json(control_answer_why(&busy, &gates, json_array(), &ceiling, NOW.mono),
 		    "{\"queue\":\"google/mta-1\",\"open\":false,\"gate\":\"max_smtp_out\",\"until\":null,\"limit\":20,\"in_use\":20,"
 		    "\"declared_at\":\"policies/x.lua:14\",\"gates\":["
 		    "{\"gate\":\"paused\",\"open\":true,\"until\":null,\"limit\":null,\"in_use\":null,\"declared_at\":null},"
@@ -75,7 +75,7 @@ static void
 says_a_rate_as_declared_and_the_seconds_until_it_opens(void **state)
 {
 	struct gate_answer gates = { .binding = pace };
-	json_t *why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	json_t *why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 
 	assert_string_equal(json_string_value(json_object_get(why, "limit")), "50/h");
 	assert_float_equal(json_number_value(json_object_get(why, "until")), 72.5, 1e-9);
@@ -83,7 +83,7 @@ says_a_rate_as_declared_and_the_seconds_until_it_opens(void **state)
 	assert_true(json_is_null(json_object_get(why, "ceiling")));
 	json_decref(why);
 	gates.binding.until = 3 * US_PER_S;
-	why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 	assert_int_equal(json_integer_value(json_object_get(why, "until")), 0);
 	json_decref(why);
 }
@@ -93,7 +93,7 @@ names_no_gate_when_open(void **state)
 {
 	static const char *const keys[] = { "gate", "until", "limit", "in_use", "declared_at" };
 	struct gate_answer gates = { .open = true, .binding = cap };
-	json_t *why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	json_t *why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 
 	assert_true(json_is_true(json_object_get(why, "open")));
 	for (size_t i = 0; i < countof(keys); i++)
@@ -112,7 +112,7 @@ an_unlimited_cap_has_no_limit(void **state)
 	open.limit = UNLIMITED;
 	open.in_use = 7;
 	gates.all[0] = open;
-	why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 	gate = json_array_get(json_object_get(why, "gates"), 0);
 	assert_true(json_is_null(json_object_get(gate, "limit")));
 	assert_int_equal(json_integer_value(json_object_get(gate, "in_use")), 7);

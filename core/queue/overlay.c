@@ -38,6 +38,17 @@ overlay_scope_name(enum overlay_scope scope)
 	return names[scope];
 }
 
+enum overlay_kind
+overlay_kind_of(enum setting_id setting)
+{
+	switch (settings[setting].kind) {
+	case KIND_RATE:      return OVERLAY_RATE;
+	case KIND_DURATION:  return OVERLAY_DURATION;
+	case KIND_DURATIONS: return OVERLAY_DURATIONS;
+	default:             return OVERLAY_COUNT;
+	}
+}
+
 void *
 overlay_setting(struct queue_settings *of, enum setting_id setting)
 {

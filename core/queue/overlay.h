@@ -116,6 +116,9 @@ bool overlay_tighten(const struct overlay *overlay, enum setting_id setting, voi
 /* The change as it stands now: a recovering value stepped up. False: this change is over. */
 bool overlay_change_now(const struct overlay *overlay, const struct overlay_change *change, mono_us_t now, struct tightening *out);
 
+/* Which member of a tightening a setting uses. */
+enum overlay_kind { OVERLAY_COUNT, OVERLAY_RATE, OVERLAY_DURATION, OVERLAY_DURATIONS };
+enum overlay_kind overlay_kind_of(enum setting_id setting);
 /* Where a setting stands in struct queue_settings. */
 void *overlay_setting(struct queue_settings *settings, enum setting_id setting);
 

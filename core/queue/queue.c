@@ -503,6 +503,35 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 }
 
 void
+queue_slot_seeks_again(struct queue_slot *slot)
+{
+	if (slot->state == SLOT_BUSY)
+		count_connecting(slot->lane, 1);
+	check(slot->state == SLOT_BUSY || slot->state == SLOT_CONNECTING);
+	slot->state = SLOT_CONNECTING;
+}
+
+unsigned
+queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out)
+{
+	struct queue *q = slot->lane->queue;
+	uint32_t available = messages_available(q, now);
+
+	*at_out = now;
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, now));
+	n = n < available ? n : available;
+	if (n == 0 || !take_messages(q, n, now))
+		return 0;
+	if (slot->state == SLOT_CONNECTING)
+		count_connecting(slot->lane, -1);
+	slot->state = SLOT_BUSY;
+	slot->messages++;
+	return n;
+}
+
+void
 queue_slot_closing(struct queue_slot *slot)
 {
 	if (slot->state == SLOT_IDLE)

@@ -37,6 +37,16 @@ choose(const struct queue *q, const struct message *message)
 	return NULL;
 }
 
+/* One that nobody goes by after all is reaped like one that all have left. */
+static void
+keep_for_a_while(struct route *route, mono_us_t now)
+{
+	if (route->rcpts_n > 0 || list_linked(&route->reap))
+		return;
+	route->left_at = now;
+	list_add_tail(&route->queues->reap_routes, &route->reap);
+}
+
 static struct route *
 way_of(const struct rcpt *rcpt, struct now now)
 {
@@ -53,6 +63,7 @@ way_of(const struct rcpt *rcpt, struct now now)
 		if (vmta == home->vmta || hops == HOPS_MAX)
 			return home;
 		to = route_get(to->queues, span_text(to->name), vmta, now);
+		keep_for_a_while(to, now.mono);
 	}
 	return to;
 }
