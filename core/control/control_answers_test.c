@@ -165,10 +165,43 @@ an_answer_is_one_line(void **state)
 	buf_fini(&out);
 }
 
+static void
+an_overlay_has_what_it_changes_why_and_until_when(void **state)
+{
+	struct overlay_target target = { .scope = OVERLAY_SITE };
+	struct overlay_change changes[] = {
+		{ .to = { .setting = SETTING_max_smtp_out, .count = 18 }, .declared_count = 20 },
+		{ .to = { .setting = SETTING_max_msg_rate, .rate = { 1000, 0, 3600 * US_PER_S } } },
+		{ .to = { .setting = SETTING_retry_after, .durations = { 2, { 60 * US_PER_S, 3600 * US_PER_S } } } },
+	};
+	struct overlay overlay = {
+		.target = &target, .name = "gentle", .pattern = "421 .*\xff", .reply = "421 no", .where = { "p.lua", 7, "" },
+		.since = NOW.mono - 5 * US_PER_S, .until = NOW.mono + 60 * US_PER_S, .ends = NOW.mono + 180 * US_PER_S,
+		.recover_step = 1, .recover_every_us = 60 * US_PER_S, .suspend = true, .reroute = "clean",
+		.source = { IP_V4, { 192, 0, 2, 1 } }, .changes_n = 3, .changes = changes,
+	};
+	struct overlay by_hand = {
+		.target = &target, .name = "by hand", .since = NOW.mono, .until = MONO_NEVER, .ends = MONO_NEVER, .suspend = true,
+	};
+
+	assert_json(control_answer_overlay(&overlay, NOW.mono),
+		    "{\"name\":\"gentle\",\"pattern\":\"421 .*\xef\xbf\xbd\",\"reply\":\"421 no\",\"since\":5,\"until\":60,"
+		    "\"changes\":{\"max_smtp_out\":18,\"max_msg_rate\":\"1000/h\",\"retry_after\":\"1m,1h\",\"suspend\":true,"
+		    "\"reroute\":\"clean\",\"disable_source\":\"192.0.2.1\"},\"declared_at\":\"p.lua:7\",\"scope\":\"site\"}");
+	/* Recovering: the rest has ended. */
+	assert_json(control_answer_overlay(&overlay, NOW.mono + 130 * US_PER_S),
+		    "{\"name\":\"gentle\",\"pattern\":\"421 .*\xef\xbf\xbd\",\"reply\":\"421 no\",\"since\":135,\"until\":50,"
+		    "\"changes\":{\"max_smtp_out\":19},\"declared_at\":\"p.lua:7\",\"scope\":\"site\"}");
+	assert_json(control_answer_overlay(&by_hand, NOW.mono),
+		    "{\"name\":\"by hand\",\"pattern\":null,\"reply\":null,\"since\":0,\"until\":null,"
+		    "\"changes\":{\"suspend\":true},\"declared_at\":null,\"scope\":\"site\"}");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_overlay_has_what_it_changes_why_and_until_when),
 		cmocka_unit_test(writes_a_row_with_the_keys_of_the_manual),
 		cmocka_unit_test(writes_null_for_what_is_absent),
 		cmocka_unit_test(says_why_by_the_binding_gate_and_all_others),

@@ -1,17 +1,18 @@
 /*
  * recent - a row of instants a rule, each with how many matches it stands for.
  *
- * A match is an instant of its own. When the row is full, its older half is
- * merged pairwise, each pair at the later of its instants: the newest stay exact,
- * an old count may be taken for a little newer than it was, never for older. A
- * flood of a million matches so costs 4 KiB, and a window that cuts through the
- * old part is off by one heap.
+ * A match is an instant of its own; when there are too many, the two oldest of a
+ * size become one of twice that size, at the later of their instants (exponential
+ * histogram; Datar and others, 2002). So the newest stay exact, and where a window
+ * cuts through the older ones the count is over by at most a sixteenth, never
+ * under. A flood of a million matches costs 7 KiB.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/recent.h"
 
-#define ROW_MAX   (2 * RECENT_EXACT)
-#define RULES_MAX 1024u
+#define HEAPS_A_SIZE 16u
+#define ROW_MAX      (RECENT_EXACT + 31 * HEAPS_A_SIZE)
+#define RULES_MAX    1024u
 
 struct heap_of {
 	mono_us_t at;
@@ -120,16 +121,29 @@ rule_get(struct recent_queue *queue, const char *name, uint64_t place)
 }
 
 static void
-merge_older_half(struct rule *rule)
+merge_with_next(struct rule *rule, unsigned i)
 {
-	unsigned pairs = rule->n / 4, kept = rule->n - 2 * pairs;
+	rule->row[i].n += rule->row[i + 1].n;
+	rule->row[i].at = rule->row[i + 1].at;
+	rule->n--;
+	memmove(rule->row + i + 1, rule->row + i + 2, (rule->n - i - 1) * sizeof *rule->row);
+}
 
-	for (unsigned i = 0; i < pairs; i++) {
-		rule->row[i].at = rule->row[2 * i + 1].at;
-		rule->row[i].n = rule->row[2 * i].n + rule->row[2 * i + 1].n;
+/* Too many heaps of one size: the two oldest of them become one of twice that size, and so on. */
+static void
+merge(struct rule *rule)
+{
+	unsigned end = rule->n, begin;
+
+	for (unsigned max = RECENT_EXACT; end > 0; max = HEAPS_A_SIZE, end = begin) {
+		begin = end - 1;
+		while (begin > 0 && rule->row[begin - 1].n == rule->row[end - 1].n)
+			begin--;
+		if (end - begin <= max)
+			return;
+		merge_with_next(rule, begin);
+		begin++;                /* the new one belongs to the next size */
 	}
-	memmove(rule->row + pairs, rule->row + 2 * pairs, kept * sizeof *rule->row);
-	rule->n = pairs + kept;
 }
 
 static void
@@ -144,12 +158,14 @@ rule_add(struct rule *rule, mono_us_t at, uint32_t n)
 		memmove(rule->row, rule->row + old, rule->n * sizeof *rule->row);
 	}
 	if (rule->n == ROW_MAX)
-		merge_older_half(rule);
+		merge_with_next(rule, 0);
 	if (rule->n == rule->cap) {
 		rule->cap = rule->cap > 0 ? 2 * rule->cap : 4;
 		rule->row = mem_grow(rule->row, rule->cap * sizeof *rule->row);
 	}
 	rule->row[rule->n++] = (struct heap_of){ at, n };
+	if (n == 1)
+		merge(rule);
 }
 
 static void
