@@ -383,7 +383,7 @@ should_give_way(const struct queue_slot *slot, mono_us_t now)
 			return true;
 		if (!had_share || in_use < scope->limits.max_smtp_out)
 			continue;
-		if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
+		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter))
 			return true;
 		list_each(node, &q->lanes) {
 			const struct lane *other = list_entry(node, struct lane, in_queue);
