@@ -129,7 +129,7 @@ run_one_seed(uint64_t seed)
 	memcpy(w->bounds, bounds.bounds, sizeof w->bounds);
 	prng_seed(&w->prng, seed);
 	draw_play(&d, &w->play);
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < 50; i++) {
 		draw_mail(&d, w);
 		world_run(w, dice(&d, 4) ? MS(1) * dice(&d, 1500) : 0);
 		world_check(w);
@@ -159,11 +159,144 @@ no_cap_or_rate_is_ever_passed_and_nothing_is_left_behind(void **state)
 		run_one_seed(seed);
 }
 
+/* ---- what is allowed is used, and shared ---- */
+
+struct share {
+	enum scope_level level;
+	unsigned    vmtas, sites;
+	const char *node, *vmta, *pool, *domain;        /* settings */
+	double      per_s;                              /* recipients that may go; 0: the cap is what counts */
+	uint32_t    cap;
+};
+
+static const struct share shares[] = {
+	{ SCOPE_QUEUE, 1, 1, "", "", "", "max_msg_rate = \"120/m\"", 2, 0 },
+	{ SCOPE_SITE,  4, 1, "", "", "", "total_max_msg_rate = \"120/m\"", 2, 0 },
+	{ SCOPE_VMTA,  1, 5, "", "max_msg_rate = \"120/m\"", "", "", 2, 0 },
+	{ SCOPE_POOL,  2, 3, "", "", "max_msg_rate = \"120/m\"", "", 2, 0 },
+	{ SCOPE_NODE,  3, 3, "max_msg_rate = \"120/m\"", "", "", "", 2, 0 },
+	{ SCOPE_NODE,  3, 3, "max_msg_rate = \"100/s\"", "", "", "", 100, 0 },
+	{ SCOPE_QUEUE, 1, 1, "", "", "", "max_msg_per_connection = 1, max_connect_rate = \"120/m\"", 2, 0 },
+	{ SCOPE_SITE,  4, 1, "", "", "", "max_msg_per_connection = 1, total_max_connect_rate = \"120/m\"", 2, 0 },
+	{ SCOPE_VMTA,  1, 5, "", "max_connect_rate = \"120/m\"", "", "max_msg_per_connection = 1", 2, 0 },
+	{ SCOPE_POOL,  2, 3, "", "", "max_connect_rate = \"120/m\"", "max_msg_per_connection = 1", 2, 0 },
+	{ SCOPE_QUEUE, 1, 1, "", "", "", "max_smtp_out = 3", 0, 3 },
+	{ SCOPE_SITE,  6, 1, "", "", "", "total_max_smtp_out = 4", 0, 4 },
+	{ SCOPE_VMTA,  1, 6, "", "max_smtp_out = 4", "", "", 0, 4 },
+	{ SCOPE_POOL,  2, 3, "", "", "max_smtp_out = 4", "", 0, 4 },
+	{ SCOPE_NODE,  3, 3, "max_smtp_out = 4", "", "", "", 0, 4 },
+	/* two limits at once */
+	{ SCOPE_NODE,  3, 3, "max_smtp_out = 9, max_msg_rate = \"300/m\"", "max_smtp_out = 3", "", "", 5, 0 },
+};
+
+static struct world *
+world_for(const struct share *share)
+{
+	char policy[2000], members[200] = "", vmtas[800] = "";
+	size_t n = 0, m = 0;
+
+	for (unsigned i = 1; i <= share->vmtas; i++) {
+		n += (size_t)snprintf(vmtas + n, sizeof vmtas - n, "vmta \"v%u\" { source = \"any\", %s }\n", i, share->vmta);
+		m += (size_t)snprintf(members + m, sizeof members - m, "\"v%u\", ", i);
+	}
+	snprintf(policy, sizeof policy, "node { %s }\n%spool \"p\" { %s %s }\ndomain \"*\" { %s }\n", share->node, vmtas, members,
+		 share->pool, share->domain);
+	return world_new(policy);
+}
+
+static void
+give_each_queue(struct world *w, const struct share *share, unsigned messages)
+{
+	char to[20], vmta[8];
+
+	for (unsigned v = 1; v <= share->vmtas; v++) {
+		for (unsigned s = 1; s <= share->sites; s++) {
+			snprintf(vmta, sizeof vmta, "v%u", v);
+			snprintf(to, sizeof to, "s%u.example", s);
+			put(w, to, .vmta = vmta, .messages = messages);
+		}
+	}
+}
+
+static void
+what_a_limit_allows_is_used_and_shared_within_a_factor_of_two(void **state)
+{
+	for (unsigned i = 0; i < countof(shares); i++) {
+		const struct share *share = &shares[i];
+		struct world *w = world_for(share);
+		uint64_t least = UINT64_MAX, most = 0, start;
+		struct meter *meter;
+		uint32_t pos = 0;
+
+		w->play.reply_us = share->cap ? MS(200) : MS(20);
+		give_each_queue(w, share, share->per_s > 10 ? 7000 : share->cap ? 13000 : 2000);
+		world_run(w, SEC(10));
+		start = w->delivered;
+		meter = table_next(&w->meters[share->level], &pos);
+		meter_sessions(w, meter, 0);
+		meter->session_us = 0;
+		world_run(w, MINS(10));
+		if (share->per_s > 0 && w->delivered - start < 0.9 * share->per_s * 600)
+			fail_msg("row %u: %llu delivered", i, (unsigned long long)(w->delivered - start));
+		meter_sessions(w, meter, 0);
+		if (share->cap && meter->session_us < (int64_t)(0.9 * share->cap * (double)MINS(10)))
+			fail_msg("row %u: %.1f sessions in use", i, (double)meter->session_us / (double)MINS(10));
+		pos = 0;
+		while ((meter = table_next(&w->meters[SCOPE_QUEUE], &pos)) != NULL) {
+			least = (uint64_t)min_i64((int64_t)least, (int64_t)meter->messages.total);
+			most = (uint64_t)max_i64((int64_t)most, (int64_t)meter->messages.total);
+		}
+		if (w->meters[SCOPE_QUEUE].n != share->vmtas * share->sites || most > 2 * least)
+			fail_msg("row %u: of %u queues one got %llu, one %llu", i, w->meters[SCOPE_QUEUE].n,
+				 (unsigned long long)least, (unsigned long long)most);
+		world_free(w);
+	}
+}
+
+static void
+a_queue_with_little_mail_is_not_behind_one_with_much(void **state)
+{
+	for (unsigned i = 1; i < countof(shares); i++) {
+		const struct share *share = &shares[i];
+		struct world *w;
+		unsigned queues = share->vmtas * share->sites;
+		double per_s = share->per_s > 0 ? share->per_s : share->cap * 5 * 0.7;
+
+		if (queues == 1)
+			continue;
+		w = world_for(share);
+		w->play.reply_us = share->cap ? MS(200) : MS(20);
+		put(w, "s1.example", .messages = 20000);
+		world_run(w, SEC(60));
+		give_each_queue(w, share, 40);
+		mono_us_t began = world_now(w);
+		struct queue *q = NULL;
+		char name[40];
+
+		/* 40 of each while all compete, and 30 s for a session that has its share to give way. */
+		world_run(w, (int64_t)(1.5 * 40 * queues / per_s * US_PER_S) + SEC(35));
+		for (unsigned v = 1; v <= share->vmtas; v++) {
+			for (unsigned s = 1; s <= share->sites; s++) {
+				if (v == 1 && s == 1)
+					continue;
+				snprintf(name, sizeof name, "s%u.example/v%u", s, v);
+				q = queues_find(w->queues, span_text(name));
+				if (q != NULL && queue_n(q) > 0)
+					fail_msg("row %u: %u left in %s after %llu s", i, queue_n(q), name,
+						 (unsigned long long)((world_now(w) - began) / US_PER_S));
+			}
+		}
+		world_free(w);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_cap_or_rate_is_ever_passed_and_nothing_is_left_behind),
+		cmocka_unit_test(what_a_limit_allows_is_used_and_shared_within_a_factor_of_two),
+		cmocka_unit_test(a_queue_with_little_mail_is_not_behind_one_with_much),
 	};
 	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }
