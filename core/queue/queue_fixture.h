@@ -167,7 +167,7 @@ world_run(struct world *w, int64_t us)
 
 /* False: not within `us`. */
 static inline bool
-world_run_until_empty(struct world *w, int64_t us)
+run_until_empty(struct world *w, int64_t us)
 {
 	mono_us_t until = world_now(w) + us;
 
@@ -769,7 +769,7 @@ put_one(struct world *w, const struct mail *mail)
 }
 
 /* The last message's id. */
-#define put(w, ...) put_mail(w, &(struct mail){ __VA_ARGS__ })
+#define put(w, domains, ...) put_mail(w, &(struct mail){ .to = domains, ##__VA_ARGS__ })
 static inline uint64_t
 put_mail(struct world *w, const struct mail *mail)
 {

@@ -136,7 +136,7 @@ run_one_seed(uint64_t seed)
 		assert_report_agrees(w);
 	}
 	while (w->queues->rcpts_n > 0 && w->turns < 100000) {
-		world_run_until_empty(w, SEC(7));
+		run_until_empty(w, SEC(7));
 		world_check(w);
 		assert_report_agrees(w);
 	}
