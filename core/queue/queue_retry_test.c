@@ -95,6 +95,22 @@ what_fails_together_is_one_failure_and_then_one_session_probes(void **state)
 }
 
 static void
+late_failures_of_the_same_wave_are_not_counted(void **state)
+{
+	struct world *w = world_with("retry_after = \"5s\", max_smtp_out = 20");
+
+	w->play.connects = never;
+	w->play.connect_us = SEC(30);
+	w->play.spread = true;
+	put(w, "a.example", .messages = 100);
+	while (w->started <= 20)
+		assert_true(world_turn(w, world_now(w) + MINS(2)));
+	assert_int_equal(w->failures, 1);
+	assert_int_equal(w->queues->sessions_n, 1);
+	world_free(w);
+}
+
+static void
 a_session_that_was_open_goes_on_while_the_queue_is_in_retry(void **state)
 {
 	struct world *w = world_with("retry_after = \"10m\", max_smtp_out = 2");
@@ -389,6 +405,7 @@ main(void)
 		cmocka_unit_test(retry_after_steps_through_failures_and_a_delivery_resets_it),
 		cmocka_unit_test(a_4xx_does_not_reset_the_steps),
 		cmocka_unit_test(what_fails_together_is_one_failure_and_then_one_session_probes),
+		cmocka_unit_test(late_failures_of_the_same_wave_are_not_counted),
 		cmocka_unit_test(a_session_that_was_open_goes_on_while_the_queue_is_in_retry),
 		cmocka_unit_test(hosts_that_cannot_be_looked_up_wait_for_dns_and_are_no_step),
 		cmocka_unit_test(retry_recipients_after_is_a_floor_whatever_retry_after_says),
