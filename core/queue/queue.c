@@ -371,11 +371,12 @@ had_share(const struct queue_slot *slot, mono_us_t now)
 	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
 }
 
-/* Above a cap (it was lowered), or others wait for what this session holds. */
+/* Above a cap (it was lowered), or others wait for what this session holds: then its queue, if it
+ * stands in their line too, stands behind them, or it would take the place back itself. */
 static bool
-should_give_way(const struct queue_slot *slot, bool shared_enough)
+give_way(const struct queue_slot *slot, bool shared_enough)
 {
-	const struct queue *q = slot->lane->queue;
+	struct queue *q = slot->lane->queue;
 
 	for (int i = 0; i < SCOPES_N; i++) {
 		const struct scope *scope = q->scopes[i];
@@ -388,8 +389,11 @@ should_give_way(const struct queue_slot *slot, bool shared_enough)
 			return true;
 		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
-		if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
+		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
+			if (q->waiter.scope == scope)
+				scope_leave(&q->waiter);        /* asks again when the session has ended */
 			return true;
+		}
 		list_each(node, &q->lanes) {
 			const struct lane *other = list_entry(node, struct lane, in_queue);
 
@@ -415,7 +419,7 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
 	if (q->queues->stopping || q->settings->paused || q->paused_by_hand ||
-	    slot->messages >= q->settings->max_msg_per_connection || should_give_way(slot, had_share(slot, now.mono))) {
+	    slot->messages >= q->settings->max_msg_per_connection || give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
 		return;
@@ -423,7 +427,7 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	queue_poll(q, now);
 	if (slot->state == SLOT_IDLE && !slot->waits_for_rate) {
 		/* Without mail it has no claim to a place that somebody else waits for. */
-		if (should_give_way(slot, true))
+		if (give_way(slot, true))
 			ops->quit(ops->ctx, slot);
 		else
 			ops->idle(ops->ctx, slot);
