@@ -352,6 +352,15 @@ read_envelope(struct shard *shard, const struct rcpt *rcpt, struct spool_reader 
 	return false;
 }
 
+/* The code a receiver would have said it with; 556 is RFC 7505's for a null MX. */
+static unsigned
+code_for(const char *status)
+{
+	if (strcmp(status, "5.1.10") == 0)
+		return 556;
+	return status[0] == '4' ? 450 : 550;
+}
+
 void
 outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now)
 {
@@ -365,7 +374,7 @@ outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, cons
 	if (!read_envelope(shard, rcpt, &reader, &arena, &envelope)) {
 		queue_rcpt_postpone(rcpt, now);
 	} else {
-		smtp_reply_make(&reply, 550, status, text);
+		smtp_reply_make(&reply, code_for(status), status, text);
 		outcome_bounced(shard, &envelope, &reader, &outcome, 1, NULL, now);
 		spool_read_close(&reader);
 	}
@@ -408,14 +417,18 @@ uint64_t
 outcome_bounce_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
 	struct by_hand hand = { shard, now };
+	uint64_t n = queues_take(shard->queues, pattern, job, queues_out, bounce_one, &hand, now);
 
-	return queues_take(shard->queues, pattern, job, queues_out, bounce_one, &hand, now);
+	spool_hurry(shard->spool);
+	return n;
 }
 
 uint64_t
 outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
 	struct by_hand hand = { shard, now };
+	uint64_t n = queues_take(shard->queues, pattern, job, queues_out, drop_one, &hand, now);
 
-	return queues_take(shard->queues, pattern, job, queues_out, drop_one, &hand, now);
+	spool_hurry(shard->spool);
+	return n;
 }

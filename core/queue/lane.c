@@ -97,12 +97,33 @@ lane_maybe_free(struct lane *lane)
 	free(lane);
 }
 
+/* Recipients of one message come one after another, so a run of them is a transaction. */
+static bool
+in_a_run(const struct stream *stream, const struct rcpt *rcpt)
+{
+	const struct list *prev = rcpt->node.prev, *next = rcpt->node.next;
+
+	return (prev != &stream->ready && list_entry(prev, struct rcpt, node)->message == rcpt->message) ||
+	       (next != &stream->ready && list_entry(next, struct rcpt, node)->message == rcpt->message);
+}
+
+uint32_t
+lane_transactions(const struct lane *lane)
+{
+	uint32_t per = lane->queue->settings->max_rcpt_per_message;
+	uint32_t least = lane->ready_n / per + (lane->ready_n % per != 0);
+
+	return lane->runs_n > least ? lane->runs_n : least;
+}
+
 void
 lane_add(struct lane *lane, struct rcpt *rcpt)
 {
 	struct stream *stream = stream_get(lane, rcpt->message);
 
 	list_add_tail(&stream->ready, &rcpt->node);
+	if (!in_a_run(stream, rcpt))
+		lane->runs_n++;
 	rcpt->stream = stream;
 	if (stream->ready_n++ == 0) {
 		list_add_tail(&lane->streams, &stream->in_lane);
@@ -119,6 +140,8 @@ lane_take(struct rcpt *rcpt)
 	struct stream *stream = rcpt->stream;
 	struct lane *lane = stream->lane;
 
+	if (!in_a_run(stream, rcpt))
+		lane->runs_n--;
 	list_remove(&rcpt->node);
 	rcpt->stream = NULL;
 	check(stream->ready_n > 0);

@@ -235,7 +235,7 @@ lane_that_wants(struct queue *q)
 	list_each(node, &q->lanes) {
 		struct lane *lane = list_entry(node, struct lane, in_queue);
 
-		if (lane->ready_n > lane->connecting && list_empty(&lane->idle)) {
+		if (lane_transactions(lane) > lane->connecting && list_empty(&lane->idle)) {
 			list_remove(&lane->in_queue);
 			list_add_tail(&q->lanes, &lane->in_queue);
 			return lane;
@@ -365,13 +365,18 @@ queue_poll(struct queue *q, struct now now)
 
 /* ---- sessions ---- */
 
+static bool
+had_share(const struct queue_slot *slot, mono_us_t now)
+{
+	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
+}
+
 /* Above a cap (it was lowered), or others wait for what this session holds: then its queue, if it
  * stands in their line too, stands behind them, or it would take the place back itself. */
 static bool
-give_way(const struct queue_slot *slot, mono_us_t now)
+give_way(const struct queue_slot *slot, bool shared_enough)
 {
 	struct queue *q = slot->lane->queue;
-	bool had_share = slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
 
 	for (int i = 0; i < SCOPES_N; i++) {
 		const struct scope *scope = q->scopes[i];
@@ -382,7 +387,7 @@ give_way(const struct queue_slot *slot, mono_us_t now)
 		in_use = gauge_in_use(&scope->sessions);
 		if (in_use > scope->limits.max_smtp_out)
 			return true;
-		if (!had_share || in_use < scope->limits.max_smtp_out)
+		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
 		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
 			if (q->waiter.scope == scope)
@@ -414,14 +419,19 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
 	if (q->queues->stopping || q->settings->paused || q->paused_by_hand ||
-	    slot->messages >= q->settings->max_msg_per_connection || give_way(slot, now.mono)) {
+	    slot->messages >= q->settings->max_msg_per_connection || give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
 		return;
 	}
 	queue_poll(q, now);
-	if (slot->state == SLOT_IDLE && !slot->waits_for_rate)
-		ops->idle(ops->ctx, slot);
+	if (slot->state == SLOT_IDLE && !slot->waits_for_rate) {
+		/* Without mail it has no claim to a place that somebody else waits for. */
+		if (give_way(slot, true))
+			ops->quit(ops->ctx, slot);
+		else
+			ops->idle(ops->ctx, slot);
+	}
 	if (was_connecting)
 		wake_others(q, now);
 }
@@ -498,7 +508,7 @@ queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool 
 		q->retry_step++;
 	q->retry_set_at = now.mono;
 	q->retry_until = now.mono + wait;
-	q->queues->changed = true;
+	queues_changed(q->queues);
 	q->queues->o.ops.queue_failed(q->queues->o.ops.ctx, q, reply);
 }
 

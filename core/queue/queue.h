@@ -121,6 +121,7 @@ struct lane {
 	struct list      streams;       /* ring, the one whose turn it is first */
 	struct table     stream_table;
 	uint32_t         ready_n;
+	uint32_t         runs_n;        /* of neighbours of one message among the ready */
 	uint32_t         heaviest;      /* weight; 0: not known */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
@@ -201,6 +202,9 @@ struct queues_options {
 	struct log      *log;
 	uint64_t         seed;
 	struct queue_ops ops;
+	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
+	void           (*on_changed)(void *ctx);
+	void            *changed_ctx;
 };
 
 struct queues {

@@ -57,6 +57,20 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 	return n;
 }
 
+/* Who is told that it is done may pull the plug. */
+static void
+save_now(struct queues *queues, struct now now)
+{
+	struct buf bytes;
+
+	if (queues->o.spool == NULL)
+		return;
+	buf_init(&bytes, 0);
+	queues_save(queues, now, &bytes);
+	spool_state_save_now(queues->o.spool, buf_span(&bytes));
+	buf_fini(&bytes);
+}
+
 static struct pause *
 pause_add(struct queues *queues, struct span pattern)
 {
@@ -153,11 +167,11 @@ queues_pause(struct queues *queues, struct span pattern, bool paused, unsigned *
 {
 	struct hand hand = { .now = now, .paused = paused };
 
-	queues->changed = true;
 	pauses_remove(queues, pattern);
 	if (paused)
 		pause_add(queues, pattern);
 	*queues_out = queues_match(queues, pattern, pause_one, &hand);
+	save_now(queues, now);
 	return hand.rcpts;
 }
 
@@ -202,7 +216,7 @@ retry_one(void *ctx, struct queue *queue)
 
 	queue->retry_until = 0;
 	queue->retry_set_at = 0;
-	queue->queues->changed = true;
+	queues_changed(queue->queues);
 	if (hand->recipients) {
 		size_t n;
 		struct rcpt **found = collect(queue, hand->job, true, &n);

@@ -36,6 +36,8 @@ void scope_restore(struct queues *queues, const char *kind, const char *name, st
 void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
 
+void queues_changed(struct queues *queues);
+
 /* route.c */
 struct route *route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now);
 void route_place(struct rcpt *rcpt, struct now now);    /* into its stream, its heap, or its route's list */
@@ -58,6 +60,7 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */
+uint32_t lane_transactions(const struct lane *lane);    /* how many its ready recipients need, about */
 void lane_maybe_free(struct lane *lane);
 struct rcpt *lane_next(struct lane *lane);              /* whose turn it is; stays where it is */
 void lane_charge(struct stream *stream, unsigned n);    /* its stream was served */

@@ -437,6 +437,15 @@ on_expiry_tick(void *ctx, struct now now)
 
 /* ---- the whole ---- */
 
+void
+queues_changed(struct queues *queues)
+{
+	queues->changed = true;
+	if (queues->o.on_changed != NULL)
+		queues->o.on_changed(queues->o.changed_ctx);
+}
+
+
 static void
 scopes_from_ruleset(struct queues *queues)
 {

@@ -164,11 +164,13 @@ step(struct inbound *in)
 void
 inbound_pump(struct inbound *in)
 {
+	bool progress = false;
+
 	if (in->pumping)
 		return;
 	in->pumping = true;
 	while (in->conn != NULL && !in->in_handshake && !in->closing && step(in))
-		;
+		progress = true;
 	if (in->port->reception->stopping && !in->closing && !in->committing && !in->in_data && !in->server.in_transaction) {
 		smtp_server_end(&in->server, 421, "4.3.2 the node stops");
 		in->closing = true;
@@ -180,9 +182,10 @@ inbound_pump(struct inbound *in)
 		return;
 	}
 	conn_pause(in->conn, in->committing);
+	/* Bytes that make no command are no sign of life: only an event starts the time anew. */
 	if (in->committing)
 		timer_stop(&in->port->reception->shard->loop->timers, &in->timer);
-	else
+	else if (progress || !timer_started(&in->timer))
 		arm(in);
 }
 

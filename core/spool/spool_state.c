@@ -97,6 +97,20 @@ spool_state_save(struct spool *spool, struct span bytes)
 }
 
 void
+spool_state_save_now(struct spool *spool, struct span bytes)
+{
+	if (spool->closing)
+		return;
+	spool_job_finish(spool);
+	spool_state_free(spool);
+	spool->saving = mem_alloc(sizeof(*spool->saving));
+	spool->saving->record = state_record(bytes);
+	save_work(spool);
+	save_done(spool);
+	spool_pump(spool);
+}
+
+void
 spool_state_last(struct spool *spool, struct span bytes)
 {
 	if (spool->last_state)
