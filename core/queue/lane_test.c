@@ -171,6 +171,31 @@ a_single_job_gets_all_and_owes_nothing_later(void **state)
 	world_free(w);
 }
 
+/* They come due as b a b a. The two of b go together, and leave one run of a behind, not two. */
+static void
+what_parted_a_run_goes_and_it_is_one_run_again(void **state)
+{
+	struct world *w = world_with("");
+	int64_t now_ms = w->loop.now.wall.ms;
+	struct spool_rcpt_state a[] = { { SPOOL_WAITING, 0, { now_ms + 2000 } }, { SPOOL_WAITING, 0, { now_ms + 4000 } } };
+	struct spool_rcpt_state b[] = { { SPOOL_WAITING, 0, { now_ms + 1000 } }, { SPOOL_WAITING, 0, { now_ms + 3000 } } };
+
+	hold(w, true);
+	put(w, "x.example", .n = 2, .states = a);
+	put(w, "x.example", .n = 2, .states = b);
+	world_run(w, SEC(5));
+	world_check(w);
+	w->play.reply_us = SEC(1);
+	hold(w, false);
+	world_run(w, SEC(1));
+	assert_int_equal(w->sent_n, 2);
+	world_check(w);
+	world_run(w, SEC(2));
+	assert_int_equal(w->delivered, 4);
+	assert_int_equal(w->started, 1);
+	world_free(w);
+}
+
 static void
 within_a_stream_the_oldest_goes_first(void **state)
 {
@@ -246,6 +271,7 @@ main(void)
 		cmocka_unit_test(equals_take_turns_also_when_a_light_one_was_there_first),
 		cmocka_unit_test(the_same_job_at_two_priorities_is_two_streams),
 		cmocka_unit_test(a_single_job_gets_all_and_owes_nothing_later),
+		cmocka_unit_test(what_parted_a_run_goes_and_it_is_one_run_again),
 		cmocka_unit_test(within_a_stream_the_oldest_goes_first),
 		cmocka_unit_test(no_stream_starves_whatever_comes_and_goes),
 		cmocka_unit_test(streams_lanes_and_jobs_are_freed_with_their_last_recipient),

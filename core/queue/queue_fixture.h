@@ -438,6 +438,7 @@ static inline void
 play_quit(void *ctx, struct queue_slot *slot)
 {
 	((struct world *)ctx)->quits++;
+	queue_slot_closing(slot);
 	played_quit(container_of(slot, struct played, slot));
 }
 
@@ -798,6 +799,21 @@ is_held(const struct queue *q)
 	return q->settings->paused || q->paused_by_hand || q->queues->stopping;
 }
 
+static inline uint32_t
+runs_of(const struct stream *stream)
+{
+	const struct message *last = NULL;
+	uint32_t runs = 0;
+
+	list_each(node, &stream->ready) {
+		const struct rcpt *rcpt = list_entry(node, struct rcpt, node);
+
+		runs += rcpt->message != last;
+		last = rcpt->message;
+	}
+	return runs;
+}
+
 /* Nothing waits without somebody who will look again, and the counts are right. */
 static inline void
 world_check(struct world *w)
@@ -811,15 +827,17 @@ world_check(struct world *w)
 
 		list_each(lane_node, &q->lanes) {
 			const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
-			uint32_t in_lane = 0;
+			uint32_t in_lane = 0, runs = 0;
 
 			list_each(node, &lane->streams) {
 				const struct stream *stream = list_entry(node, struct stream, in_lane);
 
 				assert_true(stream->ready_n > 0);
 				in_lane += stream->ready_n;
+				runs += runs_of(stream);
 			}
 			assert_int_equal(in_lane, lane->ready_n);
+			assert_int_equal(runs, lane->runs_n);
 			ready += in_lane;
 			sessions += lane->sessions;
 			connecting += lane->connecting;

@@ -79,7 +79,7 @@ draw_play(struct draw *d, struct play *play)
 	*play = (struct play){
 		.connect_us = lives[dice(d, 4)], .reply_us = lives[dice(d, 3)], .close_us = lives[dice(d, 3)], .idle_us = SEC(5),
 		.dns_us = lives[dice(d, 3)], .spread = true, .hosts = 1 + dice(d, 3),
-		.refuse = dice(d, 3) ? 0 : dice(d, 300), .temp = dice(d, 100), .perm = dice(d, 30), .snap = dice(d, 30),
+		.refuse = dice(d, 3) ? 0 : dice(d, 300), .temp = dice(d, 400), .perm = dice(d, 30), .snap = dice(d, 30),
 	};
 }
 
@@ -90,7 +90,7 @@ draw_mail(struct draw *d, struct world *w)
 
 	snprintf(to, sizeof to, "s%u.example,s%u.example", dice(d, SITES), dice(d, SITES));
 	snprintf(vmta, sizeof vmta, "v%u", 1 + dice(d, d->vmtas));
-	put(w, to, .n = 1 + dice(d, 12), .vmta = vmta, .job = job, .priority = (uint8_t)dice(d, 101));
+	put(w, to, .n = 1 + dice(d, 12), .vmta = vmta, .job = job, .priority = (uint8_t)(50 * dice(d, 3)));
 }
 
 /* The scheduler starts a session just when the report says that it may. */
