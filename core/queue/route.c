@@ -96,6 +96,14 @@ route_place(struct rcpt *rcpt, struct now now)
 	}
 	switch (route->state) {
 	case ROUTE_DEAD:
+		if (route->expires <= now.mono) {
+			/* That was then: this one has waited, and asks anew. */
+			rcpt_enter(rcpt, queue, RCPT_ROUTING);
+			list_add_tail(&route->waiting, &rcpt->node);
+			route->state = ROUTE_RESOLVING;
+			route_refresh(route, now);
+			return;
+		}
 		snprintf(status, sizeof status, "%.*s", (int)strcspn(route->dead, " "), route->dead);
 		rcpt_give_up(rcpt, queue, status, route->dead + strcspn(route->dead, " ") + 1);
 		return;
