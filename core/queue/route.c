@@ -319,6 +319,9 @@ on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct no
 		name = domain;
 	else
 		name = span_text(first);
+	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
+	if (provider == NULL && (name.n == 0 || ruleset_provider(ruleset, name) != NULL))
+		name = domain;
 	/* A provider found by MX may bring smtp_hosts of its own. */
 	if (provider != NULL) {
 		const struct smtp_hosts *own = settings_intern(route->queues, provider, domain, route->vmta)->smtp_hosts;
