@@ -221,7 +221,6 @@ route_failed(struct route *route, const char *detail, struct now now)
 	}
 	route->state = ROUTE_FAILED;
 	route->retry_at = now.mono + wait;
-	route->queue->routes_retry_at = route->retry_at;
 	queue_error(route->queue, reply.line);
 	queues->o.ops.queue_failed(queues->o.ops.ctx, route->queue, &reply);
 	timer_start(&queues->o.loop->timers, &route->timer, route->retry_at);
