@@ -164,7 +164,7 @@ finish_transaction(struct session *s)
 			continue;
 		}
 		s->errors++;
-		if (smtp_reply_perm(&answer->reply))
+		if (smtp_reply_perm(&answer->reply) || queue_rcpt_last_attempt(s->rcpts[i]))
 			bounced[bounced_n++] = outcome;
 		else
 			outcome_deferred(shard, &s->envelope, &outcome, &attempt, now);
@@ -729,7 +729,8 @@ session_quit(struct queue_slot *slot)
 
 	if (s->state != OPEN)
 		return;
-	queue_slot_closing(slot);
+	if (slot->state != SLOT_CLOSING)
+		queue_slot_closing(slot);
 	s->state = QUITTING;
 	smtp_client_quit(&s->client);
 	flush(s);

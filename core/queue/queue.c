@@ -427,10 +427,12 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	queue_poll(q, now);
 	if (slot->state == SLOT_IDLE && !slot->waits_for_rate) {
 		/* Without mail it has no claim to a place that somebody else waits for. */
-		if (give_way(slot, true))
+		if (give_way(slot, true)) {
+			queue_slot_closing(slot);
 			ops->quit(ops->ctx, slot);
-		else
+		} else {
 			ops->idle(ops->ctx, slot);
+		}
 	}
 	if (was_connecting)
 		wake_others(q, now);
@@ -541,6 +543,12 @@ queue_rcpt_delivered(struct rcpt *rcpt, struct now now)
 {
 	rcpt->queue->retry_step = 0;
 	queue_rcpt_over(rcpt, SPOOL_DELIVERED, now);
+}
+
+bool
+queue_rcpt_last_attempt(const struct rcpt *rcpt)
+{
+	return rcpt->attempts + 1u >= rcpt->route->settings->max_attempts;
 }
 
 void

@@ -253,6 +253,8 @@ void queue_error(struct queue *queue, const char *text);                /* last_
 /* Ends of an attempt; the recipient is SENDING (or in no list, after give_up). */
 void queue_rcpt_delivered(struct rcpt *rcpt, struct now now);           /* resets the queue's retry steps; over */
 void queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
+/* max_attempts allows no further one: a 4xx now is the end. */
+bool queue_rcpt_last_attempt(const struct rcpt *rcpt);
 void queue_rcpt_defer(struct rcpt *rcpt, struct now now);               /* 4xx: attempts + 1, waits retry_recipients_after; may give_up */
 /* Could not be ended for a reason of ours (the spool): looked at again in a minute; not an attempt. */
 void queue_rcpt_postpone(struct rcpt *rcpt, struct now now);
