@@ -106,17 +106,20 @@ retry_opens(const struct queue *q, mono_us_t now)
 	return q->retry_until > now ? q->retry_until : now;
 }
 
+/* The soonest that a route which could not be asked is asked again. */
 static mono_us_t
 dns_opens(const struct queue *q, mono_us_t now)
 {
-	mono_us_t at = now;
+	mono_us_t at = MONO_NEVER;      /* asked; the answer is on its way */
 
 	if (q->routing_n == 0 || q->ready_n > 0 || q->deferred_n > 0)
 		return now;
-	if (q->routes_retry_at > now)
-		at = q->routes_retry_at;
-	else
-		at = MONO_NEVER;        /* asked; the answer is on its way */
+	list_each(node, &q->routes) {
+		const struct route *route = list_entry(node, struct route, in_queue);
+
+		if (route->state == ROUTE_FAILED && route->retry_at > now && !list_empty(&route->waiting))
+			at = min_i64(at, route->retry_at);
+	}
 	return at;
 }
 

@@ -154,7 +154,6 @@ struct queue {
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
-	mono_us_t      routes_retry_at; /* the soonest its failed routes are asked again; 0: none failed */
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;

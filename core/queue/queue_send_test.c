@@ -192,6 +192,20 @@ a_slow_session_gives_way_after_half_a_minute(void **state)
 }
 
 static void
+a_session_without_mail_leaves_a_place_that_others_wait_for_at_once(void **state)
+{
+	struct world *w = world_new("node { max_smtp_out = 2 }\n" VMTA);
+
+	put(w, "a.example");
+	put(w, "b.example", .messages = 3);
+	put(w, "c.example");
+	put(w, "d.example");
+	/* Nobody waits for an idle timeout. */
+	assert_true(run_until_empty(w, SEC(1)));
+	world_free(w);
+}
+
+static void
 a_node_that_stops_starts_nothing_and_ends_sessions_at_their_message(void **state)
 {
 	struct world *w = world_with("max_smtp_out = 3");
@@ -223,6 +237,12 @@ no_session_is_started_for_mail_that_others_are_on_their_way_for(void **state)
 	world_run(w, MS(10));
 	assert_int_equal(w->started, 3);
 	world_run(w, MINS(1));
+	assert_int_equal(w->started, 3);
+	world_free(w);
+
+	w = world_with("max_smtp_out = 20, max_rcpt_per_message = 20");
+	put(w, "a.example", .n = 50);
+	assert_true(run_until_empty(w, MINS(1)));
 	assert_int_equal(w->started, 3);
 	world_free(w);
 
@@ -288,6 +308,7 @@ main(void)
 		cmocka_unit_test(sessions_above_a_lowered_cap_end_at_their_next_message),
 		cmocka_unit_test(a_session_gives_way_to_mail_for_other_hosts_of_its_queue),
 		cmocka_unit_test(a_slow_session_gives_way_after_half_a_minute),
+		cmocka_unit_test(a_session_without_mail_leaves_a_place_that_others_wait_for_at_once),
 		cmocka_unit_test(a_node_that_stops_starts_nothing_and_ends_sessions_at_their_message),
 		cmocka_unit_test(no_session_is_started_for_mail_that_others_are_on_their_way_for),
 		cmocka_unit_test(a_recipient_that_is_postponed_comes_again_in_a_minute_and_not_as_an_attempt),

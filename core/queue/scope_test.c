@@ -211,6 +211,17 @@ the_soonest_time_of_the_line_counts(void **state)
 	assert_string_equal(line->said, "abc");
 }
 
+static void
+a_line_that_is_empty_has_no_time(void **state)
+{
+	struct line *line = *state;
+
+	stand(line, 0, TAKE_ONE, line->now.mono + 10 * US_PER_S);
+	scope_wake(&line->scope, line->now);
+	assert_string_equal(line->said, "a");
+	assert_int_equal(timers_next(&line->timers), MONO_NEVER);
+}
+
 /* The first leaves by himself; those behind him had nobody but his timer to wait for. */
 static void
 the_time_stays_when_the_first_leaves(void **state)
@@ -303,6 +314,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_turn_that_is_not_used_passes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_gives_the_turn_when_nobody_wakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_soonest_time_of_the_line_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_line_that_is_empty_has_no_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_time_stays_when_the_first_leaves, setup, teardown),
 		cmocka_unit_test_setup_teardown(standing_again_keeps_the_place_and_standing_elsewhere_moves, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_two_lines_of_a_scope_do_not_hold_each_other_up, setup, teardown),
