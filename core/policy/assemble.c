@@ -8,6 +8,8 @@
 
 #include "policy/grow.h"
 #include "policy/machine.h"
+#include "policy/reaction_book.h"
+#include "policy/reroute.h"
 
 #define HASH_SEED UINT64_C(0x736c75696365)
 
@@ -32,6 +34,7 @@ assemble_begin(struct ruleset *ruleset)
 	table_init(&ruleset->provider_names, HASH_SEED);
 	ruleset->index_of_blocks = arena_alloc(&ruleset->arena, sizeof(*ruleset->index_of_blocks));
 	block_index_init(ruleset->index_of_blocks);
+	ruleset->reactions = reaction_book_new(&ruleset->arena);
 }
 
 static void
@@ -309,6 +312,7 @@ assemble_finish(struct loader *loader)
 	take_providers(loader);
 	take_blocks(loader);
 	take_listeners(loader);
+	reroute_check(loader);
 }
 
 /* ---- warnings ---- */
