@@ -9,7 +9,7 @@
 #include "policy/grow.h"
 #include "policy/machine.h"
 #include "policy/reaction_book.h"
-#include "policy/reroute.h"
+#include "policy/circle.h"
 
 #define HASH_SEED UINT64_C(0x736c75696365)
 
@@ -312,7 +312,7 @@ assemble_finish(struct loader *loader)
 	take_providers(loader);
 	take_blocks(loader);
 	take_listeners(loader);
-	reroute_check(loader);
+	circle_check(loader);
 }
 
 /* ---- warnings ---- */

@@ -9,7 +9,7 @@
  * rules of its own, and once for all the others.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/reroute.h"
+#include "policy/circle.h"
 
 #include "policy/reaction.h"
 
@@ -189,7 +189,7 @@ walk_blocks(struct walk *walk, const struct ruleset_block *const *blocks, unsign
 }
 
 void
-reroute_check(struct loader *loader)
+circle_check(struct loader *loader)
 {
 	const struct ruleset *ruleset = loader->ruleset;
 	if (!loader->reroutes_n || !check_names(loader))
