@@ -26,6 +26,7 @@ static const struct { const char *pattern, *literals; } cases[] = {
 	{ "abcd{0}efgh", "efgh" },
 	{ "abcd{00,5}", "abc" },
 	{ "abc{2}defg", "defg" },
+	{ "abc{40,100}defg", "defg" },
 	{ "abc{2,}?de", "abc" },
 	{ "(abc)?", "" },
 	{ "(abc)+", "abc" },
