@@ -21,6 +21,7 @@
 #include "shard.h"
 
 #define TICK_US        (1 * US_PER_S)
+#define SAVE_PAUSE_US  (200 * US_PER_MS)        /* between two saves, whatever changes */
 #define STOP_TICK_US   (50 * US_PER_MS)
 #define STOP_US        (8 * US_PER_S)
 
@@ -42,7 +43,7 @@ struct node {
 	char           *accounting_path;
 	struct endpoint resolver;
 	struct timer    tick, stop_tick;
-	mono_us_t       stop_at;
+	mono_us_t       stop_at, saved_at;
 	bool            stopping;
 	struct arena    found_arena;
 	struct found   *found, **found_last;
@@ -127,6 +128,7 @@ save_state(struct node *node, bool last)
 		spool_state_last(node->shard.spool, buf_span(&bytes));
 	else if (!spool_state_save(node->shard.spool, buf_span(&bytes)))
 		node->shard.queues->changed = true;
+	node->saved_at = loop_now(node->shard.loop).mono;
 	buf_fini(&bytes);
 }
 
@@ -138,6 +140,16 @@ watch_memory(struct node *node)
 	if (full != node->shard.memory_full)
 		log_warning(&node->log, full ? "memory_limit is reached: new mail is refused" : "memory is below memory_limit again");
 	node->shard.memory_full = full;
+}
+
+static void
+on_changed(void *ctx)
+{
+	struct node *node = ctx;
+	mono_us_t now = loop_now(node->shard.loop).mono;
+
+	if (timer_started(&node->tick) && node->tick.node.key > max_i64(now, node->saved_at + SAVE_PAUSE_US))
+		timer_start(&node->shard.loop->timers, &node->tick, max_i64(now, node->saved_at + SAVE_PAUSE_US));
 }
 
 static void
@@ -291,10 +303,6 @@ open_spool(struct node *node, struct err *err)
 	bool clean = false, ok;
 
 	node->found_last = &node->found;
-	arena_init(&node->found_arena);
-	shard->disk = disk_os_open(node->settings.spool, err);
-	if (shard->disk == NULL)
-		return false;
 	shard->spool = spool_open(shard->disk, shard->worker, shard->loop, &options, &owner, err);
 	if (shard->spool == NULL)
 		return false;
@@ -313,7 +321,7 @@ open_queues(struct node *node)
 	struct shard *shard = &node->shard;
 	struct queues_options options = {
 		.ruleset = policy_ruleset(shard->policy), .resolver = shard->resolver, .loop = shard->loop,
-		.log = &node->log, .seed = prng_u64(&shard->prng),
+		.log = &node->log, .seed = prng_u64(&shard->prng), .on_changed = on_changed, .changed_ctx = node,
 	};
 
 	shard->delivery = delivery_new(shard);
@@ -323,19 +331,28 @@ open_queues(struct node *node)
 	shard->queues->stopping = true;
 }
 
+/* What needs root, then no root: ports below 1024 are bound, and every file is made by the user. Nobody is
+ * accepted before the loop runs. */
 static bool
-open_sockets(struct node *node, struct err *err)
+open_ports(struct node *node, struct err *err)
 {
 	struct shard *shard = &node->shard;
 	const char *user = node->settings.user;
 
+	shard->disk = disk_os_open(node->settings.spool, err);
+	if (shard->disk == NULL)
+		return false;
 	shard->reception = reception_open(shard, err);
 	if (shard->reception == NULL)
 		return false;
-	node->control = control_open(shard, node->settings.control, err);
-	if (node->control == NULL)
-		return false;
-	return user == NULL || process_become(user, err);
+	return user == NULL || (process_give_path(node->settings.spool, user, err) && process_become(user, err));
+}
+
+static bool
+open_control(struct node *node, struct err *err)
+{
+	node->control = control_open(&node->shard, node->settings.control, err);
+	return node->control != NULL;
 }
 
 static bool
@@ -346,8 +363,7 @@ open_accounting(struct node *node, struct err *err)
 	if (path == NULL)
 		return true;
 	node->shard.account = account_open(path, node->settings.accounting_records, &node->log, err);
-	return node->shard.account != NULL &&
-	       (node->settings.user == NULL || process_give_path(path, node->settings.user, err));
+	return node->shard.account != NULL;
 }
 
 static void
@@ -441,7 +457,8 @@ node_run(const struct node_options *options)
 		ok = override(node, options, &err) && open_doors(node, &err);
 		if (ok)
 			open_queues(node);
-		ok = ok && open_spool(node, &err) && open_accounting(node, &err) && open_sockets(node, &err);
+		ok = ok && open_ports(node, &err) && open_spool(node, &err) && open_accounting(node, &err) &&
+		     open_control(node, &err);
 		if (ok)
 			go(node);
 		else

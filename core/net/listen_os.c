@@ -225,7 +225,7 @@ listen_os_unix(struct net *base, const char *path,
 	int fd;
 
 	if (strlen(path) >= sizeof(addr.sun_path)) {
-		err_set(err, ERR_PERM, "cannot listen on %.120s…: the path has %zu bytes, a socket's can have %zu",
+		err_set(err, ERR_PERM, "cannot listen on %.120s…: the path is too long: %zu bytes, a socket's can have %zu",
 			path, strlen(path), sizeof(addr.sun_path) - 1);
 		return NULL;
 	}

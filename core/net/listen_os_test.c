@@ -313,7 +313,7 @@ a_unix_path_must_fit_and_be_no_other_file(void **state)
 	longest[0] = '/';
 	longest[108] = '\0';
 	assert_null(net_listen_unix(f.net, longest, on_accept, &f, &err));
-	assert_non_null(strstr(err.text, "the path has 108 bytes, a socket's can have 107"));
+	assert_non_null(strstr(err.text, "the path is too long: 108 bytes, a socket's can have 107"));
 
 	listener_close(f.net, f.listener);
 	f.listener = NULL;

@@ -180,6 +180,7 @@ declare_read(struct loader *loader, int index, const struct declare_shape *shape
 		return;
 	}
 	luaL_checkstack(L, 10, "tables too deep");
+	loader_warn_twice(loader, index, declared);
 	read_members(loader, index, shape, object, declared);
 	uint32_t members_n = (uint32_t)lua_objlen(L, index);
 	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {

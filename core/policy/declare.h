@@ -27,6 +27,9 @@ struct declare_shape {
 	bool   (*member)(struct loader *loader, void *object, int index, const struct where *at, struct err *err);
 };
 
+extern const struct declare_shape declare_shape_node, declare_shape_listener, declare_shape_vmta, declare_shape_pool,
+	declare_shape_provider;
+
 /* Reads the table at `index` into the object, and settings into the block. */
 void declare_read(struct loader *loader, int index, const struct declare_shape *shape, void *object,
 		  struct ruleset_block *block, const struct where *declared);

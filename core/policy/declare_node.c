@@ -130,16 +130,17 @@ static const struct declare_field node_fields[] = {
 	{ "seed", take_seed, NODE(seed), 0, NULL },
 };
 
+const struct declare_shape declare_shape_node = { node_fields, countof(node_fields), false, NULL };
+
 void
 declare_node(struct loader *loader, const char *name, int table, const struct where *at)
 {
-	static const struct declare_shape shape = { node_fields, countof(node_fields), false, NULL };
 	if (loader->node_where.file) {
 		loader_error(loader, at, "declared twice; first at %s:%d", loader->node_where.file, loader->node_where.line);
 		return;
 	}
 	loader->node_where = *at;
-	declare_read(loader, table, &shape, &loader->ruleset->node, NULL, at);
+	declare_read(loader, table, &declare_shape_node, &loader->ruleset->node, NULL, at);
 }
 
 static bool
@@ -229,10 +230,11 @@ static const struct declare_field listener_fields[] = {
 	{ "require_auth", NULL, 0, 0, "inbound AUTH is not there yet" },
 };
 
+const struct declare_shape declare_shape_listener = { listener_fields, countof(listener_fields), false, NULL };
+
 void
 declare_listener(struct loader *loader, const char *name, int table, const struct where *at)
 {
-	static const struct declare_shape shape = { listener_fields, countof(listener_fields), false, NULL };
 	struct err err = { 0 };
 	struct ruleset_listener *listener = arena_alloc(&loader->ruleset->arena, sizeof(*listener));
 	*listener = (struct ruleset_listener){
@@ -242,7 +244,7 @@ declare_listener(struct loader *loader, const char *name, int table, const struc
 	};
 	if (!endpoint_parse(span_text(name), 0, &listener->at, &err))
 		loader_error(loader, at, "%s", err.text);
-	declare_read(loader, table, &shape, listener, NULL, at);
+	declare_read(loader, table, &declare_shape_listener, listener, NULL, at);
 	if (listener->require_tls && !listener->tls_certificate)
 		loader_error(loader, at, "require_tls needs a certificate: write tls = { certificate = \"cert.pem\", key = \"key.pem\" }");
 	*GROW(&loader->ruleset->arena, loader->listeners, loader->listeners_n) = listener;

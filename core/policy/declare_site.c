@@ -151,16 +151,17 @@ has_field(struct loader *loader, int table, const char *name)
 	return there;
 }
 
+const struct declare_shape declare_shape_vmta = { vmta_fields, countof(vmta_fields), false, NULL };
+
 void
 declare_vmta(struct loader *loader, const char *name, int table, const struct where *at)
 {
-	static const struct declare_shape shape = { vmta_fields, countof(vmta_fields), false, NULL };
 	struct loader_vmta *declared = arena_alloc(&loader->ruleset->arena, sizeof(*declared));
 	struct ruleset_vmta *vmta = &declared->vmta;
 	vmta->name = name;
 	vmta->where = *at;
 	vmta->max_smtp_out = UNLIMITED;
-	declare_read(loader, table, &shape, declared, NULL, at);
+	declare_read(loader, table, &declare_shape_vmta, declared, NULL, at);
 	if (!has_field(loader, table, "source"))
 		loader_error(loader, at, "source is missing: write source = \"203.0.113.10\", or source = \"any\" for the system's choice");
 	*GROW(&loader->ruleset->arena, loader->vmtas, loader->vmtas_n) = declared;
@@ -211,15 +212,16 @@ static const struct declare_field pool_fields[] = {
 	{ "dkim_sign", NULL, 0, 0, LATER_DKIM },
 };
 
+const struct declare_shape declare_shape_pool = { pool_fields, countof(pool_fields), false, take_member };
+
 void
 declare_pool(struct loader *loader, const char *name, int table, const struct where *at)
 {
-	static const struct declare_shape shape = { pool_fields, countof(pool_fields), false, take_member };
 	struct loader_pool *declared = arena_alloc(&loader->ruleset->arena, sizeof(*declared));
 	declared->pool.name = name;
 	declared->pool.where = *at;
 	declared->pool.max_smtp_out = UNLIMITED;
-	declare_read(loader, table, &shape, declared, NULL, at);
+	declare_read(loader, table, &declare_shape_pool, declared, NULL, at);
 	if (lua_istable(loader->L, table) && lua_objlen(loader->L, table) == 0)
 		loader_error(loader, at, "has no members: write the names of virtual MTAs: pool \"%s\" { \"mta-1\" }", name);
 	*GROW(&loader->ruleset->arena, loader->pools, loader->pools_n) = declared;
@@ -275,15 +277,16 @@ add_block(struct loader *loader, struct ruleset_block *block)
 	*GROW(&loader->ruleset->arena, loader->blocks, loader->blocks_n) = block;
 }
 
+const struct declare_shape declare_shape_provider = { provider_fields, countof(provider_fields), true, NULL };
+
 void
 declare_provider(struct loader *loader, const char *name, int table, const struct where *at)
 {
-	static const struct declare_shape shape = { provider_fields, countof(provider_fields), true, NULL };
 	struct loader_provider *declared = arena_alloc(&loader->ruleset->arena, sizeof(*declared));
 	struct ruleset_block *block = arena_alloc(&loader->ruleset->arena, sizeof(*block));
 	declared->provider.name = block->provider = name;
 	declared->provider.where = block->where = *at;
-	declare_read(loader, table, &shape, declared, block, at);
+	declare_read(loader, table, &declare_shape_provider, declared, block, at);
 	*GROW(&loader->ruleset->arena, loader->providers, loader->providers_n) = declared;
 	add_block(loader, block);
 }

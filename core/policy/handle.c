@@ -428,3 +428,16 @@ handle_open(lua_State *L, struct hooks *hooks)
 	lua_pop(L, 2);
 	handle_open_outbound(L, hooks);
 }
+
+unsigned
+handle_names(const char **names, unsigned max)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < countof(message_fields) && n < max; i++)
+		names[n++] = message_fields[i].name;
+	for (size_t i = 0; i < countof(message_methods) && n < max; i++)
+		names[n++] = message_methods[i].name;
+	for (size_t i = 0; i < countof(session_fields) && n < max; i++)
+		names[n++] = session_fields[i].name;
+	return n;
+}

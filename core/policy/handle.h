@@ -25,3 +25,6 @@ int handle_no_such_field(lua_State *L, const char *what, const char *const *word
 void handle_push_text(lua_State *L, const char *text);                  /* nil for NULL and "" */
 void handle_push_span(lua_State *L, struct span s);
 void handle_put_function(lua_State *L, struct hooks *hooks, const char *name, lua_CFunction fn);
+
+/* Names of msg's fields and methods, then of session's; how many. */
+unsigned handle_names(const char **names, unsigned max);

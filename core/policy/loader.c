@@ -20,6 +20,7 @@
 #include "policy/grow.h"
 
 #define FILE_MAX (32u << 20)
+#define FIELDS_COMPARED_MAX 200           /* a shape has fewer */
 
 static char numbers_key, copies_key, modules_key, door_key;       /* their addresses are keys in the registry */
 
@@ -436,6 +437,24 @@ loader_place(struct loader *loader, int index, const char *name, uint32_t positi
 	if (!field || !field->literal || was_changed(L, index, name, position))
 		return *declared;
 	return (struct where){ source_file(loader, number), (int)field->line, declared->scope };
+}
+
+void
+loader_warn_twice(struct loader *loader, int index, const struct where *declared)
+{
+	uint32_t number;
+	if (!table_number(loader->L, index, &number))
+		return;
+	const struct source_table *table = source_table(loader, number);
+	for (uint32_t i = 0; i < table->fields_n && table->fields_n <= FIELDS_COMPARED_MAX; i++) {
+		const struct source_field *field = &table->fields[i];
+		const struct source_field *last = field->name.p ? source_field_named(table, field->name) : field;
+		if (last == field)
+			continue;
+		struct where at = { source_file(loader, number), (int)field->line, declared->scope };
+		loader_warning(loader, &at, "%.*s: has no effect: it is written again on line %u", (int)min_i64((int64_t)field->name.n, 100),
+			       field->name.p, last->line);
+	}
 }
 
 bool

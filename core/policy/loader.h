@@ -101,6 +101,8 @@ struct where loader_here(struct loader *loader, const char *scope);
 /* The place of a field of the table at `index`: its own where it is written there, else the declaration's. The key
  * is a name, or a position where name is NULL. */
 struct where loader_place(struct loader *loader, int index, const char *name, uint32_t position, const struct where *declared);
+/* Warns of names that the constructor of the table at `index` holds twice: Lua keeps the last and says nothing. */
+void loader_warn_twice(struct loader *loader, int index, const struct where *declared);
 /* Whether a `;` stands before it. */
 bool loader_after_semicolon(struct loader *loader, int index, uint32_t position);
 

@@ -200,6 +200,8 @@ what_has_no_effect_warns(void **state)
 		{ RECEIVES "vmta \"a\" { source = \"any\" } on.message(function(msg) msg.vmta = 'a' end)", "" },
 		{ RECEIVES SENDS "\nprovider \"google\" { domains = \"gmail.com\" }\ndomain \"gmail.com\" {\n max_smtp_out = 4,\n bounce_after = \"1d\" }",
 		  "4: domain \"gmail.com\": max_smtp_out: has no effect: the domain belongs to provider \"google\" (policy.lua:2)\n" },
+		{ RECEIVES SENDS "domain \"a.b\" {\n max_smtp_out = 4,\n paused = true, max_smtp_out = 5 }",
+		  "2: domain \"a.b\": max_smtp_out: has no effect: it is written again on line 3\n" },
 		{ RECEIVES SENDS "provider \"x\" { }", "1: provider \"x\": has neither domains nor mx: no mail goes there\n" },
 		{ RECEIVES "vmta \"default\" { source = \"any\", domain = {\n [\"*\"] = { max_smtp_out = 4,\n paused = true } } }\n"
 		  "provider \"g\" { mx = \"*.g.example\",\n max_smtp_out = 2 }\ndomain \"a.b\" { max_smtp_out = 3 }",

@@ -23,6 +23,7 @@
 #include "policy/sandbox_lib.h"
 #include "policy/setting.h"
 
+#define PROTECTED_CALL_COST 100
 #define STEP            1000
 #define BYTES_PER_STEP  1024            /* allocated: one instruction */
 #define GC_BYTES_PER_INSTRUCTION 256    /* a full collection walks what is held */
@@ -304,6 +305,8 @@ sandbox_bytes(const struct sandbox *sandbox)
 static int
 l_check(lua_State *L)
 {
+	/* A protected call that fails costs what a hundred instructions do. */
+	sandbox_charge(L, PROTECTED_CALL_COST);
 	return sandbox_of(L)->exceeded ? raise(L) : 0;
 }
 

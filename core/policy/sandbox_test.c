@@ -60,6 +60,7 @@ expressions_have_these_values(void **state)
 		{ "local t = { a = 1, b = 2 } for k in pairs(t) do t[k] = nil end return tostring(next(t))", "nil" },
 		{ "local t = { 1, 2 } table.insert(t, 1, 0) table.insert(t, 3) return table.concat(t, ',')", "0,1,2,3" },
 		{ "local t = { 1, 2, 3 } return table.remove(t, 1) .. table.remove(t) .. #t", "131" },
+		{ "local t = { 3, 1, 2 } table.sort(t) table.sort(t, function(a, b) return a > b end) return table.concat(t)", "321" },
 		{ "local co = coroutine.create(function(a) local b = coroutine.yield(a) return a + b end) "
 		  "coroutine.resume(co, 1) return tostring(select(2, coroutine.resume(co, 2)))", "3" },
 		{ "local co = coroutine.wrap(function() pcall(coroutine.yield, 'in') end) return co()", "in" },
@@ -127,6 +128,8 @@ whatever_runs_on_is_ended(void **state)
 		{ "while true do pcall(string.rep, 'x', 1e9) end", "64 MiB of memory" },
 		{ "local s = ('x'):rep(1e6) while true do s:upper() end", "1000000 instructions" },
 		{ "local t = {} for i = 1, 1e9 do table.insert(t, 1, i) end", "1000000 instructions" },
+		{ "local t = {} for i = 1, 100000 do t[i] = -i end while true do table.sort(t) end", "1000000 instructions" },
+		{ "while true do local s = (''):rep(1e15) end", "1000000 instructions" },
 		{ "local s = ('a'):rep(300) return s:find('.-.-.-.-.-.-b')", "1000000 instructions" },
 		{ "local s = ('a'):rep(3000) return pcall(string.match, s, '.*.*.*.*b')", "1000000 instructions" },
 		{ "local s = ('a'):rep(3000) for x in s:gmatch('.-.-.-.-b') do end", "1000000 instructions" },

@@ -133,7 +133,8 @@ set_holds(int c, const char *p, const char *end)
 		p++;
 	}
 	while (p < end) {
-		if (*p == '%' && p + 1 < end) {
+		/* A range that ended in "%" leaves one before the "]": Lua takes the pair for an escaped "]", and so do we. */
+		if (*p == '%') {
 			if (class_holds(c, (unsigned char)p[1]))
 				return in;
 			p += 2;

@@ -96,6 +96,14 @@ route_place(struct rcpt *rcpt, struct now now)
 	}
 	switch (route->state) {
 	case ROUTE_DEAD:
+		if (route->expires <= now.mono) {
+			/* That was then: this one has waited, and asks anew. */
+			rcpt_enter(rcpt, queue, RCPT_ROUTING);
+			list_add_tail(&route->waiting, &rcpt->node);
+			route->state = ROUTE_RESOLVING;
+			route_refresh(route, now);
+			return;
+		}
 		snprintf(status, sizeof status, "%.*s", (int)strcspn(route->dead, " "), route->dead);
 		rcpt_give_up(rcpt, queue, status, route->dead + strcspn(route->dead, " ") + 1);
 		return;
@@ -109,7 +117,9 @@ route_place(struct rcpt *rcpt, struct now now)
 			rcpt_enter(rcpt, queue, RCPT_DEFERRED);
 			heap_add(&queue->deferred, &rcpt->due, rcpt->due.key);
 		} else {
-			rcpt_enter(rcpt, queue, RCPT_READY);
+			bool held = queue->held_jobs && queues_hold_job(queue->queues, queue->name, rcpt->message->job->name);
+
+			rcpt_enter(rcpt, queue, held ? RCPT_HELD : RCPT_READY);
 			lane_add(lane_get(queue, route->hosts), rcpt);
 		}
 		return;
@@ -195,11 +205,20 @@ on_retry(void *ctx, struct now now)
 	route_retry(ctx, now);
 }
 
+static int64_t
+dns_wait(const struct route *route, mono_us_t now)
+{
+	int64_t wait = route->settings->retry_after_dns_error;
+
+	queue_tighten(route->queue, SETTING_retry_after_dns_error, &wait, now);
+	return wait;
+}
+
 static void
 route_failed(struct route *route, const char *detail, struct now now)
 {
 	struct queues *queues = route->queues;
-	int64_t wait = route->settings->retry_after_dns_error;
+	int64_t wait = dns_wait(route, now.mono);
 	struct smtp_reply reply;
 
 	wait += (int64_t)((double)wait * route->settings->retry_jitter / 100 * prng_double(&queues->prng));
@@ -213,7 +232,6 @@ route_failed(struct route *route, const char *detail, struct now now)
 	}
 	route->state = ROUTE_FAILED;
 	route->retry_at = now.mono + wait;
-	route->queue->routes_retry_at = route->retry_at;
 	queue_error(route->queue, reply.line);
 	queues->o.ops.queue_failed(queues->o.ops.ctx, route->queue, &reply);
 	timer_start(&queues->o.loop->timers, &route->timer, route->retry_at);
@@ -311,6 +329,9 @@ on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct no
 		name = domain;
 	else
 		name = span_text(first);
+	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
+	if (provider == NULL && (name.n == 0 || ruleset_provider(ruleset, name) != NULL))
+		name = domain;
 	/* A provider found by MX may bring smtp_hosts of its own. */
 	if (provider != NULL) {
 		const struct smtp_hosts *own = settings_intern(route->queues, provider, domain, route->vmta)->smtp_hosts;

@@ -311,3 +311,10 @@ spool_stats(struct spool *spool, struct spool_stats *out)
 	out->refusing = !accepts(spool, &err);
 	snprintf(out->why, sizeof(out->why), "%.*s", (int)sizeof(out->why) - 1, err.text);
 }
+
+void
+spool_hurry(struct spool *spool)
+{
+	spool->wants_notes = true;
+	spool_pump(spool);
+}

@@ -115,6 +115,9 @@ void spool_abort(struct spool_writer *writer);
 bool spool_settle(struct spool *spool, struct spool_message *message, uint16_t rcpt,
 		  const struct spool_rcpt_state *state);
 
+/* What was settled so far is written at once, not within 10 ms: somebody was told that it is done. */
+void spool_hurry(struct spool *spool);
+
 /* Reading. The reader pins the message's segment; end it with spool_read_close(). */
 struct spool_reader {
 	struct spool         *spool;
@@ -144,6 +147,8 @@ void spool_read_close(struct spool_reader *reader);
 /* A small file of the engine's own (limits, retry state, overlays), replaced whole; the write
  * happens off the loop. bytes is copied. One at a time: false while the last is under way. */
 bool spool_state_save(struct spool *spool, struct span bytes);
+/* The same before it returns, waiting for the disk: for what an operator was told. */
+void spool_state_save_now(struct spool *spool, struct span bytes);
 /* What spool_close() leaves there, whatever is under way then. */
 void spool_state_last(struct spool *spool, struct span bytes);
 /* Empty when there is none. *clean_out: the node that wrote it closed the spool in order. */

@@ -74,7 +74,7 @@ part_cut(struct part *part, uint64_t to, const struct disk_ops *ops, struct err 
 {
 	struct spool_segment *segment = part->segment;
 
-	return spool_segment_files(segment, err) && ops->truncate(segment->file, to, err) && ops->sync(segment->file, err);
+	return spool_segment_file(segment, err) && ops->truncate(segment->file, to, err) && ops->sync(segment->file, err);
 }
 
 static bool
@@ -97,7 +97,7 @@ segments_write(struct spool_batch *batch, const struct disk_ops *ops)
 {
 	for (uint32_t i = 0; i < batch->parts_n; i++) {
 		struct part *part = &batch->parts[i];
-		if (part->chunks.n && !spool_segment_files(part->segment, &batch->err))
+		if (part->chunks.n && !spool_segment_file(part->segment, &batch->err))
 			return false;
 		if (!part_write(part, ops, &batch->err))
 			return false;
@@ -113,7 +113,7 @@ segments_sync(struct spool_batch *batch, const struct disk_ops *ops)
 		if (!part->sync)
 			continue;
 		part->touched = true;
-		if (!spool_segment_files(part->segment, &batch->err))
+		if (!spool_segment_file(part->segment, &batch->err))
 			return false;
 		batch->syncs++;
 		if (!ops->sync(part->segment->file, &batch->err)) {
@@ -150,7 +150,7 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 	struct buf buf;
 	struct iovec iov;
 
-	if (!spool_segment_files(segment, err))
+	if (!spool_segment_journal(segment, err))
 		return false;
 	if (segment->journal_bad) {
 		if (!ops->truncate(segment->journal, segment->journal_synced, err))

@@ -167,7 +167,8 @@ void spool_segment_review(struct spool_segment *segment);       /* has it died, 
 void spool_segment_pin(struct spool_segment *segment);          /* a reader's */
 void spool_segment_unpin(struct spool_segment *segment);
 bool spool_segment_readable(struct spool_segment *segment, struct err *err);    /* read_file is open until the last unpin */
-bool spool_segment_files(struct spool_segment *segment, struct err *err);       /* worker: both open, made if need be */
+bool spool_segment_journal(struct spool_segment *segment, struct err *err);     /* worker: open, made if need be; */
+bool spool_segment_file(struct spool_segment *segment, struct err *err);        /* the same, after the journal */
 void spool_segment_files_close(struct spool_segment *segment);                  /* worker */
 void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
 void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
@@ -206,6 +207,7 @@ void spool_compact_end(struct spool *spool);
 
 /* spool_state.c */
 bool spool_state_start(struct spool *spool);
+bool spool_state_look(struct spool *spool, struct err *err);    /* is the clean marker there? */
 bool spool_state_begin(struct spool *spool, struct err *err);   /* takes the clean marker away */
 void spool_state_end(struct spool *spool);              /* sets it */
 void spool_state_free(struct spool *spool);

@@ -48,7 +48,8 @@ struct model {
 	unsigned mails_n, life, recovered;
 	uint64_t last_id;
 	uint64_t compacted;
-	bool     faults, quiet;
+	bool     faults;
+	struct spool_reader readers[2]; /* that take their time */
 	const char *context;
 };
 
@@ -199,7 +200,7 @@ model_begin(struct model *model)
 	model->last_id = mail->id;
 	mail->rcpts_n = (uint16_t)(1 + prng_below(&model->prng, RCPTS));
 	mail->body_bytes = (uint32_t)prng_below(&model->prng, 3000);
-	if (prng_below(&model->prng, 12) == 0)
+	if (prng_below(&model->prng, 8) == 0)
 		mail->body_bytes = (uint32_t)prng_below(&model->prng, 600000);
 }
 
@@ -284,6 +285,17 @@ model_read(struct model *model, struct mail *mail)
 	buf_fini(&want);
 }
 
+MAYBE void
+model_reader_toggle(struct model *model, unsigned i, struct mail *mail)
+{
+	struct spool_reader *reader = &model->readers[i];
+
+	if (reader->segment)
+		spool_read_close(reader);
+	else if (mail && !spool_read_open(model->spool, &mail->message, reader, NULL))
+		assert_true(model->faults);
+}
+
 MAYBE struct mail *
 model_any(struct model *model, enum mail_state state)
 {
@@ -326,10 +338,13 @@ model_step(struct model *model)
 		if (mail)
 			model_settle(model, mail, (unsigned)prng_below(&model->prng, mail->rcpts_n),
 				     prng_below(&model->prng, 3) ? SPOOL_DELIVERED : SPOOL_WAITING);
-	} else if (dice < 64) {
+	} else if (dice < 63) {
 		mail = model_any(model, MAIL_LIVE);
 		if (mail)
 			model_read(model, mail);
+	} else if (dice < 64) {
+		model_reader_toggle(model, (unsigned)prng_below(&model->prng, countof(model->readers)),
+				    model_any(model, MAIL_LIVE));
 	} else if (dice < 80) {
 		hand_work(&model->hand);
 	} else if (dice < 95) {
@@ -341,8 +356,10 @@ model_step(struct model *model)
 }
 
 MAYBE void
-model_drop_writers(struct model *model)
+model_drop_users(struct model *model)
 {
+	for (unsigned i = 0; i < countof(model->readers); i++)
+		spool_read_close(&model->readers[i]);
 	for (unsigned i = 0; i < model->mails_n; i++) {
 		struct mail *mail = &model->mails[i];
 		if (!mail->writer)
@@ -353,9 +370,9 @@ model_drop_writers(struct model *model)
 	}
 }
 
-/* The power goes, now if not before; what was promised is noted. */
+/* The power goes, or only the node; now if not before. What was promised is noted. */
 MAYBE void
-model_crash(struct model *model)
+model_crash(struct model *model, bool power)
 {
 	bool cut = false;
 
@@ -376,11 +393,14 @@ model_crash(struct model *model)
 		if (mail->state == MAIL_OVER && !safe)
 			mail->maybe = true;
 	}
-	model_drop_writers(model);
+	model_drop_users(model);
 	spool_close(model->spool);
 	hand_settle(&model->hand);
 	model->spool = NULL;
-	fake_power_cut(&model->fake);
+	if (power)
+		fake_power_cut(&model->fake);
+	else
+		fake_revive(&model->fake);
 	model->life++;
 }
 
@@ -397,7 +417,7 @@ MAYBE void
 model_fini(struct model *model)
 {
 	if (model->spool) {
-		model_drop_writers(model);
+		model_drop_users(model);
 		spool_close(model->spool);
 	}
 	hand_fini(&model->hand);

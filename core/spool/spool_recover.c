@@ -8,51 +8,15 @@
  *     tail of a write that nobody was told of: cut. Before that place it is damage,
  *     and the spool is not opened: messages that were accepted would be lost
  *     without a word;
- *   - files are synced as they were read, for what is read may still be in memory
- *     only, and decisions are built on it;
+ *   - what was read and is not known to be synced is written again and synced, for it
+ *     may be in memory only, and decisions are built on it;
  *   - a journal alone is the rest of a removal, or of a creation: removed.
- *
- * Then all copies and notes of one message meet, by id. A copy that its own journal
- * calls moved does not count; of what is left the latest does (a compaction was cut
- * short). Ends count wherever they were noted. Whatever held only because of another
- * segment's journal is noted again in this one's, so that either may go.
- *
- * Only one message's meta is in memory at a time: it is read again when told.
+ * spool_regroup.c makes messages of it.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "spool/spool_inside.h"
+#include "spool/spool_recover.h"
 
-#include <errno.h>
-
-struct copy {
-	struct spool_segment *segment;
-	uint64_t id, at, all_bytes, meta_at;
-	uint32_t record_bytes, meta_bytes;
-	uint16_t rcpts_n;
-	bool moved;
-};
-
-struct heard {
-	struct spool_note note;
-	struct spool_segment *segment;
-	bool in_record;                 /* it stands in the copy itself, so it is older than the journal's */
-	size_t i;                       /* order of hearing */
-};
-
-struct recovery {
-	struct spool *spool;
-	uint64_t *segments, *journals;  /* numbers found */
-	size_t segments_n, journals_n;
-	struct copy  *copies;
-	size_t copies_n, copies_cap;
-	struct heard *heard;
-	size_t heard_n, heard_cap;
-	bool debris;                    /* names that only a crash leaves */
-	struct spool_rcpt_state *states;        /* of one message */
-	struct spool_segment **from;    /* which segment said so */
-	struct spool_segment *open;     /* whose read_file is */
-	struct buf meta;
-};
+#define SECURE_BYTES (256u * 1024u)
 
 /* ---- names ---- */
 
@@ -84,7 +48,7 @@ add_number(uint64_t **numbers, size_t *n, uint64_t number)
 static void
 on_name(void *ctx, const char *name)
 {
-	struct recovery *r = ctx;
+	struct spool_recovery *r = ctx;
 	uint64_t number;
 
 	if (name_number(name, ".seg", &number))
@@ -110,7 +74,7 @@ among(const uint64_t *numbers, size_t n, uint64_t number)
 }
 
 static bool
-names_read(struct recovery *r, struct err *err)
+names_read(struct spool_recovery *r, struct err *err)
 {
 	struct spool *spool = r->spool;
 	struct disk *disk = spool->disk;
@@ -167,13 +131,13 @@ known_format(const struct spool_segment *segment, const char *suffix, struct spa
 }
 
 static void
-hear(struct recovery *r, struct spool_segment *segment, bool in_record, const struct spool_note *note)
+hear(struct spool_recovery *r, struct spool_segment *segment, bool in_record, const struct spool_note *note)
 {
 	if (r->heard_n == r->heard_cap) {
-		r->heard_cap = r->heard_cap ? r->heard_cap * 2 : 256;
+		r->heard_cap *= 2;
 		r->heard = mem_grow(r->heard, r->heard_cap * sizeof(*r->heard));
 	}
-	r->heard[r->heard_n] = (struct heard){ *note, segment, in_record, r->heard_n };
+	r->heard[r->heard_n] = (struct spool_heard){ *note, segment, in_record, r->heard_n };
 	r->heard_n++;
 }
 
@@ -185,7 +149,7 @@ known_outcome(uint8_t outcome)
 
 /* False: not what a journal holds, so the good part ends here. */
 static bool
-journal_record(struct recovery *r, struct spool_segment *segment, const struct spool_record *record)
+journal_record(struct spool_recovery *r, struct spool_segment *segment, const struct spool_record *record)
 {
 	struct span payload = record->payload;
 	struct spool_note note;
@@ -225,8 +189,34 @@ cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, u
 	return true;
 }
 
+/*
+ * Makes what was read durable. After a failed sync the kernel may show bytes, call
+ * them clean, and not have them on the disk; writing them again makes them dirty.
+ */
 static bool
-journal_walk(struct recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
+secure(struct spool *spool, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
+{
+	const struct disk_ops *ops = spool->disk->ops;
+	char *bytes = mem_grow(NULL, SECURE_BYTES);
+	bool ok = true;
+	size_t n;
+
+	for (; ok && from < to; from += n) {
+		size_t want = to - from < SECURE_BYTES ? (size_t)(to - from) : SECURE_BYTES;
+		struct iovec iov;
+
+		ok = ops->read(file, from, bytes, want, &n, err);
+		if (ok && n == 0)
+			break;
+		iov = (struct iovec){ bytes, n };
+		ok = ok && ops->write(file, from, &iov, 1, err);
+	}
+	free(bytes);
+	return ok && ops->sync(file, err);
+}
+
+static bool
+journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
 {
 	struct spool_record record;
 	enum spool_step step;
@@ -242,7 +232,7 @@ journal_walk(struct recovery *r, struct spool_segment *segment, struct spool_sca
 }
 
 static bool
-journal_read(struct recovery *r, struct spool_segment *segment, struct err *err)
+journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
 	struct disk *disk = r->spool->disk;
 	char name[SPOOL_NAME_MAX];
@@ -258,7 +248,7 @@ journal_read(struct recovery *r, struct spool_segment *segment, struct err *err)
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = ok && journal_walk(r, segment, &scan, err) && cut(segment, file, ".jnl", scan.at, size, err) &&
-	     disk->ops->sync(file, err);
+	     (r->spool->was_clean || secure(r->spool, file, 0, scan.at, err));
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = scan.at;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -266,7 +256,7 @@ journal_read(struct recovery *r, struct spool_segment *segment, struct err *err)
 }
 
 static void
-hear_states(struct recovery *r, struct spool_segment *segment, const struct spool_message_parts *parts)
+hear_states(struct spool_recovery *r, struct spool_segment *segment, const struct spool_message_parts *parts)
 {
 	for (unsigned i = 0; parts->has_states && i < parts->rcpts_n; i++) {
 		struct spool_note note = { .id = parts->id, .rcpt = (uint16_t)i, .state = spool_parts_state(parts, i) };
@@ -276,19 +266,19 @@ hear_states(struct recovery *r, struct spool_segment *segment, const struct spoo
 }
 
 static bool
-message_record(struct recovery *r, struct spool_segment *segment, const struct spool_record *record)
+message_record(struct spool_recovery *r, struct spool_segment *segment, const struct spool_record *record)
 {
 	struct spool_message_parts parts;
-	struct copy *copy;
+	struct spool_copy *copy;
 
 	if (!spool_record_parts(record->payload, record->at, &parts))
 		return false;
 	if (r->copies_n == r->copies_cap) {
-		r->copies_cap = r->copies_cap ? r->copies_cap * 2 : 256;
+		r->copies_cap *= 2;
 		r->copies = mem_grow(r->copies, r->copies_cap * sizeof(*r->copies));
 	}
 	copy = &r->copies[r->copies_n++];
-	*copy = (struct copy){
+	*copy = (struct spool_copy){
 		.segment = segment, .id = parts.id, .at = record->at, .rcpts_n = parts.rcpts_n,
 		.record_bytes = SPOOL_RECORD_HEADER + (uint32_t)record->payload.n,
 		.all_bytes = SPOOL_RECORD_HEADER + record->payload.n + parts.body_bytes - parts.tail.n +
@@ -304,7 +294,7 @@ message_record(struct recovery *r, struct spool_segment *segment, const struct s
 
 /* A record that is whole but makes no sense is damage wherever it stands. */
 static bool
-segment_record(struct recovery *r, struct spool_segment *segment, const struct spool_record *record, struct err *err)
+segment_record(struct spool_recovery *r, struct spool_segment *segment, const struct spool_record *record, struct err *err)
 {
 	struct span payload = record->payload;
 	uint64_t next_id;
@@ -329,7 +319,7 @@ segment_record(struct recovery *r, struct spool_segment *segment, const struct s
 }
 
 static bool
-segment_walk(struct recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
+segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
 {
 	struct spool_record record;
 	enum spool_step step;
@@ -344,7 +334,7 @@ segment_walk(struct recovery *r, struct spool_segment *segment, struct spool_sca
 }
 
 static bool
-segment_read(struct recovery *r, struct spool_segment *segment, struct err *err)
+segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
 	struct disk *disk = r->spool->disk;
 	char name[SPOOL_NAME_MAX];
@@ -360,7 +350,7 @@ segment_read(struct recovery *r, struct spool_segment *segment, struct err *err)
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = ok && segment_walk(r, segment, &scan, err) && cut(segment, file, ".seg", scan.at, size, err) &&
-	     (scan.at == segment->marked || disk->ops->sync(file, err));
+	     (scan.at == segment->marked || secure(r->spool, file, segment->marked, scan.at, err));
 	segment->end = segment->written = segment->synced = scan.at;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -368,7 +358,7 @@ segment_read(struct recovery *r, struct spool_segment *segment, struct err *err)
 }
 
 static bool
-segments_read(struct recovery *r, struct err *err)
+segments_read(struct spool_recovery *r, struct err *err)
 {
 	struct spool *spool = r->spool;
 
@@ -384,167 +374,7 @@ segments_read(struct recovery *r, struct err *err)
 	return true;
 }
 
-/* ---- messages ---- */
-
-static int
-copy_order(const void *a, const void *b)
-{
-	const struct copy *x = a, *y = b;
-
-	if (x->id != y->id)
-		return x->id < y->id ? -1 : 1;
-	if (x->segment->number != y->segment->number)
-		return x->segment->number < y->segment->number ? -1 : 1;
-	return x->at < y->at ? -1 : x->at > y->at;
-}
-
-static int
-heard_order(const void *a, const void *b)
-{
-	const struct heard *x = a, *y = b;
-
-	if (x->note.id != y->note.id)
-		return x->note.id < y->note.id ? -1 : 1;
-	if (x->segment->number != y->segment->number)
-		return x->segment->number < y->segment->number ? -1 : 1;
-	if (x->in_record != y->in_record)
-		return x->in_record ? -1 : 1;
-	return x->i < y->i ? -1 : x->i > y->i;
-}
-
-static bool
-is_end(const struct spool_rcpt_state *state)
-{
-	return state->outcome != SPOOL_WAITING;
-}
-
-/* The copy that counts, or NULL. The others are noted as moved, in case they outlive it. */
-static struct copy *
-choose(struct copy *copies, size_t n, const struct heard *heard, size_t heard_n)
-{
-	struct copy *chosen = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < heard_n; k++) {
-			if (heard[k].note.state.outcome == SPOOL_MOVED && heard[k].segment == copies[i].segment)
-				copies[i].moved = true;
-		}
-		if (!copies[i].moved)
-			chosen = &copies[i];
-	}
-	for (size_t i = 0; chosen && i < n; i++) {
-		struct spool_note moved = { .id = copies[i].id, .state = { .outcome = SPOOL_MOVED } };
-		if (&copies[i] == chosen || copies[i].moved || copies[i].segment == chosen->segment)
-			continue;
-		spool_segment_note(copies[i].segment, &moved);
-		copies[i].segment->moves = chosen->segment->moves = true;
-	}
-	return chosen;
-}
-
-static void
-apply(struct recovery *r, const struct copy *chosen, const struct heard *heard, size_t n)
-{
-	for (unsigned i = 0; i < chosen->rcpts_n; i++) {
-		r->states[i] = (struct spool_rcpt_state){ 0 };
-		r->from[i] = NULL;
-	}
-	for (size_t k = 0; k < n; k++) {
-		const struct spool_note *note = &heard[k].note;
-		if (note->state.outcome == SPOOL_MOVED || note->rcpt >= chosen->rcpts_n ||
-		    (is_end(&r->states[note->rcpt]) && !is_end(&note->state)))
-			continue;
-		r->states[note->rcpt] = note->state;
-		r->from[note->rcpt] = heard[k].segment;
-	}
-	for (unsigned i = 0; i < chosen->rcpts_n; i++) {
-		struct spool_note note = { .id = chosen->id, .rcpt = (uint16_t)i, .state = r->states[i] };
-		if (!r->from[i] || r->from[i] == chosen->segment)
-			continue;
-		spool_segment_note(chosen->segment, &note);
-		chosen->segment->moves = r->from[i]->moves = true;
-	}
-}
-
-static bool
-meta_read(struct recovery *r, const struct copy *copy, struct err *err)
-{
-	const struct disk_ops *ops = r->spool->disk->ops;
-	size_t got;
-	char *room;
-
-	if (r->open != copy->segment) {
-		if (r->open && r->open->read_file) {
-			ops->close(r->open->read_file);
-			r->open->read_file = NULL;
-		}
-		r->open = copy->segment;
-	}
-	if (!spool_segment_readable(copy->segment, err))
-		return false;
-	buf_clear(&r->meta);
-	room = buf_grow(&r->meta, copy->meta_bytes);
-	check(room != NULL);
-	if (!ops->read(copy->segment->read_file, copy->meta_at, room, copy->meta_bytes, &got, err))
-		return false;
-	buf_grow_commit(&r->meta, got);
-	return got == copy->meta_bytes || damaged(copy->segment, copy->at, err);
-}
-
-static bool
-tell(struct recovery *r, const struct copy *copy, struct err *err)
-{
-	struct spool *spool = r->spool;
-	struct spool_recovered recovered = { .id = copy->id, .rcpts_n = copy->rcpts_n, .rcpts = r->states };
-	struct spool_message *message;
-	uint16_t live = 0;
-
-	for (unsigned i = 0; i < copy->rcpts_n; i++)
-		live += !is_end(&r->states[i]);
-	if (live == 0)
-		return true;
-	if (!meta_read(r, copy, err))
-		return false;
-	recovered.meta = buf_span(&r->meta);
-	message = spool->owner.on_recovered(spool->owner.ctx, &recovered);
-	if (!message)
-		return err_set(err, ERR_PERM, "spool: message %llx was not taken over", (unsigned long long)copy->id);
-	*message = (struct spool_message){
-		.id = copy->id, .at = copy->at, .all_bytes = copy->all_bytes, .record_bytes = copy->record_bytes,
-		.rcpts_n = copy->rcpts_n, .live = live,
-	};
-	spool_segment_link(copy->segment, message);
-	return true;
-}
-
-static bool
-messages_tell(struct recovery *r, struct err *err)
-{
-	size_t k = 0, k_end, i = 0, i_end;
-
-	if (r->copies_n)
-		qsort(r->copies, r->copies_n, sizeof(*r->copies), copy_order);
-	if (r->heard_n)
-		qsort(r->heard, r->heard_n, sizeof(*r->heard), heard_order);
-	for (; i < r->copies_n; i = i_end, k = k_end) {
-		uint64_t id = r->copies[i].id;
-		struct copy *chosen;
-
-		for (i_end = i; i_end < r->copies_n && r->copies[i_end].id == id; i_end++)
-			;
-		while (k < r->heard_n && r->heard[k].note.id < id)
-			k++;
-		for (k_end = k; k_end < r->heard_n && r->heard[k_end].note.id == id; k_end++)
-			;
-		chosen = choose(&r->copies[i], i_end - i, r->heard + k, k_end - k);
-		if (!chosen)
-			continue;
-		apply(r, chosen, r->heard + k, k_end - k);
-		if (!tell(r, chosen, err))
-			return false;
-	}
-	return true;
-}
+/* ---- all of it ---- */
 
 static void
 segments_review(struct spool *spool)
@@ -558,31 +388,23 @@ segments_review(struct spool *spool)
 }
 
 static void
-recovery_fini(struct recovery *r)
+recovery_fini(struct spool_recovery *r)
 {
-	if (r->open && r->open->read_file) {
-		r->spool->disk->ops->close(r->open->read_file);
-		r->open->read_file = NULL;
-	}
 	free(r->segments);
 	free(r->journals);
 	free(r->copies);
 	free(r->heard);
-	free(r->states);
-	free(r->from);
-	buf_fini(&r->meta);
 }
 
 bool
 spool_recover(struct spool *spool, struct err *err)
 {
-	struct recovery r = { .spool = spool };
+	struct spool_recovery r = { .spool = spool, .copies_cap = 256, .heard_cap = 256 };
 	bool ok;
 
-	r.states = mem_alloc((UINT16_MAX + 1u) * sizeof(*r.states));
-	r.from = mem_alloc((UINT16_MAX + 1u) * sizeof(*r.from));
-	buf_init(&r.meta, 0);
-	ok = names_read(&r, err) && segments_read(&r, err) && spool_state_begin(spool, err) && messages_tell(&r, err);
+	r.copies = mem_alloc(r.copies_cap * sizeof(*r.copies));
+	r.heard = mem_alloc(r.heard_cap * sizeof(*r.heard));
+	ok = spool_state_look(spool, err) && names_read(&r, err) && segments_read(&r, err) && spool_state_begin(spool, err) && spool_regroup(&r, err);
 	if (ok)
 		segments_review(spool);
 	recovery_fini(&r);

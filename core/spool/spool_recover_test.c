@@ -1,175 +1,252 @@
 /*
- * Crashes and failing disks, by seed and at every step.
+ * What a restart makes of files that were cut, damaged, or are of another time.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "spool/spool_model.h"
+#include "spool/spool_post.h"
 
-#define SEEDS 400u
+static int
+set_up(void **state)
+{
+	struct post *post = post_new();
+
+	post_open(post);
+	hand_settle(&post->hand);
+	*state = post;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	post_free(*state);
+	return 0;
+}
+
+static struct fake_inode *
+file_of(struct post *post, const struct letter *letter, const char *suffix, char name[SPOOL_NAME_MAX])
+{
+	spool_segment_name(letter->message.segment, suffix, name);
+	return fake_file(&post->fake, name);
+}
 
 static void
-open_again(struct model *model)
+refuses_damage_before_the_place_that_was_synced(void **state)
 {
+	struct post *post = *state;
+	struct letter *letter;
+	char name[SPOOL_NAME_MAX], want[300];
+	struct fake_inode *file;
 	struct err err = { 0 };
-	uint64_t permille = model->fake.fail_permille;
+	uint64_t at;
 
-	model->fake.fail_permille = 0;
-	if (!model_open(model, &err))
-		fail_msg("%s: %s", model->context, err.text);
-	model_check_recovered(model);
-	model->fake.fail_permille = (unsigned)permille;
-}
+	letter = post_sent(post, 100);
+	post_sent(post, 100);
+	file = file_of(post, letter, ".seg", name);
+	at = letter->message.at;
+	post_kill(post);
+	file->now[at + 60] ^= 1;
+	assert_false(post_try_open(post, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+	snprintf(want, sizeof(want), "spool: %s is damaged at byte %llu; move it and its .jnl aside to start without its messages",
+		 name, (unsigned long long)at);
+	assert_string_equal(err.text, want);
 
-/* Everything live can be read, and leaves when it is settled. */
-static void
-finish(struct model *model)
-{
-	model->fake.fail_permille = 0;
-	model->faults = false;
-	for (int i = 0; i < 3; i++) {
-		hand_settle(&model->hand);
-		hand_pass(&model->hand, 1100 * US_PER_MS);
-	}
-	hand_settle(&model->hand);
-	assert_int_equal(model->spool->failing.kind, ERR_NONE);
-	for (unsigned i = 0; i < model->mails_n; i++) {
-		struct mail *mail = &model->mails[i];
-		if (mail->state != MAIL_LIVE)
-			continue;
-		model_read(model, mail);
-		for (unsigned k = 0; k < mail->rcpts_n; k++)
-			model_settle(model, mail, k, SPOOL_BOUNCED);
-	}
-	model_drop_writers(model);
-	for (int i = 0; i < 4; i++) {
-		hand_settle(&model->hand);
-		hand_pass(&model->hand, 1100 * US_PER_MS);
-	}
-	assert_int_equal(model->spool->live_messages, 0);
-	assert_true(model->spool->segments_n <= 2);
+	/* As it says. */
+	assert_true(fake_rename(&post->fake.disk, name, "aside", NULL));
+	post_open(post);
+	assert_int_equal(post->recovered, 0);
+	post_sent(post, 10);
 }
 
 static void
-live(struct model *model, unsigned steps)
+refuses_a_segment_shorter_than_what_was_synced(void **state)
 {
-	for (unsigned i = 0; i < steps && !model->fake.dead; i++)
-		model_step(model);
-}
+	struct post *post = *state;
+	struct letter *letter = post_sent(post, 100);
+	char name[SPOOL_NAME_MAX];
+	struct fake_inode *file = file_of(post, letter, ".seg", name);
+	struct err err = { 0 };
 
-static uint64_t
-run_lives(uint64_t seed, unsigned permille, int sys)
-{
-	struct model *model = mem_alloc(sizeof(*model));
-	char context[64];
-	uint64_t compacted;
-
-	snprintf(context, sizeof(context), "%llu", (unsigned long long)seed);
-	model_init(model, seed);
-	model->context = context;
-	model->fake.fail_permille = permille;
-	model->fake.sys = sys;
-	model->faults = true;
-	for (int life = 0; life < 4; life++) {
-		open_again(model);
-		model->fake.cut_at = model->fake.calls + 1 + prng_below(&model->prng, 300);
-		live(model, 250);
-		model_crash(model);
-	}
-	open_again(model);
-	live(model, 100);
-	finish(model);
-	compacted = model->compacted + model->spool->compacted;
-	model_fini(model);
-	free(model);
-	return compacted;
+	post_close(post);
+	file->now_n -= 1;
+	assert_false(post_try_open(post, &err));
+	assert_int_equal(err.kind, ERR_PERM);
 }
 
 static void
-keeps_its_promises_through_crashes(void **state)
+cuts_a_torn_tail_and_says_so(void **state)
 {
-	uint64_t compacted = 0;
+	static const struct { const char *suffix; unsigned bytes; } cases[] = {
+		{ ".seg", 1 }, { ".seg", 31 }, { ".seg", 32 }, { ".seg", 5000 }, { ".jnl", 1 }, { ".jnl", 40 },
+	};
+	struct post *post = *state;
 
-	for (uint64_t seed = 1; seed <= SEEDS; seed++)
-		compacted += run_lives(seed, 0, EIO);
-	assert_true(compacted > 0);
-}
+	for (unsigned i = 0; i < countof(cases); i++) {
+		struct letter *letter = post_sent(post, 100);
+		char name[SPOOL_NAME_MAX], want[200], *junk = mem_alloc(cases[i].bytes);
+		struct fake_inode *file = file_of(post, letter, cases[i].suffix, name);
+		uint64_t size;
 
-static void
-keeps_its_promises_through_crashes_of_a_failing_disk(void **state)
-{
-	for (uint64_t seed = 1; seed <= SEEDS; seed++)
-		run_lives(seed, seed % 3 ? 15 : 80, seed % 2 ? EIO : ENOSPC);
-}
-
-/* The same run each time, cut at its n-th call. */
-static void
-survives_a_cut_at_every_call(void **state)
-{
-	bool reached = true;
-
-	for (uint64_t n = 1; reached; n++) {
-		struct model *model = mem_alloc(sizeof(*model));
-		char context[64];
-
-		snprintf(context, sizeof(context), "cut at %llu", (unsigned long long)n);
-		model_init(model, 7);
-		model->context = context;
-		open_again(model);
-		model->faults = true;
-		model->fake.cut_at = model->fake.calls + n;
-		live(model, 400);
-		reached = model->fake.dead;
-		model_crash(model);
-		open_again(model);
-		finish(model);
-		model_fini(model);
-		free(model);
+		post_close(post);
+		buf_clear(&post->lines);
+		memset(junk, 'x', cases[i].bytes);
+		size = file->now_n;
+		fake_put(file, size, junk, cases[i].bytes);
+		post_open(post);
+		snprintf(want, sizeof(want), "spool: %s: cut a torn tail of %u bytes, which was never promised\n", name, cases[i].bytes);
+		assert_true(span_find_text(buf_span(&post->lines), span_text(want)) != SIZE_MAX);
+		assert_int_equal(file->now_n, size);
+		assert_int_equal(file->safe_n, size);
+		assert_true(letter->back);
+		free(junk);
 	}
 }
 
-/* The same run each time; its n-th call fails, once. */
 static void
-survives_a_failure_of_every_call(void **state)
+takes_no_stale_record_of_another_place(void **state)
 {
-	uint64_t calls = 1;
+	struct post *post = *state;
+	struct letter *letter = post_sent(post, 100);
+	char name[SPOOL_NAME_MAX];
+	struct fake_inode *file = file_of(post, letter, ".seg", name);
+	uint64_t at = letter->message.at, bytes = letter->message.record_bytes;
 
-	for (uint64_t n = 1; n <= calls; n++) {
-		struct model *model = mem_alloc(sizeof(*model));
-		struct err err = { 0 };
-		char context[64];
+	post_close(post);
+	fake_put(file, file->now_n, file->now + at, bytes);
+	post_open(post);
+	assert_int_equal(post->recovered, 1);
+	assert_int_equal(letter->message.at, at);
+}
 
-		snprintf(context, sizeof(context), "failure of %llu", (unsigned long long)n);
-		model_init(model, 11);
-		model->context = context;
-		model->faults = true;
-		model->fake.fail_at = n;
-		if (!model_open(model, &err))
-			open_again(model);
-		live(model, 300);
-		calls = model->fake.calls;
-		model_crash(model);
-		model->fake.fail_at = model->fake.calls + n % 97;
-		if (!model_open(model, &err)) {
-			for (unsigned i = 0; i < model->mails_n; i++)
-				model->mails[i].back = false;
-			open_again(model);
-		} else {
-			model_check_recovered(model);
+static void
+refuses_a_format_that_it_does_not_know(void **state)
+{
+	struct post *post = *state;
+	struct letter *letter = post_sent(post, 100);
+	char name[SPOOL_NAME_MAX];
+	struct fake_inode *file = file_of(post, letter, ".seg", name);
+	uint64_t number = letter->message.segment->number;
+	struct err err = { 0 };
+
+	post_close(post);
+	file->now[SPOOL_RECORD_HEADER] = 7;
+	spool_record_seal(file->now, 12, SPOOL_SEGMENT_START, number, 0);
+	assert_false(post_try_open(post, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+	assert_non_null(strstr(err.text, "has format 7, this version reads format 1; start the version that wrote it"));
+}
+
+static void
+refuses_a_segment_without_its_journal(void **state)
+{
+	struct post *post = *state;
+	struct letter *letter = post_sent(post, 100);
+	char name[SPOOL_NAME_MAX];
+	struct err err = { 0 };
+
+	file_of(post, letter, ".jnl", name);
+	post_close(post);
+	assert_true(fake_remove(&post->fake.disk, name, NULL));
+	assert_false(post_try_open(post, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+	assert_non_null(strstr(err.text, "has no journal"));
+
+	fake_file_put(&post->fake, name, SPAN(""));
+	post_open(post);
+	assert_true(letter->back);
+}
+
+static void
+sweeps_a_journal_without_its_segment_and_leaves_other_files_alone(void **state)
+{
+	struct post *post = *state;
+
+	post_close(post);
+	fake_file_put(&post->fake, "00000000000000ff.jnl", SPAN("junk"));
+	fake_file_put(&post->fake, "removed", SPAN("junk"));
+	fake_file_put(&post->fake, "notes.txt", SPAN("mine"));
+	fake_file_put(&post->fake, "00000000000000FF.seg", SPAN("mine"));
+	post_open(post);
+	assert_null(fake_file(&post->fake, "00000000000000ff.jnl"));
+	assert_null(fake_file(&post->fake, "removed"));
+	assert_non_null(fake_file(&post->fake, "notes.txt"));
+	assert_non_null(fake_file(&post->fake, "00000000000000FF.seg"));
+	/* Should it come back, it must not belong to a new segment. */
+	assert_true(post->spool->active->number > 0xff);
+}
+
+static void
+tells_messages_oldest_first(void **state)
+{
+	struct post *post = *state;
+	uint64_t last = 0;
+
+	for (int i = 0; i < 100; i++)
+		post_sent(post, 3000);
+	post_close(post);
+	post_open(post);
+	assert_int_equal(post->recovered, 100);
+	list_each (pos, &post->spool->segments) {
+		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
+		list_each (one, &segment->messages) {
+			struct spool_message *message = list_entry(one, struct spool_message, in_segment);
+			assert_true(message->id > last);
+			last = message->id;
 		}
-		live(model, 50);
-		finish(model);
-		model_fini(model);
-		free(model);
 	}
+}
+
+static void
+stops_when_a_message_is_not_taken_over(void **state)
+{
+	struct post *post = *state;
+	struct err err = { 0 };
+
+	post_sent(post, 10);
+	post_close(post);
+	post->letters_n = 0;
+	assert_false(post_try_open(post, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+}
+
+/* An end stays one, whatever older states a journal still holds behind it. */
+static void
+never_takes_an_end_back(void **state)
+{
+	struct post *post = *state;
+	struct letter *letter = post_sent(post, 10);
+	char name[SPOOL_NAME_MAX];
+	struct fake_inode *file = file_of(post, letter, ".jnl", name);
+	uint64_t number = letter->message.segment->number;
+	struct spool_note waits = { .id = letter->message.id, .rcpt = 0, .state = { SPOOL_WAITING, 9, { 0 } } };
+	struct buf buf;
+
+	post_settle(post, letter, 0, SPOOL_BOUNCED);
+	post_close(post);
+	buf_init(&buf, 0);
+	spool_record_notes(&buf, number, file->now_n, &waits, 1);
+	fake_put(file, file->now_n, buf_span(&buf).p, buf_len(&buf));
+	buf_fini(&buf);
+	post_open(post);
+	assert_true(letter->back);
+	assert_int_equal(letter->rcpts[0].outcome, SPOOL_BOUNCED);
 }
 
 int
 main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keeps_its_promises_through_crashes),
-		cmocka_unit_test(keeps_its_promises_through_crashes_of_a_failing_disk),
-		cmocka_unit_test(survives_a_cut_at_every_call),
-		cmocka_unit_test(survives_a_failure_of_every_call),
+		TEST(refuses_damage_before_the_place_that_was_synced),
+		TEST(refuses_a_segment_shorter_than_what_was_synced),
+		TEST(cuts_a_torn_tail_and_says_so),
+		TEST(takes_no_stale_record_of_another_place),
+		TEST(refuses_a_format_that_it_does_not_know),
+		TEST(refuses_a_segment_without_its_journal),
+		TEST(sweeps_a_journal_without_its_segment_and_leaves_other_files_alone),
+		TEST(tells_messages_oldest_first),
+		TEST(stops_when_a_message_is_not_taken_over),
+		TEST(never_takes_an_end_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

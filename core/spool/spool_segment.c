@@ -269,13 +269,21 @@ open_or_make(struct spool_segment *segment, const char *suffix, bool *made, stru
 }
 
 bool
-spool_segment_files(struct spool_segment *segment, struct err *err)
+spool_segment_journal(struct spool_segment *segment, struct err *err)
 {
 	if (!segment->journal)
 		segment->journal = open_or_make(segment, ".jnl", &segment->journal_made, err);
-	if (segment->journal && !segment->file)
+	return segment->journal != NULL;
+}
+
+bool
+spool_segment_file(struct spool_segment *segment, struct err *err)
+{
+	if (!segment->journal_made && !spool_segment_journal(segment, err))
+		return false;
+	if (!segment->file)
 		segment->file = open_or_make(segment, ".seg", &segment->file_made, err);
-	return segment->journal && segment->file;
+	return segment->file != NULL;
 }
 
 void

@@ -97,6 +97,20 @@ spool_state_save(struct spool *spool, struct span bytes)
 }
 
 void
+spool_state_save_now(struct spool *spool, struct span bytes)
+{
+	if (spool->closing)
+		return;
+	spool_job_finish(spool);
+	spool_state_free(spool);
+	spool->saving = mem_alloc(sizeof(*spool->saving));
+	spool->saving->record = state_record(bytes);
+	save_work(spool);
+	save_done(spool);
+	spool_pump(spool);
+}
+
+void
 spool_state_last(struct spool *spool, struct span bytes)
 {
 	if (spool->last_state)
@@ -178,12 +192,16 @@ spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct e
 }
 
 bool
+spool_state_look(struct spool *spool, struct err *err)
+{
+	return is_there(spool->disk, MARKER, &spool->was_clean, err);
+}
+
+bool
 spool_state_begin(struct spool *spool, struct err *err)
 {
 	const struct disk_ops *ops = spool->disk->ops;
 
-	if (!is_there(spool->disk, MARKER, &spool->was_clean, err))
-		return false;
 	if (spool->was_clean && !ops->rename(spool->disk, MARKER, REMOVED, err))
 		return false;
 	if (spool->was_clean)

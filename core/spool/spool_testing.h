@@ -15,7 +15,7 @@
 #include "spool/spool_inside.h"
 #include "util/prng.h"
 
-#define FAKE_FILES 64u
+#define FAKE_FILES 256u
 #define FAKE_BLOCK 512u
 #define MAYBE __attribute__((unused)) static
 
@@ -119,6 +119,13 @@ fake_fails(struct fake_disk *fake, struct err *err)
 	return true;
 }
 
+/* After the power went; the very call that it went in may have done something. */
+MAYBE bool
+fake_gone(const struct fake_disk *fake)
+{
+	return fake->dead && fake->calls > fake->cut_at;
+}
+
 MAYBE void
 fake_room(struct fake_inode *inode, size_t n)
 {
@@ -156,7 +163,7 @@ fake_open(struct disk *disk, const char *name, bool create, struct err *err)
 		return NULL;
 	}
 	/* A failed creation may leave the name, not durably. */
-	if (create && (!fails || prng_below(&fake->prng, 2))) {
+	if (create && (!fails || (!fake_gone(fake) && prng_below(&fake->prng, 2)))) {
 		struct fake_inode *inode = mem_alloc(sizeof(*inode));
 		fake_room(inode, 1);
 		fake_set(&entry->now, inode);
@@ -209,7 +216,7 @@ fake_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov
 	struct fake_disk *fake = file->disk;
 	bool fails = fake_fails(fake, err);
 
-	for (int i = 0; i < iov_n; i++) {
+	for (int i = 0; i < iov_n && !fake_gone(fake); i++) {
 		size_t n = fails ? (size_t)prng_below(&fake->prng, iov[i].iov_len + 1) : iov[i].iov_len;
 		if (fake->capacity && fake_used(fake) + (at + n > file->inode->now_n ? at + n - file->inode->now_n : 0) > fake->capacity) {
 			errno = ENOSPC;
@@ -242,10 +249,13 @@ fake_sync(struct disk_file *file, struct err *err)
 	struct fake_inode *inode = file->inode;
 	bool fails = fake_fails(file->disk, err);
 
+	if (fake_gone(file->disk))
+		return false;
 	for (size_t b = 0; b < inode->cap / FAKE_BLOCK; b++) {
 		if (inode->dirty[b] && (!fails || prng_below(&file->disk->prng, 2)))
 			memcpy(inode->safe + b * FAKE_BLOCK, inode->now + b * FAKE_BLOCK, FAKE_BLOCK);
-		inode->dirty[b] = 0;
+		if (!file->disk->dead)
+			inode->dirty[b] = 0;
 	}
 	if (!fails || prng_below(&file->disk->prng, 2))
 		inode->safe_n = inode->now_n;
@@ -288,7 +298,7 @@ fake_rename(struct disk *disk, const char *from, const char *to, struct err *err
 		return err_sys(err, "spool: cannot rename %s", from);
 	}
 	/* A failed one may have happened, not durably. */
-	if (fails && prng_below(&fake->prng, 2))
+	if (fails && (fake_gone(fake) || prng_below(&fake->prng, 2)))
 		return false;
 	b = fake_find(fake, to, true);
 	if (a != b) {
@@ -393,6 +403,14 @@ fake_inode_power_cut(struct fake_inode *inode, struct prng *prng)
 	inode->now_n = inode->safe_n = n;
 }
 
+/* Only the node died: what it wrote is still on its way to the disk. */
+MAYBE void
+fake_revive(struct fake_disk *fake)
+{
+	fake->dead = false;
+	fake->cut_at = fake->fail_at = 0;
+}
+
 /* The machine comes back with what the disk kept. */
 MAYBE void
 fake_power_cut(struct fake_disk *fake)
@@ -413,8 +431,7 @@ fake_power_cut(struct fake_disk *fake)
 			fake_inode_power_cut(fake->names[i].now, &fake->prng);
 	}
 	fake_names_safe(fake);
-	fake->dead = false;
-	fake->cut_at = fake->fail_at = 0;
+	fake_revive(fake);
 }
 
 MAYBE struct fake_inode *

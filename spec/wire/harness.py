@@ -252,7 +252,11 @@ class Case(unittest.TestCase):
         self.keep(node)
         return node.wait_ready() if wait else node
 
-    def restart(self, node, policy=None, **options):
+    def restart(self, node, policy=None, change=None, **options):
+        """Another process on what is left of this one; change: what to replace in its policy, and by what."""
+        if change:
+            with open(node.policy, encoding="utf-8") as file:
+                policy = file.read().replace(*change)
         again = Node(node.folder, policy, node.port, spool=node.spool, **options)
         self.keep(again)
         return again.wait_ready()

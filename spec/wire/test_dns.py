@@ -76,7 +76,7 @@ class Dns(harness.Case):
         record, = node.wait_records(1, "d")
         return record
 
-    def assert_bounced(self, domain, status, policy="", diagnosis=""):
+    def assert_bounced(self, domain, status, policy="", diagnosis="."):
         record, = self.sent(domain, policy).wait_records(1, "b")
         self.assertTrue(record["dsnStatus"].startswith(status + " "), record)
         self.assertRegex(record["dsnDiag"], diagnosis)

@@ -183,7 +183,7 @@ domain "a.example" {{ smtp_hosts = "{mx.at}", max_smtp_out = 3, total_max_smtp_o
         a, b = self.receiver(), self.receiver()
         node = self.node(f'''{vmtas}
 domain "a.example" {{ smtp_hosts = "{a.at}", max_msg_per_connection = 2 }}
-domain "b.example" {{ smtp_hosts = "{b.at}", max_msg_per_connection = 2 }}''', settings=settings)
+domain "b.example" {{ smtp_hosts = "{b.at}", max_msg_per_connection = 2 }}''', settings=settings, paused=True)
         self.fill(node, 15, "a.example", "b.example")
         return node, [a, b]
 

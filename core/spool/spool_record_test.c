@@ -1,0 +1,159 @@
+/*
+ * The format: what is written is read, and nothing else is taken for it.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "spool/spool_record.h"
+
+static struct spool_fresh *
+a_message(uint64_t number, uint64_t at)
+{
+	static const struct spool_rcpt_state states[2] = { { SPOOL_DELIVERED, 3, { 77 } }, { SPOOL_WAITING, 1, { -5 } } };
+	static const struct spool_piece pieces[1] = { { 44, 1000 } };
+	struct spool_message_parts parts = {
+		.id = 9, .body_bytes = 1004, .rcpts_n = 2, .pieces_n = 1,
+		.meta = SPAN("meta"), .head = SPAN("head\r\n"), .tail = SPAN("tail"),
+	};
+
+	return spool_record_message(number, at, &parts, states, pieces);
+}
+
+static struct span
+whole(const struct spool_fresh *fresh)
+{
+	return span_make(fresh->p, fresh->n);
+}
+
+static void
+reads_the_message_that_it_wrote(void **state)
+{
+	struct spool_fresh *fresh = a_message(0x2a, 5000);
+	struct spool_message_parts parts;
+	struct spool_record record;
+
+	assert_true(spool_record_parse(whole(fresh), 0x2a, 5000, &record));
+	assert_int_equal(record.kind, SPOOL_MESSAGE);
+	assert_true(spool_record_parts(record.payload, 5000, &parts));
+	assert_int_equal(parts.id, 9);
+	assert_int_equal(parts.body_bytes, 1004);
+	assert_true(span_eq(parts.meta, SPAN("meta")));
+	assert_true(span_eq(parts.head, SPAN("head\r\n")));
+	assert_true(span_eq(parts.tail, SPAN("tail")));
+	assert_int_equal(spool_parts_state(&parts, 0).outcome, SPOOL_DELIVERED);
+	assert_int_equal(spool_parts_state(&parts, 0).attempts, 3);
+	assert_int_equal(spool_parts_state(&parts, 1).due.ms, -5);
+	assert_int_equal(spool_parts_piece(&parts, 0).at, 44);
+	assert_int_equal(spool_parts_piece(&parts, 0).bytes, 1000);
+	spool_fresh_unref(fresh);
+}
+
+static void
+takes_no_record_of_another_place(void **state)
+{
+	struct spool_fresh *fresh = a_message(0x2a, 5000);
+	struct spool_record record;
+
+	assert_false(spool_record_parse(whole(fresh), 0x2b, 5000, &record));
+	assert_false(spool_record_parse(whole(fresh), 0x2a, 5001, &record));
+	assert_false(spool_record_parse(span_first(whole(fresh), fresh->n - 1), 0x2a, 5000, &record));
+	spool_fresh_unref(fresh);
+}
+
+static void
+notices_every_flipped_bit(void **state)
+{
+	struct spool_fresh *fresh = a_message(1, 5000);
+	struct spool_record record;
+
+	for (uint32_t bit = 0; bit < fresh->n * 8; bit++) {
+		fresh->p[bit / 8] ^= (char)(1 << bit % 8);
+		assert_false(spool_record_parse(whole(fresh), 1, 5000, &record));
+		fresh->p[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	assert_true(spool_record_parse(whole(fresh), 1, 5000, &record));
+	spool_fresh_unref(fresh);
+}
+
+static void
+refuses_lengths_that_do_not_fit(void **state)
+{
+	/* offset in the payload, bytes, value */
+	static const struct { unsigned at, n; uint64_t value; } cases[] = {
+		{ 0, 8, 0 },                    /* id */
+		{ 0, 8, UINT64_MAX },
+		{ 8, 8, 1003 },                 /* body bytes that pieces and tail do not make */
+		{ 16, 2, 0 },                   /* recipients */
+		{ 16, 2, 60000 },
+		{ 18, 2, 3 },                   /* flags */
+		{ 20, 4, UINT32_MAX },          /* pieces */
+		{ 24, 4, UINT32_MAX },          /* meta */
+		{ 28, 4, 1000 },                /* head */
+		{ 32, 1, 17 },                  /* an outcome */
+		{ 54, 8, 5000 },                /* a piece behind its message */
+		{ 62, 4, 0 },
+		{ 62, 4, SPOOL_PIECE_MAX + 1 },
+	};
+
+	for (unsigned i = 0; i < countof(cases); i++) {
+		struct spool_fresh *fresh = a_message(1, 5000);
+		struct span payload = span_from(whole(fresh), SPOOL_RECORD_HEADER);
+		struct spool_message_parts parts;
+
+		for (unsigned k = 0; k < cases[i].n; k++)
+			fresh->p[SPOOL_RECORD_HEADER + cases[i].at + k] = (char)(cases[i].value >> (8 * k));
+		if (spool_record_parts(payload, 5000, &parts))
+			fail_msg("case %u was taken", i);
+		spool_fresh_unref(fresh);
+	}
+}
+
+static void
+writes_notes_in_records_of_bounded_size(void **state)
+{
+	uint32_t n = 2 * SPOOL_NOTES_MAX + 5, seen = 0;
+	struct spool_note *notes = mem_alloc(n * sizeof(*notes));
+	struct spool_record record;
+	struct buf buf;
+
+	for (uint32_t i = 0; i < n; i++)
+		notes[i] = (struct spool_note){ .id = i + 1, .rcpt = (uint16_t)i, .state = { SPOOL_BOUNCED, (uint16_t)i, { i } } };
+	buf_init(&buf, 0);
+	spool_record_journal_start(&buf, 3, 0);
+	spool_record_synced(&buf, 3, 0, 4096);
+	spool_record_notes(&buf, 3, 0, notes, n);
+	for (uint64_t at = 0; at < buf_len(&buf);) {
+		struct span rest = span_from(buf_span(&buf), (size_t)at);
+		struct spool_note note;
+		uint32_t payload_bytes;
+
+		assert_true(spool_record_peek(rest.p, 3, at, &payload_bytes));
+		assert_true(spool_record_parse(span_first(rest, SPOOL_RECORD_HEADER + payload_bytes), 3, at, &record));
+		while (record.kind == SPOOL_NOTES && spool_record_note(&record.payload, &note)) {
+			assert_int_equal(note.id, seen + 1);
+			assert_int_equal(note.rcpt, (uint16_t)seen);
+			assert_int_equal(note.state.due.ms, seen);
+			seen++;
+		}
+		at += SPOOL_RECORD_HEADER + payload_bytes;
+	}
+	assert_int_equal(seen, n);
+	buf_fini(&buf);
+	free(notes);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_the_message_that_it_wrote),
+		cmocka_unit_test(takes_no_record_of_another_place),
+		cmocka_unit_test(notices_every_flipped_bit),
+		cmocka_unit_test(refuses_lengths_that_do_not_fit),
+		cmocka_unit_test(writes_notes_in_records_of_bounded_size),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/*
+ * The engine's state file and the marker of a clean end.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_post.h"
+
+static int
+set_up(void **state)
+{
+	struct post *post = post_new();
+
+	post_open(post);
+	hand_settle(&post->hand);
+	*state = post;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	post_free(*state);
+	return 0;
+}
+
+static void
+expect_state(struct post *post, const char *want, bool want_clean)
+{
+	struct err err = { 0 };
+	struct buf got;
+	bool clean;
+
+	buf_init(&got, 0);
+	if (!spool_state_load(post->spool, &got, &clean, &err))
+		fail_msg("%s", err.text);
+	assert_true(span_eq(buf_span(&got), span_text(want)));
+	assert_int_equal(clean, want_clean);
+	buf_fini(&got);
+}
+
+static void
+is_empty_at_first(void **state)
+{
+	expect_state(*state, "", false);
+}
+
+static void
+loads_what_was_saved_and_knows_how_the_node_ended(void **state)
+{
+	struct post *post = *state;
+
+	assert_true(spool_state_save(post->spool, SPAN("one")));
+	assert_false(spool_state_save(post->spool, SPAN("too soon")));
+	hand_settle(&post->hand);
+	expect_state(post, "one", false);
+	post_close(post);
+	fake_power_cut(&post->fake);
+	post_open(post);
+	expect_state(post, "one", true);
+	post_power_cut(post);
+	post_open(post);
+	expect_state(post, "one", false);
+}
+
+static void
+saves_at_the_end_what_was_still_under_way(void **state)
+{
+	struct post *post = *state;
+
+	assert_true(spool_state_save(post->spool, SPAN("last words")));
+	post_close(post);
+	post_open(post);
+	expect_state(post, "last words", true);
+}
+
+static void
+is_the_old_or_the_new_one_whenever_the_power_goes(void **state)
+{
+	for (unsigned n = 1; n < 12; n++) {
+		struct post *post = post_new();
+		struct buf got;
+		bool clean;
+
+		prng_seed(&post->fake.prng, n);
+		post_open(post);
+		assert_true(spool_state_save(post->spool, SPAN("old")));
+		hand_settle(&post->hand);
+		assert_true(spool_state_save(post->spool, SPAN("new")));
+		post->fake.cut_at = post->fake.calls + n;
+		hand_settle(&post->hand);
+		post_power_cut(post);
+		post_open(post);
+		buf_init(&got, 0);
+		assert_true(spool_state_load(post->spool, &got, &clean, NULL));
+		assert_false(clean);
+		assert_true(span_eq(buf_span(&got), SPAN("old")) || span_eq(buf_span(&got), SPAN("new")));
+		buf_fini(&got);
+		post_free(post);
+	}
+}
+
+static void
+refuses_a_damaged_file(void **state)
+{
+	struct post *post = *state;
+	struct err err = { 0 };
+	struct buf got;
+	bool clean;
+
+	assert_true(spool_state_save(post->spool, SPAN("precious")));
+	hand_settle(&post->hand);
+	fake_file(&post->fake, "state")->now[35] ^= 1;
+	buf_init(&got, 0);
+	assert_false(spool_state_load(post->spool, &got, &clean, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+	buf_fini(&got);
+}
+
+static void
+sets_no_marker_when_the_end_was_not_written(void **state)
+{
+	struct post *post = *state;
+
+	post_send(post, 10);
+	post->fake.fail_permille = 1000;
+	post_close(post);
+	post->fake.fail_permille = 0;
+	post_open(post);
+	expect_state(post, "", false);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(is_empty_at_first),
+		TEST(loads_what_was_saved_and_knows_how_the_node_ended),
+		TEST(saves_at_the_end_what_was_still_under_way),
+		TEST(is_the_old_or_the_new_one_whenever_the_power_goes),
+		TEST(refuses_a_damaged_file),
+		TEST(sets_no_marker_when_the_end_was_not_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
