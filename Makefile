@@ -87,7 +87,7 @@ test-tsan:
 # make fuzz T=60: each fuzzer that many seconds, from its corpus.
 FUZZ_CC := clang-14
 fuzz:
-	deps/install test
+	deps/install fuzz
 	$(MAKE) CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined FUZZ_T=$(or $(T),60) fuzz-run
 fuzz-run: $(FUZZERS)
 	@for f in $(FUZZERS); do n=$$(basename $$f _fuzz); mkdir -p $(B)/corpus/$$n spec/corpus/$$n; echo "== $$n"; \

@@ -231,6 +231,9 @@ bounce_new(struct shard *shard, const struct envelope *envelope, const struct ou
 	for (unsigned i = 0; i < n; i++) {
 		b->rcpts[i] = outcomes[i].rcpt;
 		b->replies[i] = *with_status(outcomes[i].reply, &copy);
+		/* Its last allowed attempt was deferred: given up, with the receiver's own words. */
+		if (smtp_reply_temp(&b->replies[i]) && attempt != NULL)
+			snprintf(b->replies[i].enhanced, sizeof b->replies[i].enhanced, "4.4.7");
 	}
 	if (attempt != NULL) {
 		b->attempt.remote_host = or_null(&b->arena, attempt->remote_host);

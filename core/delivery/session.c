@@ -639,7 +639,8 @@ session_quit(struct queue_slot *slot)
 
 	if (s->state != OPEN)
 		return;
-	queue_slot_closing(slot);
+	if (slot->state != SLOT_CLOSING)
+		queue_slot_closing(slot);
 	s->state = QUITTING;
 	smtp_client_quit(&s->client);
 	flush(s);

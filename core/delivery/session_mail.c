@@ -110,10 +110,13 @@ decide(struct session *s, unsigned i, const struct react_verdict *verdict, const
 		return true;
 	if (smtp_reply_perm(reply) && !verdict->skip_mx && !verdict->reroute)
 		return true;
-	if (may_carry && verdict->skip_mx && !verdict->reroute && !verdict->defer)
+	if (may_carry && verdict->skip_mx && !verdict->reroute && !verdict->defer) {
 		carry(s, s->rcpts[i], reply);
-	else
-		outcome_deferred(shard, &s->envelope, &outcome, attempt, session_now(s));
+		return false;
+	}
+	if (queue_rcpt_last_attempt(s->rcpts[i]))
+		return true;
+	outcome_deferred(shard, &s->envelope, &outcome, attempt, session_now(s));
 	return false;
 }
 

@@ -8,8 +8,8 @@
 
 #include "policy/grow.h"
 #include "policy/machine.h"
-#include "policy/reaction_book.h"
-#include "policy/reroute.h"
+#include "policy/reaction_doubt.h"
+#include "policy/circle.h"
 
 #define HASH_SEED UINT64_C(0x736c75696365)
 
@@ -312,7 +312,7 @@ assemble_finish(struct loader *loader)
 	take_providers(loader);
 	take_blocks(loader);
 	take_listeners(loader);
-	reroute_check(loader);
+	circle_check(loader);
 }
 
 /* ---- warnings ---- */
@@ -398,6 +398,7 @@ assemble_warn(struct loader *loader, bool chooses)
 	for (unsigned i = 0; i < ruleset->listeners_n; i++)
 		if (!ruleset->listeners[i].relay_from_n && !ruleset->listeners[i].relay_to_n)
 			loader_warning(loader, &ruleset->listeners[i].where, "has neither relay_from nor relay_to: it takes no mail");
+	reaction_doubt_percents(loader);
 	if (!ruleset->listeners_n)
 		loader_warning(loader, &file, "no listener is declared: the node takes no mail");
 	if (!chooses && !table_get(&ruleset->names, SPAN("default")))

@@ -2,7 +2,7 @@
  * A field is a row: its name and what takes its value. Names of settings are taken
  * as tightenings. What makes no sense together is looked at when the whole rule is
  * read, what concerns two rules (policy/reaction_doubt.c) when the list is, and
- * names of virtual MTAs (policy/reroute.c) when the file is.
+ * names of virtual MTAs (policy/circle.c) when the file is.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/declare_backoff.h"

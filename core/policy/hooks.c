@@ -182,7 +182,7 @@ hooks_export(struct hooks *hooks, struct loader *loader)
 	}
 	lua_pushlightuserdata(L, hooks);
 	loader_push_function(loader, l_every, 1);
-	lua_setfield(L, -2, EVERY + strlen("on."));
+	lua_setfield(L, -2, &EVERY[strlen("on.")]);
 	lua_createtable(L, 0, 1);
 	loader_push_function(loader, l_on_unknown, 0);
 	lua_setfield(L, -2, "__index");

@@ -82,8 +82,8 @@ parse_braces(struct parser *parser, bool *optional)
 {
 	size_t n = 1;
 	bool zero = true;
-	while (is_digit(peek(parser, n)))
-		zero = zero && peek(parser, n++) == '0';
+	for (; is_digit(peek(parser, n)); n++)
+		zero = zero && peek(parser, n) == '0';
 	if (n == 1)
 		return give_up(parser);
 	if (peek(parser, n) == ',')

@@ -133,7 +133,7 @@ static const struct { const char *text, *errors; } wrong[] = {
 	  "2: on.bounced: write on.bounced(function(attempt) … end)\n" },
 	{ "on.every(function() end)", "1: on.every: write on.every(\"5m\", function() … end)\n" },
 	{ "on.every('5 m', function() end)\non.every(0.5, function() end)",
-	  "1: on.every: \"5 m\" is not a duration: write a duration such as \"30m\", \"1h30m\" or \"4d12h\"\n"
+	  "1: on.every: \"5 m\" has a blank in it: write it without, such as \"30m\"\n"
 	  "2: on.every: more often than once a second: write at least \"1s\"\n" },
 	{ "on.evry('5m', function() end)", "1: on.evry: no such hook (on.every?)\n" },
 	/* the sandbox at load */

@@ -119,3 +119,55 @@ reaction_doubt(struct loader *loader, struct reaction_part *part)
 	}
 	pattern_scratch_free(scratch);
 }
+
+static bool
+limits(const struct ruleset_block *const *blocks, unsigned n, enum setting_id id)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct block_value *value = block_value(blocks[i], id);
+		if (value && (setting_table[id].kind == SETTING_COUNT ? value->value.COUNT != UNLIMITED : !rate_unlimited(&value->value.RATE)))
+			return true;
+	}
+	return false;
+}
+
+/* Some queue somewhere has a limit of that kind. */
+static bool
+is_limited(const struct ruleset *ruleset, enum setting_id id)
+{
+	const char *built_in = (const char *)&setting_built_in + setting_table[id].offset;
+	if (setting_table[id].kind == SETTING_COUNT && *(const uint32_t *)(const void *)built_in != UNLIMITED)
+		return true;
+	bool found = limits(ruleset->blocks, ruleset->blocks_n, id);
+	for (unsigned i = 0; i < ruleset->vmtas_n && !found; i++)
+		found = limits(ruleset->vmtas[i]->blocks, ruleset->vmtas[i]->blocks_n, id);
+	for (unsigned i = 0; i < ruleset->pools_n && !found; i++)
+		found = limits(ruleset->pools[i]->blocks, ruleset->pools[i]->blocks_n, id);
+	return found;
+}
+
+void
+reaction_doubt_percents(struct loader *loader)
+{
+	const struct reaction_book *book = loader->ruleset->reactions;
+	bool asked[SETTINGS_N] = { false }, limited[SETTINGS_N] = { false };
+	for (unsigned p = 0; p < reaction_book_parts_n(book); p++) {
+		const struct reaction_part *part = reaction_book_part(book, p);
+		for (unsigned i = 0; i < part->n; i++) {
+			const struct reaction *reaction = &part->reactions[i];
+			/* Of a whole virtual MTA, its own caps are cut. */
+			for (unsigned t = 0; t < reaction->tightenings_n && reaction->scope != REACTION_VMTA; t++) {
+				enum setting_id id = reaction->tightenings[t].setting;
+				if (!reaction->tightenings[t].is_percent)
+					continue;
+				if (!asked[id])
+					limited[id] = is_limited(loader->ruleset, id);
+				asked[id] = true;
+				if (!limited[id])
+					loader_warning(loader, &reaction->where,
+						       "backoff: %s: a percent of \"unlimited\" is unlimited: nothing declares %s", setting_name(id),
+						       setting_name(id));
+			}
+		}
+	}
+}

@@ -9,3 +9,5 @@
 #include "policy/reaction_book.h"
 
 void reaction_doubt(struct loader *loader, struct reaction_part *part);
+/* When all is declared: percents of what nothing limits. */
+void reaction_doubt_percents(struct loader *loader);

@@ -59,6 +59,8 @@ tightening_read(lua_State *L, int index, enum setting_id id, struct tightening *
 		out->is_percent = true;
 		return value_percent(L, index, &out->percent, err);
 	}
+	if (is_percent(L, index))
+		return err_set(err, ERR_PERM, "a percent is for caps and rates: write a duration such as \"30m\"");
 	switch (kind) {
 	case SETTING_COUNT:
 		if (lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) == 0)

@@ -38,30 +38,51 @@ static const enum gate message_gates[SCOPES_N] = {
 	[SCOPE_NODE] = GATE_NODE_MAX_MSG_RATE,
 };
 
-/* When each of a scope's limits opens for the queue: now, later, or MONO_NEVER. */
-static mono_us_t
-cap_opens(const struct scope *scope, mono_us_t now)
+/* When each of a scope's limits opens for the queue: now, later, or MONO_NEVER. Where others
+ * stand in the scope's line before the queue, what they wait for is closed to it. */
+static bool
+others_first(const struct queue *q, int i, enum scope_line line)
 {
-	return gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out ? now : MONO_NEVER;
+	return i != SCOPE_QUEUE && scope_others_first(q->scopes[i], line, &q->waiter);
 }
 
 static mono_us_t
-connects_open(const struct scope *scope, mono_us_t now)
+cap_opens(const struct queue *q, int i, mono_us_t now)
 {
-	return rate_ready_at(&scope->connects, &scope->limits.max_connect_rate, now);
+	const struct scope *scope = q->scopes[i];
+
+	if (gauge_in_use(&scope->sessions) >= scope->limits.max_smtp_out)
+		return MONO_NEVER;
+	return rate_unlimited(&scope->limits.max_connect_rate) && others_first(q, i, SCOPE_LINE_SESSIONS) ? MONO_NEVER : now;
 }
 
-/* A session on its way will take a message: what it will take is not there for others. */
 static mono_us_t
-messages_open(const struct scope *scope, bool for_session, mono_us_t now)
+connects_open(const struct queue *q, int i, mono_us_t now)
 {
+	const struct scope *scope = q->scopes[i];
+	const struct rate_spec *spec = &scope->limits.max_connect_rate;
+
+	if (rate_unlimited(spec))
+		return now;
+	if (gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out && others_first(q, i, SCOPE_LINE_SESSIONS))
+		return MONO_NEVER;
+	return rate_ready_at(&scope->connects, spec, now);
+}
+
+static mono_us_t
+messages_open(const struct queue *q, int i, bool for_session, mono_us_t now)
+{
+	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
 
 	if (rate_unlimited(spec))
 		return now;
+	/* A session on its way will take a message: what it will take is not there for others. */
 	if (for_session && scope->connecting > 0 &&
 	    rate_available(&scope->messages, spec, now) <= scope->connecting)
 		return MONO_NEVER;      /* asked again when one of them has taken its token */
+	if (others_first(q, i, SCOPE_LINE_MESSAGES))
+		return MONO_NEVER;
 	return rate_ready_at(&scope->messages, spec, now);
 }
 
@@ -97,17 +118,20 @@ retry_opens(const struct queue *q, mono_us_t now)
 	return q->retry_until > now ? q->retry_until : now;
 }
 
+/* The soonest that a route which could not be asked is asked again. */
 static mono_us_t
 dns_opens(const struct queue *q, mono_us_t now)
 {
-	mono_us_t at = now;
+	mono_us_t at = MONO_NEVER;      /* asked; the answer is on its way */
 
 	if (q->routing_n == 0 || q->ready_n > 0 || q->deferred_n > 0)
 		return now;
-	if (q->routes_retry_at > now)
-		at = q->routes_retry_at;
-	else
-		at = MONO_NEVER;        /* asked; the answer is on its way */
+	list_each(node, &q->routes) {
+		const struct route *route = list_entry(node, struct route, in_queue);
+
+		if (route->state == ROUTE_FAILED && route->retry_at > now && !list_empty(&route->waiting))
+			at = min_i64(at, route->retry_at);
+	}
 	return at;
 }
 
@@ -124,20 +148,13 @@ look(const struct queue *q, bool for_session, mono_us_t now)
 	if (for_session || q->deferred_by_rule)
 		worse(&worst, retry_opens(q, now), GATE_RETRY_AFTER, SCOPES_N, 0);
 	for (int i = 0; i < SCOPES_N; i++) {
-		const struct scope *scope = q->scopes[i];
-
-		if (scope == NULL)
+		if (q->scopes[i] == NULL)
 			continue;
 		if (for_session) {
-			worse(&worst, cap_opens(scope, now), cap_gates[i], i, SCOPE_LINE_SESSIONS);
-			worse(&worst, connects_open(scope, now), connect_gates[i], i, SCOPE_LINE_SESSIONS);
-			if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
-				worse(&worst, MONO_NEVER, cap_gates[i], i, SCOPE_LINE_SESSIONS);
+			worse(&worst, cap_opens(q, i, now), cap_gates[i], i, SCOPE_LINE_SESSIONS);
+			worse(&worst, connects_open(q, i, now), connect_gates[i], i, SCOPE_LINE_SESSIONS);
 		}
-		worse(&worst, messages_open(scope, for_session, now), message_gates[i], i, SCOPE_LINE_MESSAGES);
-		if (i != SCOPE_QUEUE && !rate_unlimited(&scope->limits.max_msg_rate) &&
-		    scope_others_first(scope, SCOPE_LINE_MESSAGES, &q->waiter))
-			worse(&worst, MONO_NEVER, message_gates[i], i, SCOPE_LINE_MESSAGES);
+		worse(&worst, messages_open(q, i, for_session, now), message_gates[i], i, SCOPE_LINE_MESSAGES);
 	}
 	return worst;
 }
@@ -182,10 +199,10 @@ add_time(struct gate_answer *out, enum gate gate, mono_us_t until, mono_us_t now
 }
 
 static void
-add_cap(struct gate_answer *out, enum gate gate, const struct scope *scope, mono_us_t now)
+add_cap(struct gate_answer *out, enum gate gate, mono_us_t until, const struct scope *scope, mono_us_t now)
 {
 	struct gate_state state = {
-		.gate = gate, .until = cap_opens(scope, now), .kind = GATE_LIMIT_COUNT,
+		.gate = gate, .until = until, .kind = GATE_LIMIT_COUNT,
 		.limit = scope->limits.max_smtp_out, .in_use = gauge_in_use(&scope->sessions),
 		.where = scope->limits.max_smtp_out_where,
 	};
@@ -214,11 +231,11 @@ add_scopes(struct gate_answer *out, const struct queue *q, mono_us_t now)
 
 		if (scope == NULL)
 			continue;
-		add_cap(out, cap_gates[i], scope, now);
+		add_cap(out, cap_gates[i], cap_opens(q, i, now), scope, now);
 		if (connect_gates[i] != GATES_N)
-			add_rate(out, connect_gates[i], connects_open(scope, now), &scope->limits.max_connect_rate,
+			add_rate(out, connect_gates[i], connects_open(q, i, now), &scope->limits.max_connect_rate,
 				 &scope->limits.max_connect_rate_where, now);
-		add_rate(out, message_gates[i], messages_open(scope, false, now), &scope->limits.max_msg_rate,
+		add_rate(out, message_gates[i], messages_open(q, i, true, now), &scope->limits.max_msg_rate,
 			 &scope->limits.max_msg_rate_where, now);
 	}
 }

@@ -102,14 +102,26 @@ lane_maybe_free(struct lane *lane)
 	free(lane);
 }
 
+static const struct message *
+message_at(const struct stream *stream, const struct list *node)
+{
+	return node != &stream->ready ? list_entry(node, struct rcpt, node)->message : NULL;
+}
+
 /* Recipients of one message come one after another, so a run of them is a transaction. */
 static bool
 in_a_run(const struct stream *stream, const struct rcpt *rcpt)
 {
-	const struct list *prev = rcpt->node.prev, *next = rcpt->node.next;
+	return message_at(stream, rcpt->node.prev) == rcpt->message || message_at(stream, rcpt->node.next) == rcpt->message;
+}
 
-	return (prev != &stream->ready && list_entry(prev, struct rcpt, node)->message == rcpt->message) ||
-	       (next != &stream->ready && list_entry(next, struct rcpt, node)->message == rcpt->message);
+/* What stands before and behind it is one run once it is gone. */
+static bool
+parts_a_run(const struct stream *stream, const struct rcpt *rcpt)
+{
+	const struct message *before = message_at(stream, rcpt->node.prev);
+
+	return before != NULL && before != rcpt->message && before == message_at(stream, rcpt->node.next);
 }
 
 uint32_t
@@ -152,7 +164,7 @@ lane_take(struct rcpt *rcpt)
 	struct lane *lane = stream->lane;
 
 	if (!stream->held && !in_a_run(stream, rcpt))
-		lane->runs_n--;
+		lane->runs_n -= parts_a_run(stream, rcpt) ? 2 : 1;
 	list_remove(&rcpt->node);
 	rcpt->stream = NULL;
 	check(stream->ready_n > 0);

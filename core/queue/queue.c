@@ -441,11 +441,12 @@ had_share(const struct queue_slot *slot, mono_us_t now)
 	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
 }
 
-/* Above a cap (it was lowered), or others wait for what this session holds. */
+/* Above a cap (it was lowered), or others wait for what this session holds: then its queue, if it
+ * stands in their line too, stands behind them, or it would take the place back itself. */
 static bool
-should_give_way(const struct queue_slot *slot, bool shared_enough)
+give_way(const struct queue_slot *slot, bool shared_enough)
 {
-	const struct queue *q = slot->lane->queue;
+	struct queue *q = slot->lane->queue;
 
 	if (is_above_a_cap(q))
 		return true;
@@ -458,8 +459,11 @@ should_give_way(const struct queue_slot *slot, bool shared_enough)
 		in_use = gauge_in_use(&scope->sessions);
 		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
-		if (i != SCOPE_QUEUE && scope_others_first(scope, SCOPE_LINE_SESSIONS, &q->waiter))
+		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
+			if (q->waiter.scope == scope)
+				scope_leave(&q->waiter);        /* asks again when the session has ended */
 			return true;
+		}
 		list_each(node, &q->lanes) {
 			const struct lane *other = list_entry(node, struct lane, in_queue);
 
@@ -485,7 +489,7 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
 	if (is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
-	    should_give_way(slot, had_share(slot, now.mono))) {
+	    give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
 		return;
@@ -493,10 +497,12 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	queue_poll(q, now);
 	if (slot->state == SLOT_IDLE && !slot->waits_for_rate) {
 		/* Without mail it has no claim to a place that somebody else waits for. */
-		if (should_give_way(slot, true))
+		if (give_way(slot, true)) {
+			queue_slot_closing(slot);
 			ops->quit(ops->ctx, slot);
-		else
+		} else {
 			ops->idle(ops->ctx, slot);
+		}
 	}
 	if (was_connecting)
 		wake_others(q, now);
@@ -661,6 +667,12 @@ queue_rcpt_delivered(struct rcpt *rcpt, struct now now)
 		rcpt->queue->queues->changed = true;
 	rcpt->queue->retry_step = 0;
 	queue_rcpt_over(rcpt, SPOOL_DELIVERED, now);
+}
+
+bool
+queue_rcpt_last_attempt(const struct rcpt *rcpt)
+{
+	return rcpt->attempts + 1u >= rcpt->route->settings->max_attempts;
 }
 
 /* The floor under this recipient's next attempt: its domain's, the overlays', the rule's own. */

@@ -179,7 +179,6 @@ struct queue {
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
-	mono_us_t      routes_retry_at; /* the soonest its failed routes are asked again; 0: none failed */
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;
@@ -289,6 +288,8 @@ void queue_error(struct queue *queue, const char *text);                /* last_
 /* Ends of an attempt; the recipient is SENDING (or in no list, after give_up). */
 void queue_rcpt_delivered(struct rcpt *rcpt, struct now now);           /* resets the queue's retry steps; over */
 void queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
+/* max_attempts allows no further one: a 4xx now is the end. */
+bool queue_rcpt_last_attempt(const struct rcpt *rcpt);
 void queue_rcpt_defer(struct rcpt *rcpt, struct now now);               /* 4xx: attempts + 1, waits retry_recipients_after; may give_up */
 /* The same; floor: waits at least that long, step by step (NULL: none); reroute: goes by the queue's other virtual MTA at once. */
 void queue_rcpt_defer_for(struct rcpt *rcpt, const struct duration_list *floor, bool reroute, struct now now);

@@ -13,12 +13,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
-#define SAVED_VERSION 1
+#define SAVED_VERSION 2
 #define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
+#define WINDOW_MAX_US (INT64_C(1) << 50)
+
+struct saved_rate {
+	int64_t          last;          /* rate_save() */
+	struct rate_spec spec;          /* that it is counted in; count 0: none yet */
+};
 
 struct saved {
 	char    *key;                   /* "queue google/mta-1" */
-	int64_t  connects, messages;    /* rate_save() */
+	struct saved_rate connects, messages;
 	int64_t  retry_left_us;
 	uint32_t retry_step;
 	const char *last_error;         /* owned where the entry is in the table */
@@ -43,16 +49,28 @@ saved_free(struct saved *saved)
 	free(saved);
 }
 
+/* Asks for more than there ever is: takes nothing, but puts the spec in place. */
 static void
-rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, int64_t saved, struct now now)
+put_in_place(struct rate *rate, const struct rate_spec *spec, mono_us_t now)
 {
-	int64_t since = now.mono - queues->saved_at.mono;
+	if (!rate_unlimited(spec))
+		rate_take(rate, spec, UINT32_MAX, now);
+}
 
-	if (queues->saved_at.wall.ms == 0 || rate_unlimited(spec))
+static void
+rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, const struct saved_rate *saved,
+	     struct now now)
+{
+	if (queues->saved_at.wall.ms == 0)
 		return;
-	/* What was `saved` then is that much earlier seen from now. */
-	if (saved != INT64_MIN && saved - since > -now.mono)
-		rate_restore(rate, saved - since, now.mono);
+	if (saved != NULL && saved->last != INT64_MIN) {
+		/* What it was then is that much earlier seen from now. */
+		rate_restore(rate, saved->last - (now.mono - queues->saved_at.mono), now.mono);
+		/* The spec of then, and today's: if it is another one, that is a change like any other and
+		 * hands out nothing fresh. */
+		put_in_place(rate, &saved->spec, now.mono);
+		put_in_place(rate, spec, now.mono);
+	}
 	if (!queues->saved_clean)
 		rate_spend_all(rate, spec, queues->started.mono);
 }
@@ -62,8 +80,8 @@ scope_restore(struct queues *queues, const char *kind, const char *name, struct 
 {
 	struct saved *saved = saved_take(queues, kind, name);
 
-	rate_take_up(queues, &scope->connects, &scope->limits.max_connect_rate, saved ? saved->connects : INT64_MIN, now);
-	rate_take_up(queues, &scope->messages, &scope->limits.max_msg_rate, saved ? saved->messages : INT64_MIN, now);
+	rate_take_up(queues, &scope->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
+	rate_take_up(queues, &scope->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
 	saved_free(saved);
 }
 
@@ -86,13 +104,41 @@ queue_restore(struct queue *queue, struct now now)
 	scope_restore(queues, "queue", queue->name, &queue->scope, now);
 }
 
+static struct saved_rate
+rate_saved(const struct rate *rate, mono_us_t now)
+{
+	return (struct saved_rate){ rate_save(rate, now), { rate->count, rate->burst, rate->window_us } };
+}
+
+static void
+put_rate(struct buf *out, const struct saved_rate *rate)
+{
+	buf_put_u64(out, (uint64_t)rate->last);
+	buf_put_u32(out, rate->spec.count);
+	buf_put_u32(out, rate->spec.burst);
+	buf_put_u64(out, (uint64_t)rate->spec.window_us);
+}
+
+static bool
+get_rate(struct span *in, struct saved_rate *rate)
+{
+	uint64_t last, window;
+
+	if (!span_get_u64(in, &last) || !span_get_u32(in, &rate->spec.count) || !span_get_u32(in, &rate->spec.burst) ||
+	    !span_get_u64(in, &window))
+		return false;
+	rate->last = (int64_t)last;
+	rate->spec.window_us = (int64_t)window;
+	return rate_unlimited(&rate->spec) || (rate->spec.window_us > 0 && rate->spec.window_us < WINDOW_MAX_US);
+}
+
 static void
 put(struct buf *out, const struct saved *saved)
 {
 	buf_put_u8(out, SAVED_SCOPE);
 	buf_put_bytes(out, span_text(saved->key));
-	buf_put_u64(out, (uint64_t)saved->connects);
-	buf_put_u64(out, (uint64_t)saved->messages);
+	put_rate(out, &saved->connects);
+	put_rate(out, &saved->messages);
 	buf_put_u64(out, (uint64_t)saved->retry_left_us);
 	buf_put_u32(out, saved->retry_step);
 	buf_put_bytes(out, span_text(saved->last_error));
@@ -104,7 +150,7 @@ put_scope(struct buf *out, const char *kind, const char *name, const struct scop
 {
 	char key[700];
 	struct saved saved = {
-		.key = key, .connects = rate_save(&scope->connects, now), .messages = rate_save(&scope->messages, now),
+		.key = key, .connects = rate_saved(&scope->connects, now), .messages = rate_saved(&scope->messages, now),
 		.last_error = queue && queue->last_error ? queue->last_error : "",
 	};
 
@@ -135,8 +181,8 @@ put_unclaimed(struct queues *queues, struct buf *out, mono_us_t now)
 	while ((saved = table_next(&queues->saved, &pos)) != NULL) {
 		struct saved aged = *saved;
 
-		aged.connects = older_by(saved->connects, since);
-		aged.messages = older_by(saved->messages, since);
+		aged.connects.last = older_by(saved->connects.last, since);
+		aged.messages.last = older_by(saved->messages.last, since);
 		aged.retry_left_us = max_i64(0, saved->retry_left_us - since);
 		put(out, &aged);
 	}
@@ -184,18 +230,19 @@ static bool
 get_scope(struct queues *queues, struct span *in)
 {
 	struct saved *saved;
+	struct saved_rate connects, messages;
 	struct span key, error;
-	uint64_t connects, messages, left;
+	uint64_t left;
 	uint32_t step;
 
-	if (!span_get_bytes(in, &key) || !span_get_u64(in, &connects) || !span_get_u64(in, &messages) ||
+	if (!span_get_bytes(in, &key) || !get_rate(in, &connects) || !get_rate(in, &messages) ||
 	    !span_get_u64(in, &left) || !span_get_u32(in, &step) || !span_get_bytes(in, &error))
 		return false;
 	saved_free(table_remove(&queues->saved, key));
 	saved = mem_alloc(sizeof *saved);
 	saved->key = mem_strndup(key.p, key.n);
-	saved->connects = (int64_t)connects;
-	saved->messages = (int64_t)messages;
+	saved->connects = connects;
+	saved->messages = messages;
 	saved->retry_left_us = (int64_t)left;
 	saved->retry_step = step;
 	saved->last_error = mem_strndup(error.p, error.n);

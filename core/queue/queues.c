@@ -608,6 +608,13 @@ queues_free(struct queues *queues)
 	free(queues);
 }
 
+/* A reception that lies ahead: the clock was set back since, and due times of before are seen from there. */
+static wall_ms_t
+now_of_due(wall_ms_t due, wall_ms_t received, wall_ms_t now)
+{
+	return due.ms >= received.ms && received.ms > now.ms ? received : now;
+}
+
 static void
 rcpt_init(struct rcpt *rcpt, struct message *message, unsigned index, const struct spool_rcpt_state *state,
 	  struct now now)
@@ -621,7 +628,7 @@ rcpt_init(struct rcpt *rcpt, struct message *message, unsigned index, const stru
 		return;
 	rcpt->attempts = state->attempts;
 	if (state->due.ms != 0)
-		rcpt->due.key = now.mono + (state->due.ms - now.wall.ms) * US_PER_MS;
+		rcpt->due.key = now.mono + (state->due.ms - now_of_due(state->due, message->received, now.wall).ms) * US_PER_MS;
 }
 
 void
@@ -632,7 +639,7 @@ queues_add(struct queues *queues, struct message *message, const struct envelope
 
 	check(vmta != NULL);            /* the caller has looked */
 	message->received = envelope->received;
-	message->accepted = now.mono - (now.wall.ms - envelope->received.ms) * US_PER_MS;
+	message->accepted = now.mono - max_i64(0, now.wall.ms - envelope->received.ms) * US_PER_MS;
 	message->job = job_get(queues, envelope->job);
 	message->priority = envelope->priority;
 	message_hold(message);

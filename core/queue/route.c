@@ -96,6 +96,14 @@ route_place(struct rcpt *rcpt, struct now now)
 	}
 	switch (route->state) {
 	case ROUTE_DEAD:
+		if (route->expires <= now.mono) {
+			/* That was then: this one has waited, and asks anew. */
+			rcpt_enter(rcpt, queue, RCPT_ROUTING);
+			list_add_tail(&route->waiting, &rcpt->node);
+			route->state = ROUTE_RESOLVING;
+			route_refresh(route, now);
+			return;
+		}
 		snprintf(status, sizeof status, "%.*s", (int)strcspn(route->dead, " "), route->dead);
 		rcpt_give_up(rcpt, queue, status, route->dead + strcspn(route->dead, " ") + 1);
 		return;
@@ -224,7 +232,6 @@ route_failed(struct route *route, const char *detail, struct now now)
 	}
 	route->state = ROUTE_FAILED;
 	route->retry_at = now.mono + wait;
-	route->queue->routes_retry_at = route->retry_at;
 	queue_error(route->queue, reply.line);
 	queues->o.ops.queue_failed(queues->o.ops.ctx, route->queue, &reply);
 	timer_start(&queues->o.loop->timers, &route->timer, route->retry_at);
@@ -322,6 +329,9 @@ on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct no
 		name = domain;
 	else
 		name = span_text(first);
+	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
+	if (provider == NULL && (name.n == 0 || ruleset_provider(ruleset, name) != NULL))
+		name = domain;
 	/* A provider found by MX may bring smtp_hosts of its own. */
 	if (provider != NULL) {
 		const struct smtp_hosts *own = settings_intern(route->queues, provider, domain, route->vmta)->smtp_hosts;

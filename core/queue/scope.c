@@ -102,6 +102,14 @@ scope_others_first(const struct scope *scope, enum scope_line which, const struc
 	return line->waiters.next != &waiter->node;
 }
 
+bool
+scope_others_wait(const struct scope *scope, enum scope_line which, const struct scope_waiter *waiter)
+{
+	const struct list *waiters = &scope->lines[which].waiters;
+
+	return !list_empty(waiters) && (waiters->next != &waiter->node || waiters->prev != &waiter->node);
+}
+
 void
 scope_wake_soon(struct scope *scope, mono_us_t now)
 {

@@ -66,6 +66,8 @@ void scope_wait(struct scope *scope, enum scope_line line, struct scope_waiter *
 void scope_leave(struct scope_waiter *waiter);
 /* Somebody else's turn comes first. */
 bool scope_others_first(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
+/* Somebody else stands in the line, before or behind. */
+bool scope_others_wait(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
 /* The same at the next turn of the loop: for who is in the middle of something. */
 void scope_wake_soon(struct scope *scope, mono_us_t now);
 /* Gives turns: after a session ended or connected, limits changed, or a rate opened. */

@@ -1,12 +1,14 @@
 /*
  * inbound - one session of a client: the machine's events become answers.
  *
- * While a message is being synced the client's next bytes are not read: it has
- * nothing to gain from being ahead of its 250, and its input stays bounded. If
- * it goes away meanwhile the session waits for the sync without a connection.
+ * While a message is being synced the client may be a little ahead with its
+ * pipelined commands; when what it sends no longer fits it is not read. If it
+ * goes away meanwhile the session waits for the sync without a connection.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
+
+#define READ_MAX (64 * 1024)            /* of one on_data */
 
 /* ---- who may come in ---- */
 
@@ -161,6 +163,17 @@ step(struct inbound *in)
 	return false;
 }
 
+/* The machine buffers what comes before its answer; a read brings at most READ_MAX more. */
+static void
+pause_if_ahead(struct inbound *in)
+{
+	bool ahead = smtp_server_room(&in->server) < READ_MAX;
+
+	if (ahead != in->paused)
+		conn_pause(in->conn, ahead);
+	in->paused = ahead;
+}
+
 void
 inbound_pump(struct inbound *in)
 {
@@ -181,7 +194,7 @@ inbound_pump(struct inbound *in)
 		inbound_leave(in);
 		return;
 	}
-	conn_pause(in->conn, in->committing);
+	pause_if_ahead(in);
 	/* Bytes that make no command are no sign of life: only an event starts the time anew. */
 	if (in->committing)
 		timer_stop(&in->port->reception->shard->loop->timers, &in->timer);

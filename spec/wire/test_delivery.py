@@ -147,13 +147,13 @@ class Delivery(harness.Case):
         node.wait_records(2, "d")
         self.assertEqual(mx.messages[0].mail, "MAIL FROM:<sender@sender.example>")
         self.assertEqual(sorted(mx.messages[0].rcpts), ["RCPT TO:<u@example.com>", "RCPT TO:<v@example.com>"])
-        self.assertFalse(mx.sessions[0].pipelined)
+        self.assertFalse(mx.messages[0].session.pipelined)
 
     def test_a_receiver_that_offers_pipelining_gets_it(self):
         node, mx = self.relay()
         self.send(node, to=["u@example.com", "v@example.com"])
         node.wait_records(2, "d")
-        self.assertTrue(mx.sessions[0].pipelined)
+        self.assertTrue(mx.messages[0].session.pipelined)
         self.assertIn(" SIZE=", mx.messages[0].mail)
 
     def test_ehlo_refused_is_followed_by_helo(self):
@@ -247,7 +247,7 @@ class Delivery(harness.Case):
         self.send(node, sender="")
         record, = node.wait_records(1, "b")
         self.assertEqual(len(mx.attempts), 2)
-        self.assertRegex(record["dsnDiag"], "451 4.7.1 never|too many attempts")
+        self.assertRegex(record["dsnDiag"], "451 4.7.1 never")
 
     def test_max_errors_per_connection_ends_the_session(self):
         node, mx = self.relay("max_errors_per_connection = 2, max_smtp_out = 1", domain="example.com", paused=True)

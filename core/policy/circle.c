@@ -9,7 +9,7 @@
  * rules of its own, and once for all the others.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/reroute.h"
+#include "policy/circle.h"
 
 #include "policy/reaction.h"
 
@@ -34,6 +34,7 @@ struct walk {
 	unsigned char *colours;
 	struct step *steps;
 	unsigned depth;
+	bool round;                     /* a circle was found: those of other sites are mostly the same */
 };
 
 static const char *
@@ -101,6 +102,7 @@ note_circle(struct walk *walk, const struct loader_reroute *reroute, unsigned ba
 	char path[400] = "";
 	size_t used = 0;
 	unsigned from = 0;
+	walk->round = true;
 	while (walk->steps[from].vmta != back_to)
 		from++;
 	for (unsigned i = from; i < walk->depth && used < 300; i++)
@@ -128,7 +130,7 @@ follow(struct walk *walk)
 		reroute->moves = true;
 		while (step->member < targets_n(name)) {
 			unsigned next = target(name, step->member++)->index;
-			if (walk->colours[next] == OPEN)
+			if (walk->colours[next] == OPEN && !walk->round)
 				note_circle(walk, reroute, next);
 			if (walk->colours[next] != NEW)
 				continue;
@@ -182,14 +184,12 @@ walk_block(struct walk *walk, const struct ruleset_block *block)
 static void
 walk_blocks(struct walk *walk, const struct ruleset_block *const *blocks, unsigned n)
 {
-	/* Circles of each site are the same few: one is enough to say. */
-	unsigned errors = walk->loader->report->errors_n;
-	for (unsigned i = 0; i < n && walk->loader->report->errors_n == errors; i++)
+	for (unsigned i = 0; i < n && !walk->round; i++)
 		walk_block(walk, blocks[i]);
 }
 
 void
-reroute_check(struct loader *loader)
+circle_check(struct loader *loader)
 {
 	const struct ruleset *ruleset = loader->ruleset;
 	if (!loader->reroutes_n || !check_names(loader))
@@ -197,13 +197,12 @@ reroute_check(struct loader *loader)
 	struct walk walk = { .loader = loader, .ruleset = ruleset };
 	walk.colours = mem_alloc(ruleset->vmtas_n + 1);
 	walk.steps = mem_alloc((ruleset->vmtas_n + 1) * sizeof(*walk.steps));
-	unsigned errors = loader->report->errors_n;
 	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
 		walk_blocks(&walk, ruleset->vmtas[i]->blocks, ruleset->vmtas[i]->blocks_n);
 	for (unsigned i = 0; i < ruleset->pools_n; i++)
 		walk_blocks(&walk, ruleset->pools[i]->blocks, ruleset->pools[i]->blocks_n);
 	walk_blocks(&walk, ruleset->blocks, ruleset->blocks_n);
-	for (unsigned i = 0; i < loader->reroutes_n && errors == loader->report->errors_n; i++) {
+	for (unsigned i = 0; i < loader->reroutes_n && !walk.round; i++) {
 		const struct loader_reroute *reroute = &loader->reroutes[i];
 		if (reroute->asked && !reroute->moves)
 			loader_error(loader, &reroute->where, "backoff: reroute: \"%.100s\" is what the mail leaves by already: write another",

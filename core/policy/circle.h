@@ -1,5 +1,5 @@
 /*
- * reroute - where reactions send mail: names that are declared, and no way that
+ * circle - where reactions send mail: names that are declared, and no way that
  * leads back to where it began.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -7,4 +7,4 @@
 
 #include "policy/loader.h"
 
-void reroute_check(struct loader *loader);
+void circle_check(struct loader *loader);
