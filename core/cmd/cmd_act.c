@@ -1,9 +1,6 @@
 /*
  * `pause`, `resume`, `retry`, `bounce`, `drop`: one request each, to the queues
  * that a pattern names; the same function, told apart by a row of a table.
- *
- * --job is refused where the node acts on whole queues: a pause that silently
- * took in other jobs' mail would be a surprise of the worst kind.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
@@ -39,8 +36,6 @@ is_misuse(const struct cmd *cmd, const struct cmd_option *options, int argc, int
 	if (argc != 2)
 		*status_out = cmd_misused(cmd, argc < 2 ? "%s needs a queue, or a pattern like 'google/*'"
 							: "%s takes one queue; quote a pattern, so that the shell leaves its * alone", cmd->name);
-	else if (options[JOB].value && (cmd == &cmd_pause || cmd == &cmd_resume))
-		*status_out = cmd_misused(cmd, "%s acts on whole queues; --job narrows retry, bounce and drop", cmd->name);
 	else if (options[JOB].value && !*options[JOB].value)
 		*status_out = cmd_misused(cmd, "--job needs the name of a job");
 	else if (options[RECIPIENTS].value && cmd != &cmd_retry)
@@ -92,7 +87,7 @@ static int run_drop(int argc, char **argv) { return act(&cmd_drop, "dropped", ar
 
 const struct cmd cmd_pause = {
 	.name = "pause",
-	.arguments = "QUEUE [--json] [--control PATH]",
+	.arguments = "QUEUE [--job JOB] [--json] [--control PATH]",
 	.summary = "hold queues until `resume`",
 	.help =
 	"Holds the queue: no new sessions, and open ones end after their message. It\n"
@@ -100,6 +95,7 @@ const struct cmd cmd_pause = {
 	"anything; queues that come later and match are held too. Mail that waits still\n"
 	"expires in its time.\n"
 	"\n"
+	"  --job JOB        only mail of that job, also what comes later; the rest goes on\n"
 	COMMON_HELP
 	"\n"
 	"example:\n"
@@ -110,12 +106,13 @@ const struct cmd cmd_pause = {
 
 const struct cmd cmd_resume = {
 	.name = "resume",
-	.arguments = "QUEUE [--json] [--control PATH]",
+	.arguments = "QUEUE [--job JOB] [--json] [--control PATH]",
 	.summary = "end a `pause`",
 	.help =
-	"Ends what `sluice pause` began. QUEUE may hold * for anything. A pause that the\n"
-	"policy declares (paused = true) stays.\n"
+	"Ends what `sluice pause` began, of whole queues and of jobs. QUEUE may hold * for\n"
+	"anything. A pause that the policy declares (paused = true) stays.\n"
 	"\n"
+	"  --job JOB        only a pause of that job\n"
 	COMMON_HELP
 	"\n"
 	"example:\n"

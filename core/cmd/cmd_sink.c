@@ -36,6 +36,7 @@ struct sink {
 	/* what it saw */
 	uint64_t            connections, messages, recipients, bytes, refusals;
 	uint32_t            open, peak_open;
+	mono_us_t           first_at, last_at;  /* the first connection, the last message */
 	struct peak         rate;               /* of recipients, as they are accepted */
 };
 
@@ -163,6 +164,7 @@ on_end(struct sink_session *session)
 	if (!answer(session, SINK_END, ".", SPAN(""), 250, "2.0.0 OK"))
 		return;
 	sink->messages++;
+	sink->last_at = loop_now(sink->loop).mono;
 	sink->bytes += bytes;
 	if (is_finished(sink))
 		finish(sink);
@@ -255,7 +257,8 @@ on_accept(void *ctx, struct conn *conn)
 	list_init(&session->link);
 	list_add_tail(&sink->sessions, &session->link);
 	smtp_server_init(&session->server, &sink->config);
-	sink->connections++;
+	if (sink->connections++ == 0)
+		sink->first_at = sink->last_at = loop_now(sink->loop).mono;
 	sink->open++;
 	if (sink->open > sink->peak_open)
 		sink->peak_open = sink->open;
@@ -285,10 +288,11 @@ report_json(const struct sink *sink)
 
 	for (unsigned i = 0; i < countof(windows_us); i++)
 		json_object_set_new(rates, window_names[i], json_integer(peak_most(&sink->rate, i)));
-	value = json_pack("{s:I, s:i, s:I, s:I, s:I, s:I, s:o}",
+	value = json_pack("{s:I, s:i, s:I, s:I, s:I, s:I, s:f, s:o}",
 			  "connections", (json_int_t)sink->connections, "peak_connections", (int)sink->peak_open,
 			  "messages", (json_int_t)sink->messages, "recipients", (json_int_t)sink->recipients,
-			  "bytes", (json_int_t)sink->bytes, "refusals", (json_int_t)sink->refusals, "peak_rate", rates);
+			  "bytes", (json_int_t)sink->bytes, "refusals", (json_int_t)sink->refusals,
+			  "seconds", (double)(sink->last_at - sink->first_at) / (double)US_PER_S, "peak_rate", rates);
 	cmd_print_json(value);
 	json_decref(value);
 }
@@ -299,6 +303,8 @@ report_text(const struct sink *sink)
 	printf("connections  %" PRIu64 ", at most %" PRIu32 " at once\n", sink->connections, sink->peak_open);
 	printf("messages     %" PRIu64 ", %" PRIu64 " recipients, %" PRIu64 " bytes\n",
 	       sink->messages, sink->recipients, sink->bytes);
+	printf("time         %.3f s from the first connection to the last message\n",
+	       (double)(sink->last_at - sink->first_at) / (double)US_PER_S);
 	if (sink->refusals)
 		printf("refusals     %" PRIu64 "\n", sink->refusals);
 	printf("at most     ");
@@ -407,7 +413,7 @@ const struct cmd cmd_sink = {
 	"                     of the event, which has verb, line, at (seconds), source\n"
 	"  --count N          stop after N messages\n"
 	"  --json             {\"connections\", \"peak_connections\", \"messages\",\n"
-	"                     \"recipients\", \"bytes\", \"refusals\",\n"
+	"                     \"recipients\", \"bytes\", \"refusals\", \"seconds\",\n"
 	"                     \"peak_rate\": {\"1s\", \"1m\", \"1h\"}}: most recipients in any window\n"
 	"\n"
 	"example:\n"

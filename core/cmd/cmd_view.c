@@ -266,6 +266,72 @@ add_gates(const json_t *why, bool colour, struct buf *out)
 	cmd_table_fini(&table);
 }
 
+/* "max_smtp_out 5, max_msg_rate 1000/h, suspend" */
+static void
+add_changes(const json_t *overlay, struct buf *out)
+{
+	const char *key;
+	json_t *value;
+	bool first = true;
+
+	json_object_foreach(json_object_get(overlay, "changes"), key, value) {
+		buf_add_text(out, first ? "" : ", ");
+		cmd_add_clean(out, key, 0);
+		if (json_is_integer(value))
+			buf_printf(out, " %lld", (long long)json_integer_value(value));
+		else if (json_is_string(value)) {
+			buf_add_char(out, ' ');
+			cmd_add_clean(out, json_string_value(value), 0);
+		}
+		first = false;
+	}
+}
+
+static void
+overlay_row(struct cmd_table *table, const json_t *overlay)
+{
+	char since[32], until[32];
+	struct buf clean;
+
+	duration(overlay, "since", since);
+	duration(overlay, "until", until);
+	cmd_table_row(table);
+	buf_init(&clean, 0);
+	cmd_add_clean(&clean, text(overlay, "name"), 0);
+	cmd_table_cell(table, 0, CMD_BOLD, "%s", buf_text(&clean));
+	cmd_table_cell(table, 1, CMD_PLAIN, "%s", text(overlay, "scope"));
+	cmd_table_cell(table, 2, CMD_PLAIN, "%s", since);
+	cmd_table_cell(table, 3, CMD_PLAIN, "%s", *until ? until : "forever");
+	buf_clear(&clean);
+	add_changes(overlay, &clean);
+	cmd_table_cell(table, 4, CMD_YELLOW, "%s", buf_text(&clean));
+	buf_clear(&clean);
+	cmd_add_clean(&clean, text(overlay, "declared_at"), 0);
+	cmd_table_cell(table, 5, CMD_DIM, "%s", buf_text(&clean));
+	buf_clear(&clean);
+	cmd_add_clean(&clean, text(overlay, "reply"), ERROR_WIDTH);
+	cmd_table_cell(table, 6, CMD_PLAIN, "%s", buf_text(&clean));
+	buf_fini(&clean);
+}
+
+static void
+add_overlays(const json_t *why, bool colour, struct buf *out)
+{
+	static const char *const names[] = { "overlay", "on", "since", "ends in", "changes", "declared at", "reply" };
+	const json_t *overlays = member(why, "overlays");
+	struct cmd_table table;
+
+	if (json_array_size(overlays) == 0)
+		return;
+	cmd_table_init(&table, "llrrlll");
+	header(&table, names);
+	for (size_t i = 0; i < json_array_size(overlays); i++)
+		overlay_row(&table, json_array_get(overlays, i));
+	cmd_table_write(&table, colour, out);
+	cmd_table_fini(&table);
+	buf_add_char(out, '\n');
+}
+
 static void
 add_rest(const json_t *why, bool colour, struct buf *out)
 {
@@ -300,6 +366,7 @@ cmd_view_why(const json_t *why, bool colour, struct buf *out)
 	buf_fini(&first);
 	add_gates(why, colour, out);
 	buf_add_char(out, '\n');
+	add_overlays(why, colour, out);
 	add_rest(why, colour, out);
 }
 

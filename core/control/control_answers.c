@@ -144,8 +144,73 @@ control_answer_row(const struct control_row *row, struct now now)
 			 "last_error", control_answer_text(row->last_error));
 }
 
+/* A value as declared: a number, "50/h", "10m,20m". */
+static json_t *
+change(const struct tightening *to, enum overlay_kind kind)
+{
+	char text[32 * DURATION_LIST_MAX] = "";
+	size_t n = 0;
+
+	switch (kind) {
+	case OVERLAY_COUNT:
+		return json_integer(to->count);
+	case OVERLAY_RATE:
+		rate_format(&to->rate, text);
+		break;
+	case OVERLAY_DURATION:
+		duration_format(to->duration_us, text);
+		break;
+	case OVERLAY_DURATIONS:
+		for (unsigned i = 0; i < to->durations.n; i++) {
+			char one[32];
+
+			duration_format(to->durations.us[i], one);
+			n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i > 0 ? "," : "", one);
+		}
+	}
+	return json_string(text);
+}
+
+static json_t *
+changes(const struct overlay *o, mono_us_t now)
+{
+	json_t *all = json_object();
+	struct tightening to;
+	char source[IP_TEXT_MAX];
+
+	for (unsigned i = 0; i < o->changes_n; i++)
+		if (overlay_change_now(o, &o->changes[i], now, &to))
+			json_object_set_new(all, setting_name(to.setting), change(&to, overlay_kind_of(to.setting)));
+	if (!overlay_lasts(o, now))
+		return all;
+	if (o->suspend)
+		json_object_set_new(all, "suspend", json_true());
+	if (o->reroute)
+		json_object_set_new(all, "reroute", control_answer_text(o->reroute));
+	if (o->source.family != IP_NONE) {
+		ip_format(&o->source, source);
+		json_object_set_new(all, "disable_source", json_string(source));
+	}
+	return all;
+}
+
+/* The end of `lasts`, and when that is over the end of recovery. */
 json_t *
-control_answer_why(const struct control_row *row, const struct gate_answer *gates,
+control_answer_overlay(const struct overlay *o, mono_us_t now)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
+			 "name", control_answer_text(o->name),
+			 "pattern", control_answer_text(o->pattern),
+			 "reply", control_answer_text(o->reply),
+			 "since", age(o->since, now),
+			 "until", seconds_until(overlay_lasts(o, now) ? o->until : o->ends, now),
+			 "changes", changes(o, now),
+			 "declared_at", declared_at(&o->where),
+			 "scope", overlay_scope_name(o->target->scope));
+}
+
+json_t *
+control_answer_why(const struct control_row *row, const struct gate_answer *gates, json_t *overlays,
 		   const struct ceiling *ceiling, mono_us_t now)
 {
 	const struct gate_state *binding = gates->open ? NULL : &gates->binding;
@@ -153,7 +218,7 @@ control_answer_why(const struct control_row *row, const struct gate_answer *gate
 
 	for (unsigned i = 0; i < gates->n; i++)
 		json_array_append_new(all, gate_row(&gates->all[i], now));
-	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:[], s:I, s:I, s:I, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}",
 			 "queue", control_answer_text(row->queue),
 			 "open", gates->open,
 			 "gate", binding ? gate_name(binding->gate) : NULL,
@@ -162,7 +227,7 @@ control_answer_why(const struct control_row *row, const struct gate_answer *gate
 			 "in_use", binding ? in_use(binding) : json_null(),
 			 "declared_at", binding ? declared_at(&binding->where) : json_null(),
 			 "gates", all,
-			 "overlays",
+			 "overlays", overlays,
 			 "queued", (json_int_t)row->queued,
 			 "ready", (json_int_t)row->ready,
 			 "sessions", (json_int_t)row->sessions,

@@ -38,8 +38,10 @@ struct control_status {
 };
 
 json_t *control_answer_row(const struct control_row *row, struct now now);
-json_t *control_answer_why(const struct control_row *row, const struct gate_answer *gates,
+/* overlays: an array of control_answer_overlay(); taken. */
+json_t *control_answer_why(const struct control_row *row, const struct gate_answer *gates, json_t *overlays,
 			   const struct ceiling *ceiling, mono_us_t now);
+json_t *control_answer_overlay(const struct overlay *overlay, mono_us_t now);
 json_t *control_answer_status(const struct control_status *status);
 json_t *control_answer_touched(unsigned queues, uint64_t recipients);
 

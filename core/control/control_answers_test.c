@@ -61,7 +61,7 @@ says_why_by_the_binding_gate_and_all_others(void **state)
 	struct gate_answer gates = { .binding = cap, .n = 3, .all = { unpaused, cap, pace } };
 	struct ceiling ceiling = { true, 500, "max_msg_rate" };
 
-	assert_json(control_answer_why(&busy, &gates, &ceiling, NOW.mono),
+	assert_json(control_answer_why(&busy, &gates, json_array(), &ceiling, NOW.mono),
 		    "{\"queue\":\"google/mta-1\",\"open\":false,\"gate\":\"max_smtp_out\",\"until\":null,\"limit\":20,\"in_use\":20,"
 		    "\"declared_at\":\"policies/x.lua:14\",\"gates\":["
 		    "{\"gate\":\"paused\",\"open\":true,\"until\":null,\"limit\":null,\"in_use\":null,\"declared_at\":null},"
@@ -75,7 +75,7 @@ static void
 says_a_rate_as_declared_and_the_seconds_until_it_opens(void **state)
 {
 	struct gate_answer gates = { .binding = pace };
-	json_t *why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	json_t *why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 
 	assert_string_equal(json_string_value(json_object_get(why, "limit")), "50/h");
 	assert_float_equal(json_number_value(json_object_get(why, "until")), 72.5, 1e-9);
@@ -83,7 +83,7 @@ says_a_rate_as_declared_and_the_seconds_until_it_opens(void **state)
 	assert_true(json_is_null(json_object_get(why, "ceiling")));
 	json_decref(why);
 	gates.binding.until = 3 * US_PER_S;
-	why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 	assert_int_equal(json_integer_value(json_object_get(why, "until")), 0);
 	json_decref(why);
 }
@@ -93,7 +93,7 @@ names_no_gate_when_open(void **state)
 {
 	static const char *const keys[] = { "gate", "until", "limit", "in_use", "declared_at" };
 	struct gate_answer gates = { .open = true, .binding = cap };
-	json_t *why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	json_t *why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 
 	assert_true(json_is_true(json_object_get(why, "open")));
 	for (size_t i = 0; i < countof(keys); i++)
@@ -112,7 +112,7 @@ an_unlimited_cap_has_no_limit(void **state)
 	open.limit = UNLIMITED;
 	open.in_use = 7;
 	gates.all[0] = open;
-	why = control_answer_why(&busy, &gates, &(struct ceiling){ 0 }, NOW.mono);
+	why = control_answer_why(&busy, &gates, json_array(), &(struct ceiling){ 0 }, NOW.mono);
 	gate = json_array_get(json_object_get(why, "gates"), 0);
 	assert_true(json_is_null(json_object_get(gate, "limit")));
 	assert_int_equal(json_integer_value(json_object_get(gate, "in_use")), 7);
@@ -165,10 +165,43 @@ an_answer_is_one_line(void **state)
 	buf_fini(&out);
 }
 
+static void
+an_overlay_has_what_it_changes_why_and_until_when(void **state)
+{
+	struct overlay_target target = { .scope = OVERLAY_SITE };
+	struct overlay_change changes[] = {
+		{ .to = { .setting = SETTING_max_smtp_out, .count = 18 }, .declared_count = 20 },
+		{ .to = { .setting = SETTING_max_msg_rate, .rate = { 1000, 0, 3600 * US_PER_S } } },
+		{ .to = { .setting = SETTING_retry_after, .durations = { 2, { 60 * US_PER_S, 3600 * US_PER_S } } } },
+	};
+	struct overlay overlay = {
+		.target = &target, .name = "gentle", .pattern = "421 .*\xff", .reply = "421 no", .where = { "p.lua", 7, "" },
+		.since = NOW.mono - 5 * US_PER_S, .until = NOW.mono + 60 * US_PER_S, .ends = NOW.mono + 180 * US_PER_S,
+		.recover_step = 1, .recover_every_us = 60 * US_PER_S, .suspend = true, .reroute = "clean",
+		.source = { IP_V4, { 192, 0, 2, 1 } }, .changes_n = 3, .changes = changes,
+	};
+	struct overlay by_hand = {
+		.target = &target, .name = "by hand", .since = NOW.mono, .until = MONO_NEVER, .ends = MONO_NEVER, .suspend = true,
+	};
+
+	assert_json(control_answer_overlay(&overlay, NOW.mono),
+		    "{\"name\":\"gentle\",\"pattern\":\"421 .*\xef\xbf\xbd\",\"reply\":\"421 no\",\"since\":5,\"until\":60,"
+		    "\"changes\":{\"max_smtp_out\":18,\"max_msg_rate\":\"1000/h\",\"retry_after\":\"1m,1h\",\"suspend\":true,"
+		    "\"reroute\":\"clean\",\"disable_source\":\"192.0.2.1\"},\"declared_at\":\"p.lua:7\",\"scope\":\"site\"}");
+	/* Recovering: the rest has ended. */
+	assert_json(control_answer_overlay(&overlay, NOW.mono + 130 * US_PER_S),
+		    "{\"name\":\"gentle\",\"pattern\":\"421 .*\xef\xbf\xbd\",\"reply\":\"421 no\",\"since\":135,\"until\":50,"
+		    "\"changes\":{\"max_smtp_out\":19},\"declared_at\":\"p.lua:7\",\"scope\":\"site\"}");
+	assert_json(control_answer_overlay(&by_hand, NOW.mono),
+		    "{\"name\":\"by hand\",\"pattern\":null,\"reply\":null,\"since\":0,\"until\":null,"
+		    "\"changes\":{\"suspend\":true},\"declared_at\":null,\"scope\":\"site\"}");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_overlay_has_what_it_changes_why_and_until_when),
 		cmocka_unit_test(writes_a_row_with_the_keys_of_the_manual),
 		cmocka_unit_test(writes_null_for_what_is_absent),
 		cmocka_unit_test(says_why_by_the_binding_gate_and_all_others),

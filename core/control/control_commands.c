@@ -123,7 +123,20 @@ queue_ceiling(const struct queue *queue)
 
 	for (unsigned i = 0; i < SCOPES_N; i++)
 		limits[i] = queue->scopes[i] ? &queue->scopes[i]->limits : NULL;
-	return ceiling_of(queue->settings, limits);
+	return ceiling_of(queue_settings_now(queue), limits);
+}
+
+struct overlay_list {
+	json_t   *rows;
+	mono_us_t now;
+};
+
+static void
+add_overlay(void *ctx, const struct overlay *overlay)
+{
+	struct overlay_list *list = ctx;
+
+	json_array_append_new(list->rows, control_answer_overlay(overlay, list->now));
 }
 
 static bool
@@ -133,13 +146,16 @@ on_why(const struct call *call, struct err *err)
 	struct gate_answer gates;
 	struct control_row row;
 	struct ceiling ceiling;
+	struct overlay_list overlays = { .now = call->now.mono };
 
 	if (!queue)
 		return no_such_queue(call, err);
+	overlays.rows = json_array();
 	gate_decide(queue, call->now.mono, &gates);
 	control_listing_row(queue, &gates, call->now.mono, &row);
 	ceiling = queue_ceiling(queue);
-	control_answer_ok(control_answer_why(&row, &gates, &ceiling, call->now.mono), call->out);
+	queue_overlays(queue, add_overlay, &overlays);
+	control_answer_ok(control_answer_why(&row, &gates, overlays.rows, &ceiling, call->now.mono), call->out);
 	return true;
 }
 
@@ -155,7 +171,33 @@ on_pause(const struct call *call, struct err *err)
 {
 	unsigned queues = 0;
 	bool paused = !strcmp(call->request->command, "pause");
-	uint64_t n = queues_pause(call->shard->queues, argument(call), paused, &queues, call->now);
+	uint64_t n = queues_pause(call->shard->queues, argument(call), option(call, "job"), paused, &queues, call->now);
+	return touched(call, queues, n);
+}
+
+static bool
+on_suspend(const struct call *call, struct err *err)
+{
+	unsigned queues = 0;
+	int64_t lasts_us;
+	uint64_t n;
+
+	if (!duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, err))
+		return err_prefix(err, "suspend: how long");
+	n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
+	return touched(call, queues, n);
+}
+
+static bool
+on_lift(const struct call *call, struct err *err)
+{
+	const char *name = call->request->arguments_n > 1 ? call->request->arguments[1] : NULL;
+	unsigned queues = 0;
+	uint64_t n = queues_lift(call->shard->queues, argument(call), name, &queues, call->now);
+
+	/* What lies on a queue outlives it, so only a name that nothing lies on is a mistake. */
+	if (queues == 0 && is_missing(call))
+		return no_such_queue(call, err);
 	return touched(call, queues, n);
 }
 
@@ -196,20 +238,25 @@ on_drop(const struct call *call, struct err *err)
 	return touched(call, queues, n);
 }
 
+#define A_QUEUE "one argument: a queue"
+
 static const struct command {
 	const char *name;
 	unsigned    arguments_min, arguments_max;
+	const char *arguments;          /* in words */
 	const char *options[2];
 	bool      (*run)(const struct call *call, struct err *err);
 } commands[] = {
-	{ "status", 0, 0, { NULL },                on_status },
-	{ "queues", 0, 1, { NULL },                on_queues },
-	{ "why",    1, 1, { NULL },                on_why },
-	{ "pause",  1, 1, { NULL },                on_pause },
-	{ "resume", 1, 1, { NULL },                on_pause },
-	{ "retry",  1, 1, { "job", "recipients" }, on_retry },
-	{ "bounce", 1, 1, { "job" },               on_bounce },
-	{ "drop",   1, 1, { "job" },               on_drop },
+	{ "status",  0, 0, "no arguments",                      { NULL },                on_status },
+	{ "queues",  0, 1, "at most one argument: a pattern",   { NULL },                on_queues },
+	{ "why",     1, 1, A_QUEUE,                             { NULL },                on_why },
+	{ "pause",   1, 1, A_QUEUE,                             { "job" },               on_pause },
+	{ "resume",  1, 1, A_QUEUE,                             { "job" },               on_pause },
+	{ "suspend", 2, 2, "two arguments: a queue, how long",  { NULL },                on_suspend },
+	{ "lift",    1, 2, "a queue, and the name of an overlay", { NULL },              on_lift },
+	{ "retry",   1, 1, A_QUEUE,                             { "job", "recipients" }, on_retry },
+	{ "bounce",  1, 1, A_QUEUE,                             { "job" },               on_bounce },
+	{ "drop",    1, 1, A_QUEUE,                             { "job" },               on_drop },
 };
 
 static const struct command *
@@ -238,8 +285,7 @@ is_fit(const struct command *command, const struct control_request *request, str
 	const char *job = control_request_option(request, "job");
 
 	if (request->arguments_n < command->arguments_min || request->arguments_n > command->arguments_max)
-		return err_set(err, ERR_PERM, "%s takes %s", command->name, command->arguments_min ? "one argument: a queue" :
-			       command->arguments_max ? "at most one argument: a pattern" : "no arguments");
+		return err_set(err, ERR_PERM, "%s takes %s", command->name, command->arguments);
 	if (request->arguments_n && strlen(request->arguments[0]) > NAME_MAX_BYTES)
 		return err_set(err, ERR_PERM, "no queue has a name of over %u bytes", NAME_MAX_BYTES);
 	json_object_foreach(request->options, name, value) {

@@ -5,7 +5,10 @@
 #include "delivery/delivery.h"
 
 #include "delivery/outcome.h"
+#include "delivery/react.h"
 #include "delivery/session.h"
+
+#define DNS_FAILED "4.4.3"
 
 static struct queue_slot *
 on_start(void *ctx, struct lane *lane, struct rcpt *first)
@@ -43,8 +46,19 @@ static void
 on_queue_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 {
 	struct delivery *delivery = ctx;
+	struct now now = loop_now(delivery->shard->loop);
+	struct react_event event = {
+		.queue = queue, .stage = SMTP_STAGE_CONNECT, .reply = reply, .opened = now.mono - 1,
+	};
+	struct react_verdict verdict;
 
-	outcome_queue_failed(delivery->shard, queue, reply, loop_now(delivery->shard->loop));
+	outcome_queue_failed(delivery->shard, queue, reply, now);
+	/* What a session has met was looked at there; names are looked up without one, too. */
+	if (strcmp(reply->enhanced, DNS_FAILED) != 0)
+		return;
+	react(delivery->react, &event, now, &verdict);
+	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
+		outcome_bounce_queue(delivery->shard, queue, reply, now);
 }
 
 struct queue_ops
@@ -61,6 +75,7 @@ delivery_new(struct shard *shard)
 	delivery->shard = shard;
 	list_init(&delivery->sessions);
 	table_init(&delivery->tls, prng_u64(&shard->prng));
+	delivery->react = react_new(shard);
 	delivery->next_source = mem_alloc((policy_ruleset(shard->policy)->vmtas_n + 1) * sizeof *delivery->next_source);
 	return delivery;
 }
@@ -81,8 +96,16 @@ delivery_free(struct delivery *delivery)
 		free(tls);
 	}
 	table_fini(&delivery->tls);
+	react_free(delivery->react);
 	free(delivery->next_source);
 	free(delivery);
+}
+
+void
+delivery_source_off(struct delivery *delivery, const struct queue *queue, const struct ip *source)
+{
+	list_each_safe(node, &delivery->sessions)
+		session_source_off(session_of(node), queue, source);
 }
 
 void

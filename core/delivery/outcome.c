@@ -42,10 +42,39 @@ write_record(struct shard *shard, enum account_type type, const struct rcpt *rcp
 		.source_ip = span_text(attempt->local_address),
 		.destination_ip = span_text(attempt->remote_address),
 		.esmtp = span_text(attempt->esmtp), .size_bytes = attempt->size_bytes,
-		.vmta = envelope->vmta, .job = envelope->job, .env_id = envelope->envid,
+		/* Who sends, not who was chosen: a reaction may have rerouted it. */
+		.vmta = span_text(rcpt->queue->vmta->name), .job = envelope->job, .env_id = envelope->envid,
 		.queue = span_text(rcpt->queue->name), .pool = envelope->pool,
 	};
 	account_write(shard->account, &record);
+}
+
+/* on.delivered, on.bounced */
+static void
+tell_policy(struct shard *shard, enum policy_hook hook, const struct rcpt *rcpt, const struct envelope *envelope,
+	    const struct smtp_reply *reply, const struct attempt *attempt)
+{
+	const struct queue *queue = rcpt->queue;
+	struct attempt none = { 0 };
+	struct policy_attempt told;
+	char pool[128];
+
+	if (!policy_has_hook(shard->policy, hook))
+		return;
+	if (attempt == NULL)
+		attempt = &none;
+	snprintf(pool, sizeof pool, "%.*s", SPAN_ARG(envelope->pool));
+	told = (struct policy_attempt){
+		.sender = envelope->sender, .recipient = envelope->rcpts[rcpt->index].address,
+		.job = envelope->job, .envid = envelope->envid, .id = envelope->id, .size_bytes = attempt->size_bytes,
+		.queue = queue->name, .site = queue->site->name, .vmta = queue->vmta->name, .pool = pool,
+		.remote_host = attempt->remote_host, .remote_address = attempt->remote_address,
+		.local_address = attempt->local_address, .attempts = rcpt->attempts + 1u, .reply = reply,
+	};
+	if (hook == HOOK_DELIVERED)
+		policy_on_delivered(shard->policy, &told);
+	else
+		policy_on_bounced(shard->policy, &told);
 }
 
 /* A reply without an enhanced code gets the general one of its class. */
@@ -67,6 +96,7 @@ outcome_delivered(struct shard *shard, const struct envelope *envelope, const st
 
 	write_record(shard, ACCOUNT_DELIVERED, o->rcpt, envelope, with_status(o->reply, &copy), attempt, now);
 	shard->delivered++;
+	tell_policy(shard, HOOK_DELIVERED, o->rcpt, envelope, o->reply, attempt);
 	queue_rcpt_delivered(o->rcpt, now);
 }
 
@@ -78,7 +108,7 @@ outcome_deferred(struct shard *shard, const struct envelope *envelope, const str
 
 	write_record(shard, ACCOUNT_DEFERRED, o->rcpt, envelope, with_status(o->reply, &copy), attempt, now);
 	queue_error(o->rcpt->queue, o->reply->line);
-	queue_rcpt_defer(o->rcpt, now);
+	queue_rcpt_defer_for(o->rcpt, o->floor, o->reroute, now);
 }
 
 void
@@ -139,6 +169,7 @@ bounce_settle(struct bounce *bounce, struct now now)
 		write_record(bounce->shard, ACCOUNT_BOUNCED, bounce->rcpts[i], &bounce->envelope,
 			     &bounce->replies[i], &bounce->attempt, now);
 		bounce->shard->bounced++;
+		tell_policy(bounce->shard, HOOK_BOUNCED, bounce->rcpts[i], &bounce->envelope, &bounce->replies[i], &bounce->attempt);
 		queue_error(bounce->rcpts[i]->queue, bounce->replies[i].line);
 		queue_rcpt_over(bounce->rcpts[i], SPOOL_BOUNCED, now);
 	}
@@ -364,24 +395,62 @@ code_for(const char *status)
 	return status[0] == '4' ? 450 : 550;
 }
 
-void
-outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now)
+static void
+end_by_itself(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, bool bounce, struct now now)
 {
 	struct spool_reader reader = { 0 };
 	struct envelope envelope;
-	struct smtp_reply reply;
 	struct arena arena;
-	struct outcome outcome = { rcpt, &reply };
+	struct outcome outcome = { .rcpt = rcpt, .reply = reply };
 
 	arena_init(&arena);
 	if (!read_envelope(shard, rcpt, &reader, &arena, &envelope)) {
 		queue_rcpt_postpone(rcpt, now);
 	} else {
-		smtp_reply_make(&reply, code_for(status), status, text);
-		outcome_bounced(shard, &envelope, &reader, &outcome, 1, NULL, now);
+		if (bounce)
+			outcome_bounced(shard, &envelope, &reader, &outcome, 1, NULL, now);
+		else
+			outcome_deferred(shard, &envelope, &outcome, NULL, now);
 		spool_read_close(&reader);
 	}
 	arena_fini(&arena);
+}
+
+void
+outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now)
+{
+	struct smtp_reply reply;
+
+	smtp_reply_make(&reply, code_for(status), status, text);
+	end_by_itself(shard, rcpt, &reply, true, now);
+}
+
+void
+outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, struct now now)
+{
+	end_by_itself(shard, rcpt, reply, false, now);
+}
+
+struct for_all {
+	struct shard *shard;
+	const struct smtp_reply *reply;
+	struct now now;
+};
+
+static void
+bounce_with_reply(void *ctx, struct rcpt *rcpt)
+{
+	const struct for_all *all = ctx;
+
+	end_by_itself(all->shard, rcpt, all->reply, true, all->now);
+}
+
+void
+outcome_bounce_queue(struct shard *shard, struct queue *queue, const struct smtp_reply *reply, struct now now)
+{
+	struct for_all all = { shard, reply, now };
+
+	queue_take(queue, NULL, bounce_with_reply, &all, now);
 }
 
 struct by_hand {

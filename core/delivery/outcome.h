@@ -23,6 +23,8 @@ struct attempt {
 struct outcome {
 	struct rcpt *rcpt;              /* SENDING */
 	const struct smtp_reply *reply;
+	const struct duration_list *floor;      /* deferred: no sooner than that; NULL or n 0: as its settings say */
+	bool reroute;                   /* deferred: by the queue's other virtual MTA at once */
 };
 
 /* All recipients are of the envelope's message. The reader gives the report its copy of the header. */
@@ -36,6 +38,10 @@ void outcome_bounced(struct shard *shard, const struct envelope *envelope, struc
 
 /* For a recipient that no session holds: reads its envelope from the spool. */
 void outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now);
+/* The same, but it stays queued. */
+void outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, struct now now);
+/* Every recipient that waits in the queue, with that reply. */
+void outcome_bounce_queue(struct shard *shard, struct queue *queue, const struct smtp_reply *reply, struct now now);
 void outcome_queue_failed(struct shard *shard, struct queue *queue, const struct smtp_reply *reply, struct now now);
 void outcome_received(struct shard *shard, const struct envelope *envelope, uint64_t size_bytes, struct now now);
 

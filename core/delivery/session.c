@@ -14,14 +14,11 @@
  * time is the timer then.
  *
  * Events of the connection, the resolver and the timer may end the session;
- * session_enter()/session_leave() bracket each of them so that the memory goes
+ * session_enter()/session_left() bracket each of them so that the memory goes
  * only when nobody up the stack uses it.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "delivery/session.h"
-
-#include "delivery/outcome.h"
-#include "delivery/target.h"
+#include "delivery/session_own.h"
 
 #define PENDING_MAX      (256 * 1024)   /* body bytes that wait for the peer's socket */
 #define READ_PIECE       (64 * 1024)
@@ -29,43 +26,6 @@
 #define QUIT_TIMEOUT_US  (5 * US_PER_S)
 #define CLOSE_TIMEOUT_US (1 * US_PER_S)
 
-enum session_state { SEEKING, CONNECTING, TALKING, OPEN, QUITTING, OVER };
-
-struct session {
-	struct queue_slot   slot;
-	struct list         node;               /* delivery->sessions */
-	struct delivery    *delivery;
-	const struct ruleset_vmta *vmta;
-	const struct queue_settings *settings;
-	enum session_state  state;
-	unsigned            depth;              /* events on the stack */
-	struct conn        *conn;
-	struct smtp_client  client;
-	bool                client_live;
-	bool                in_tls_handshake;
-	bool                pumping;
-	bool                clear_tried;
-	bool                no_tls;             /* an opportunistic handshake failed: this address again, in clear */
-	bool                connect_paid;       /* the queue paid for the first connection */
-	struct target       target;
-	struct endpoint     at;
-	char                host[DOMAIN_MAX];
-	char                address[IP_TEXT_MAX], local[IP_TEXT_MAX];
-	char                esmtp[128];
-	struct smtp_reply   last;               /* why the last address failed */
-	bool                any_failed;
-	struct timer        timer;
-	unsigned            errors;             /* replies 4xx and 5xx to recipients */
-	/* the transaction under way */
-	struct arena        arena;              /* reset after each */
-	struct envelope     envelope;
-	struct spool_reader reader;
-	struct smtp_client_message message;
-	struct rcpt       **rcpts;
-	bool                in_transaction, body_wanted;
-};
-
-static void pump(struct session *s);
 static void seek(struct session *s);
 
 struct session *
@@ -74,16 +34,10 @@ session_of(struct list *node)
 	return container_of(node, struct session, node);
 }
 
-static struct now
-now_of(const struct session *s)
+void
+session_arm(struct session *s, int64_t us)
 {
-	return loop_now(s->delivery->shard->loop);
-}
-
-static void
-arm(struct session *s, int64_t us)
-{
-	timer_start(&s->delivery->shard->loop->timers, &s->timer, now_of(s).mono + us);
+	timer_start(&s->delivery->shard->loop->timers, &s->timer, session_now(s).mono + us);
 }
 
 /* ---- the end ---- */
@@ -94,8 +48,8 @@ session_enter(struct session *s)
 	s->depth++;
 }
 
-static void
-session_leave(struct session *s)
+void
+session_left(struct session *s)
 {
 	if (--s->depth > 0 || s->state != OVER)
 		return;
@@ -119,126 +73,18 @@ drop_connection(struct session *s)
 static void
 session_over(struct session *s)
 {
-	struct now now = now_of(s);
+	struct now now = session_now(s);
 
 	if (s->state == OVER)
 		return;
 	s->state = OVER;
+	session_drop_carried(s);
 	timer_stop(&s->delivery->shard->loop->timers, &s->timer);
 	drop_connection(s);
 	target_fini(&s->target);
 	list_remove(&s->node);
 	s->delivery->sessions_n--;
 	queue_slot_closed(&s->slot, now);
-}
-
-/* ---- transactions ---- */
-
-static void
-fill_attempt(const struct session *s, struct attempt *attempt)
-{
-	*attempt = (struct attempt){
-		.remote_host = s->host, .remote_address = s->address, .local_address = s->local,
-		.esmtp = s->esmtp, .size_bytes = s->reader.size_bytes,
-	};
-}
-
-/* Every recipient has its answer: write them down, the deliveries first. */
-static void
-finish_transaction(struct session *s)
-{
-	struct shard *shard = s->delivery->shard;
-	struct now now = now_of(s);
-	struct outcome *bounced = arena_alloc(&s->arena, s->message.rcpts_n * sizeof *bounced);
-	struct attempt attempt;
-	unsigned bounced_n = 0;
-
-	check(s->in_transaction);
-	fill_attempt(s, &attempt);
-	for (unsigned i = 0; i < s->message.rcpts_n; i++) {
-		const struct smtp_client_rcpt *answer = &s->message.rcpts[i];
-		struct outcome outcome = { s->rcpts[i], &answer->reply };
-
-		if (smtp_reply_ok(&answer->reply)) {
-			outcome_delivered(shard, &s->envelope, &outcome, &attempt, now);
-			continue;
-		}
-		s->errors++;
-		if (smtp_reply_perm(&answer->reply) || queue_rcpt_last_attempt(s->rcpts[i]))
-			bounced[bounced_n++] = outcome;
-		else
-			outcome_deferred(shard, &s->envelope, &outcome, &attempt, now);
-	}
-	if (bounced_n > 0)
-		outcome_bounced(shard, &s->envelope, &s->reader, bounced, bounced_n, &attempt, now);
-	s->in_transaction = s->body_wanted = false;
-	spool_read_close(&s->reader);
-	arena_reset(&s->arena);
-}
-
-static void
-break_transaction(struct session *s, const struct smtp_reply *reply)
-{
-	if (!s->in_transaction)
-		return;
-	smtp_client_broken(&s->client, reply);
-	finish_transaction(s);
-}
-
-static bool
-open_message(struct session *s, struct rcpt **rcpts, unsigned n)
-{
-	struct shard *shard = s->delivery->shard;
-	struct err err = { 0 };
-
-	memset(&s->reader, 0, sizeof s->reader);
-	if (!spool_read_open(shard->spool, &rcpts[0]->message->spool, &s->reader, &err))
-		goto fail;
-	if (!envelope_decode(s->reader.meta, &s->arena, &s->envelope, &err)) {
-		spool_read_close(&s->reader);
-		goto fail;
-	}
-	return true;
-
-fail:
-	log_error(shard->log, "%s", err.text);
-	for (unsigned i = 0; i < n; i++)
-		queue_rcpt_postpone(rcpts[i], now_of(s));
-	arena_reset(&s->arena);
-	return false;
-}
-
-void
-session_send(struct queue_slot *slot, struct rcpt **rcpts, unsigned n)
-{
-	struct session *s = container_of(slot, struct session, slot);
-
-	check(s->state == OPEN);
-	check(!s->in_transaction);
-	session_enter(s);
-	if (!open_message(s, rcpts, n)) {
-		queue_slot_ready(slot, now_of(s));
-		session_leave(s);
-		return;
-	}
-	s->in_transaction = true;
-	s->rcpts = arena_alloc(&s->arena, n * sizeof *rcpts);
-	memcpy(s->rcpts, rcpts, n * sizeof *rcpts);
-	s->message = (struct smtp_client_message){
-		.sender = s->envelope.sender, .envid = s->envelope.envid, .ret = s->envelope.ret,
-		.size_bytes = s->reader.size_bytes, .eightbit = s->envelope.eightbit, .smtputf8 = s->envelope.smtputf8,
-		.rcpts = arena_alloc(&s->arena, n * sizeof *s->message.rcpts), .rcpts_n = n,
-	};
-	for (unsigned i = 0; i < n; i++) {
-		const struct envelope_rcpt *rcpt = &s->envelope.rcpts[rcpts[i]->index];
-
-		s->message.rcpts[i].address = rcpt->address;
-		s->message.rcpts[i].orcpt = rcpt->orcpt;
-		s->message.rcpts[i].notify = rcpt->notify;
-	}
-	smtp_client_send(&s->client, &s->message);
-	pump(s);
-	session_leave(s);
 }
 
 /* As much of the body as the peer's socket may be behind. */
@@ -262,16 +108,16 @@ send_body(struct session *s)
 		/* Half a message is on its way and cannot be taken back: without the final dot it is none. */
 		log_error(s->delivery->shard->log, "%s", err.text);
 		smtp_reply_make(&reply, 451, "4.3.0", "the message cannot be read from the spool");
-		break_transaction(s, &reply);
+		session_break(s, &reply, false);
 		session_over(s);
 		return;
 	}
 	if (done) {
 		s->body_wanted = false;
 		smtp_client_body_sent(&s->client);
-		arm(s, s->settings->final_timeout);
+		session_arm(s, session_settings(s)->final_timeout);
 	} else {
-		arm(s, s->settings->data_timeout);
+		session_arm(s, session_settings(s)->data_timeout);
 	}
 }
 
@@ -292,11 +138,16 @@ static void
 seek_failed(struct session *s)
 {
 	struct lane *lane = s->slot.lane;
-	struct now now = now_of(s);
+	struct now now = session_now(s);
 	struct smtp_reply reply;
 
-	if (s->any_failed) {
+	if (s->carried_n > 0) {
+		/* The hosts have answered; these recipients wait their time, the queue need not. */
+	} else if (s->any_failed) {
 		queue_slot_failed(&s->slot, &s->last, false, now);
+	} else if (s->sources_off) {
+		fail_reply(&reply, "4.4.1", "%s", "no source address may be used for it now");
+		queue_slot_failed(&s->slot, &reply, false, now);
 	} else if (s->target.dns_failed > 0) {
 		fail_reply(&reply, "4.4.3", "dns: %s", s->target.dns_detail);
 		queue_slot_failed(&s->slot, &reply, true, now);
@@ -315,35 +166,64 @@ on_target_ready(void *ctx)
 
 	session_enter(s);
 	seek(s);
-	session_leave(s);
+	session_left(s);
 }
 
-/* This address is no good: the next one. */
+/* This address is no good: the next one, unless the policy or the queue thinks otherwise by now. */
 static void
-address_failed(struct session *s, const struct smtp_reply *reply)
+address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply *why)
 {
-	log_debug(s->delivery->shard->log, "%s: %s (%s): %s", s->slot.lane->queue->name, s->host, s->address, reply->line);
-	s->last = *reply;
+	struct queue *queue = s->slot.lane->queue;
+	struct react_verdict verdict;
+
+	s->last = *why;                 /* it may be the client's, which ends */
 	s->any_failed = true;
+	log_debug(s->delivery->shard->log, "%s: %s (%s): %s", queue->name, s->host, s->address, s->last.line);
+	session_look_at(s, stage, &s->last, &verdict);
 	drop_connection(s);
+	s->leaves = false;
+	s->state = SEEKING;
+	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
+		outcome_bounce_queue(s->delivery->shard, queue, &s->last, session_now(s));
+	if (verdict.defer)
+		session_over(s);
+	else
+		seek(s);
+}
+
+/* The carried go to another host; the connection has done its part. */
+static void
+next_host(struct session *s)
+{
+	if (s->client_live && !s->client.ended)
+		conn_write(s->conn, SPAN("QUIT\r\n"));
+	drop_connection(s);
+	s->last = s->carried_reply;
+	s->any_failed = true;
+	s->leaves = s->no_tls = s->connect_paid = false;
+	queue_slot_seeks_again(&s->slot);
+	target_skip_host(&s->target);
 	s->state = SEEKING;
 	seek(s);
 }
 
-static const struct ip *
+/* The next one in turn that may be used. False: none of that family. */
+static bool
 choose_source(struct session *s, enum ip_family family)
 {
 	const struct ruleset_vmta *vmta = s->vmta;
 	unsigned *next = &s->delivery->next_source[vmta->index];
 
+	s->source = (struct ip){ 0 };
 	for (unsigned i = 0; i < vmta->sources_n; i++) {
 		const struct ip *source = &vmta->sources[(*next)++ % vmta->sources_n];
 
-		if (source->family == family)
-			return source;
+		if (source->family != family || queue_source_is_off(s->slot.lane->queue, source, session_now(s).mono))
+			continue;
+		s->source = *source;
+		return true;
 	}
-	check(vmta->sources_n == 0);    /* target offers only families that have one */
-	return NULL;
+	return vmta->sources_n == 0;
 }
 
 /* ---- events of the connection ---- */
@@ -371,7 +251,7 @@ on_open(void *ctx)
 
 	ip_format(&s->conn->local.ip, s->local);
 	s->state = TALKING;
-	arm(s, s->settings->greeting_timeout);
+	session_arm(s, session_settings(s)->greeting_timeout);
 }
 
 static void
@@ -382,9 +262,9 @@ on_data(void *ctx, struct span data)
 	session_enter(s);
 	if (s->state == TALKING || s->state == OPEN || s->state == QUITTING) {
 		smtp_client_feed(&s->client, data);
-		pump(s);
+		session_pump(s);
 	}
-	session_leave(s);
+	session_left(s);
 }
 
 static void
@@ -394,8 +274,8 @@ on_drained(void *ctx)
 
 	session_enter(s);
 	if (s->body_wanted)
-		pump(s);
-	session_leave(s);
+		session_pump(s);
+	session_left(s);
 }
 
 static void
@@ -408,11 +288,11 @@ on_tls(void *ctx, const struct err *err)
 	s->in_tls_handshake = false;
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
-		arm(s, s->settings->command_timeout);
-		pump(s);
-	} else if (s->settings->require_starttls || s->settings->verify_tls) {
+		session_arm(s, session_settings(s)->command_timeout);
+		session_pump(s);
+	} else if (session_settings(s)->require_starttls || session_settings(s)->verify_tls) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err->text);
-		address_failed(s, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply);
 	} else {
 		/* Opportunistic: the same address once more, in clear. */
 		log_debug(s->delivery->shard->log, "%s: TLS with %s failed (%s); in clear", s->slot.lane->queue->name,
@@ -423,7 +303,7 @@ on_tls(void *ctx, const struct err *err)
 		s->state = SEEKING;
 		seek(s);
 	}
-	session_leave(s);
+	session_left(s);
 }
 
 /* The connection is gone, by the peer or by time; what it means depends on where we were. */
@@ -438,11 +318,14 @@ connection_lost(struct session *s, const char *why)
 		snprintf(reply.enhanced, sizeof reply.enhanced, "4.4.1");
 		/* fall through */
 	case TALKING:
-		address_failed(s, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply);
 		return;
 	case OPEN:
-		break_transaction(s, &reply);
-		session_over(s);
+		session_break(s, &reply, true);
+		if (s->carried_n > 0)
+			next_host(s);
+		else
+			session_over(s);
 		return;
 	case SEEKING:
 	case QUITTING:
@@ -463,7 +346,7 @@ on_close(void *ctx, const struct err *err)
 	else
 		snprintf(why, sizeof why, "connection closed by the peer");
 	connection_lost(s, why);
-	session_leave(s);
+	session_left(s);
 }
 
 static const struct conn_events events = { on_open, on_data, on_drained, on_tls, on_close };
@@ -495,11 +378,13 @@ on_timer(void *ctx, struct now now)
 	session_enter(s);
 	if (s->state == SEEKING)
 		seek(s);
+	else if (s->state == OPEN && !s->in_transaction && s->carried_n > 0)
+		session_send_carried(s);
 	else if (s->state == OPEN && !s->in_transaction)
 		session_quit(&s->slot);
 	else
 		connection_lost(s, timed_out_text(s));
-	session_leave(s);
+	session_left(s);
 }
 
 /* ---- seeking ---- */
@@ -511,7 +396,7 @@ pay_connect(struct session *s)
 
 	if (s->connect_paid)
 		return true;
-	if (!queue_slot_connect(&s->slot, now_of(s).mono, &at)) {
+	if (!queue_slot_connect(&s->slot, session_now(s).mono, &at)) {
 		timer_start(&s->delivery->shard->loop->timers, &s->timer, at);
 		return false;
 	}
@@ -526,8 +411,8 @@ dial(struct session *s)
 	const struct ruleset *ruleset = policy_ruleset(shard->policy);
 	struct smtp_client_config config = {
 		.helo = s->vmta->hostname ? s->vmta->hostname : ruleset->node.hostname,
-		.use_starttls = s->settings->use_starttls && !s->no_tls,
-		.require_starttls = s->settings->require_starttls || s->settings->verify_tls,
+		.use_starttls = session_settings(s)->use_starttls && !s->no_tls,
+		.require_starttls = session_settings(s)->require_starttls || session_settings(s)->verify_tls,
 	};
 	struct smtp_reply reply;
 	struct err err = { 0 };
@@ -536,22 +421,49 @@ dial(struct session *s)
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
 	s->connect_paid = false;
-	s->conn = net_dial(shard->net, choose_source(s, s->at.ip.family), &s->at, &events, s, &err);
+	s->conn = net_dial(shard->net, s->source.family != IP_NONE ? &s->source : NULL, &s->at, &events, s, &err);
 	if (s->conn == NULL) {
 		fail_reply(&reply, "4.4.1", "%s", err.text);
-		address_failed(s, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply);
 		return;
 	}
 	smtp_client_init(&s->client, &config);
 	s->client_live = true;
 	s->state = CONNECTING;
-	arm(s, s->settings->connect_timeout);
+	session_arm(s, session_settings(s)->connect_timeout);
+}
+
+/* True: this address was none for us. */
+static bool
+seek_address(struct session *s)
+{
+	switch (target_next(&s->target, &s->at)) {
+	case TARGET_WAIT:
+		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
+		return false;
+	case TARGET_ADDRESS:
+		if (!choose_source(s, s->at.ip.family)) {
+			s->sources_off = true;
+			return true;
+		}
+		s->no_tls = s->clear_tried = false;
+		dial(s);
+		return false;
+	case TARGET_NONE:
+		seek_failed(s);
+	}
+	return false;
 }
 
 static void
 seek(struct session *s)
 {
 	check(s->state == SEEKING);
+	if (queue_slot_unwanted(&s->slot, session_now(s).mono)) {
+		session_over(s);
+		return;
+	}
+	s->target.settings = session_settings(s);
 	if (!pay_connect(s))
 		return;
 	if (s->no_tls && !s->clear_tried) {
@@ -559,17 +471,8 @@ seek(struct session *s)
 		dial(s);
 		return;
 	}
-	switch (target_next(&s->target, &s->at)) {
-	case TARGET_WAIT:
-		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
-		return;
-	case TARGET_ADDRESS:
-		s->no_tls = s->clear_tried = false;
-		dial(s);
-		return;
-	case TARGET_NONE:
-		seek_failed(s);
-	}
+	while (seek_address(s))
+		;
 }
 
 /* ---- the machine's events ---- */
@@ -581,15 +484,15 @@ start_tls(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
-	tls = delivery_tls_client(s->delivery, s->settings->tls_ca, &err);
+	tls = delivery_tls_client(s->delivery, session_settings(s)->tls_ca, &err);
 	if (tls == NULL) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err.text);
-		address_failed(s, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply);
 		return;
 	}
 	s->in_tls_handshake = true;
-	arm(s, s->settings->command_timeout);
-	conn_start_tls_client(s->conn, tls, s->host, s->settings->verify_tls);
+	session_arm(s, session_settings(s)->command_timeout);
+	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
 }
 
 static void
@@ -599,12 +502,16 @@ ready(struct session *s)
 		s->state = OPEN;
 		list_extensions(s);
 	}
-	if (s->errors >= s->settings->max_errors_per_connection) {
-		queue_slot_closing(&s->slot);
+	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection ||
+	    queue_source_is_off(s->slot.lane->queue, &s->conn->local.ip, session_now(s).mono)) {
 		session_quit(&s->slot);
 		return;
 	}
-	queue_slot_ready(&s->slot, now_of(s));
+	if (s->carried_n > 0) {
+		session_send_carried(s);
+		return;
+	}
+	queue_slot_ready(&s->slot, session_now(s));
 }
 
 static void
@@ -619,17 +526,17 @@ flush(struct session *s)
 static void
 arm_for_reply(struct session *s)
 {
-	int64_t us = s->settings->command_timeout;
+	int64_t us = session_settings(s)->command_timeout;
 
 	if (s->state == QUITTING)
 		us = QUIT_TIMEOUT_US;
 	else if (s->state == TALKING && smtp_client_awaits(&s->client) == SMTP_STAGE_GREETING)
-		us = s->settings->greeting_timeout;
+		us = session_settings(s)->greeting_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_DATA)
-		us = s->settings->data_timeout;
+		us = session_settings(s)->data_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_FINAL)
-		us = s->settings->final_timeout;
-	arm(s, us);
+		us = session_settings(s)->final_timeout;
+	session_arm(s, us);
 }
 
 /* One event of the machine; false: wait for more. */
@@ -656,16 +563,20 @@ step(struct session *s)
 		s->body_wanted = true;
 		return true;
 	case SMTP_CLIENT_DONE:
-		finish_transaction(s);
+		session_finish(s, NULL);
+		if (s->carried_n > 0 && s->leaves) {
+			next_host(s);
+			return false;
+		}
 		return true;
 	case SMTP_CLIENT_FAILED:
-		address_failed(s, &s->client.reply);
+		address_failed(s, s->client.stage, &s->client.reply);
 		return false;
 	case SMTP_CLIENT_CLOSED:
 		if (s->state == QUITTING)
-			arm(s, CLOSE_TIMEOUT_US);       /* the peer closes now */
+			session_arm(s, CLOSE_TIMEOUT_US);       /* the peer closes now */
 		else if (s->state == TALKING)
-			address_failed(s, &s->client.reply);
+			address_failed(s, s->client.stage, &s->client.reply);
 		else
 			session_over(s);
 		return false;
@@ -673,8 +584,8 @@ step(struct session *s)
 	return false;
 }
 
-static void
-pump(struct session *s)
+void
+session_pump(struct session *s)
 {
 	if (s->pumping)
 		return;
@@ -698,7 +609,7 @@ on_start(void *ctx, struct now now)
 	timer_init(&s->timer, on_timer, s);
 	session_enter(s);
 	seek(s);
-	session_leave(s);
+	session_left(s);
 }
 
 struct queue_slot *
@@ -708,11 +619,10 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 
 	s->delivery = delivery;
 	s->vmta = lane->queue->vmta;
-	s->settings = lane->queue->settings;
 	s->state = SEEKING;
 	s->connect_paid = true;
 	arena_init(&s->arena);
-	target_init(&s->target, delivery->shard->resolver, lane->hosts, s->settings, s->vmta, &delivery->shard->prng,
+	target_init(&s->target, delivery->shard->resolver, lane->hosts, queue_settings_now(lane->queue), s->vmta, &delivery->shard->prng,
 		    on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);
 	delivery->sessions_n++;
@@ -734,7 +644,7 @@ session_quit(struct queue_slot *slot)
 	s->state = QUITTING;
 	smtp_client_quit(&s->client);
 	flush(s);
-	arm(s, QUIT_TIMEOUT_US);
+	session_arm(s, QUIT_TIMEOUT_US);
 }
 
 void
@@ -742,7 +652,14 @@ session_idle(struct queue_slot *slot)
 {
 	struct session *s = container_of(slot, struct session, slot);
 
-	arm(s, slot->waits_for_rate ? RATE_IDLE_US : s->settings->idle_timeout);
+	session_arm(s, slot->waits_for_rate ? RATE_IDLE_US : session_settings(s)->idle_timeout);
+}
+
+void
+session_source_off(struct session *s, const struct queue *queue, const struct ip *source)
+{
+	if (s->state == OPEN && !s->in_transaction && s->slot.lane->queue == queue && ip_eq(&s->conn->local.ip, source))
+		session_quit(&s->slot);
 }
 
 void
@@ -753,7 +670,7 @@ session_stop(struct session *s)
 		session_quit(&s->slot);
 	else if (s->state == SEEKING || s->state == CONNECTING || s->state == TALKING)
 		session_over(s);
-	session_leave(s);
+	session_left(s);
 }
 
 void
@@ -763,7 +680,7 @@ session_abort(struct session *s)
 
 	session_enter(s);
 	smtp_reply_make(&reply, 451, "4.3.2", "the node stops");
-	break_transaction(s, &reply);
+	session_break(s, &reply, false);
 	session_over(s);
-	session_leave(s);
+	session_left(s);
 }

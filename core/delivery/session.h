@@ -20,6 +20,7 @@ struct delivery {
 	unsigned      sessions_n;
 	unsigned     *next_source;      /* by virtual MTA's index: sources are used in turn */
 	struct table  tls;              /* tls_ca -> struct delivery_tls */
+	struct react *react;
 	bool          stopping;
 };
 
@@ -32,11 +33,15 @@ struct queue_slot *session_start(struct delivery *delivery, struct lane *lane, c
 void session_send(struct queue_slot *slot, struct rcpt **rcpts, unsigned n);
 void session_quit(struct queue_slot *slot);
 void session_idle(struct queue_slot *slot);
+/* It is the queue's, and idle, by that local address: it ends. */
+void session_source_off(struct session *session, const struct queue *queue, const struct ip *source);
 /* The node stops: ends it unless it is in a transaction. */
 void session_stop(struct session *session);
 /* Now: what was under way is deferred. */
 void session_abort(struct session *session);
 struct session *session_of(struct list *node);
 
+/* An overlay has turned the address off for the queue: its idle sessions by it end. */
+void delivery_source_off(struct delivery *delivery, const struct queue *queue, const struct ip *source);
 /* NULL: the file of certificates cannot be read; err says so. */
 const struct tls_client *delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err);

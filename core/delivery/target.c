@@ -150,6 +150,18 @@ target_next(struct target *target, struct endpoint *out)
 }
 
 void
+target_skip_host(struct target *target)
+{
+	target->next_address = target->addresses_n;
+}
+
+bool
+target_has_another_host(const struct target *target)
+{
+	return target->next_host < target->hosts->n && target->tried < target->settings->mx_connection_attempts;
+}
+
+void
 target_host_name(const struct target *target, const struct endpoint *at, char out[DOMAIN_MAX])
 {
 	char ip[IP_TEXT_MAX];

@@ -46,5 +46,8 @@ void target_init(struct target *target, struct resolver *resolver, const struct 
 		 void (*on_ready)(void *ctx), void *ctx);
 void target_fini(struct target *target);
 enum target_result target_next(struct target *target, struct endpoint *out);
+/* Leaves out what is left of this host's addresses. */
+void target_skip_host(struct target *target);
+bool target_has_another_host(const struct target *target);
 /* The name to tell and to verify: the host's, or "[address]" where it has none. */
 void target_host_name(const struct target *target, const struct endpoint *at, char out[DOMAIN_MAX]);

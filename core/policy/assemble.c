@@ -8,6 +8,8 @@
 
 #include "policy/grow.h"
 #include "policy/machine.h"
+#include "policy/reaction_doubt.h"
+#include "policy/circle.h"
 
 #define HASH_SEED UINT64_C(0x736c75696365)
 
@@ -32,6 +34,7 @@ assemble_begin(struct ruleset *ruleset)
 	table_init(&ruleset->provider_names, HASH_SEED);
 	ruleset->index_of_blocks = arena_alloc(&ruleset->arena, sizeof(*ruleset->index_of_blocks));
 	block_index_init(ruleset->index_of_blocks);
+	ruleset->reactions = reaction_book_new(&ruleset->arena);
 }
 
 static void
@@ -309,6 +312,7 @@ assemble_finish(struct loader *loader)
 	take_providers(loader);
 	take_blocks(loader);
 	take_listeners(loader);
+	circle_check(loader);
 }
 
 /* ---- warnings ---- */
@@ -394,6 +398,7 @@ assemble_warn(struct loader *loader, bool chooses)
 	for (unsigned i = 0; i < ruleset->listeners_n; i++)
 		if (!ruleset->listeners[i].relay_from_n && !ruleset->listeners[i].relay_to_n)
 			loader_warning(loader, &ruleset->listeners[i].where, "has neither relay_from nor relay_to: it takes no mail");
+	reaction_doubt_percents(loader);
 	if (!ruleset->listeners_n)
 		loader_warning(loader, &file, "no listener is declared: the node takes no mail");
 	if (!chooses && !table_get(&ruleset->names, SPAN("default")))

@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 
+#include "policy/declare_backoff.h"
 #include "policy/grow.h"
 #include "policy/value.h"
 
@@ -117,7 +118,11 @@ read_setting(struct loader *loader, enum setting_id id, int index, struct rulese
 {
 	struct err err = { 0 };
 	struct block_value value = { .id = id, .file = at->file, .line = at->line };
-	if (!value_of_setting(loader, index, id, &value.value, &err)) {
+	if (setting_table[id].kind == SETTING_REACTIONS) {
+		value.value.REACTIONS = declare_backoff(loader, index, at);
+		if (!value.value.REACTIONS)
+			return;
+	} else if (!value_of_setting(loader, index, id, &value.value, &err)) {
 		loader_error(loader, at, "%s: %s", setting_name(id), err.text);
 		return;
 	}

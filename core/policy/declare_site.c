@@ -9,11 +9,9 @@
 #include "policy/grow.h"
 #include "policy/value.h"
 
-#define LATER_BACKOFF "reactions are not there yet"
-#define LATER_DKIM    "DKIM signing is not there yet"
+#define LATER_DKIM "DKIM signing is not there yet"
 
 static const struct declare_field settings_later[] = {
-	{ "backoff", NULL, 0, 0, LATER_BACKOFF },
 	{ "dkim_sign", NULL, 0, 0, LATER_DKIM },
 };
 
@@ -138,7 +136,6 @@ static const struct declare_field vmta_fields[] = {
 	LIMITS(struct ruleset_vmta),
 	{ "provider", take_vmta_providers, 0, 0, NULL },
 	{ "domain", take_vmta_domains, 0, 0, NULL },
-	{ "backoff", NULL, 0, 0, LATER_BACKOFF },
 	{ "dkim_sign", NULL, 0, 0, LATER_DKIM },
 };
 
@@ -212,7 +209,6 @@ static const struct declare_field pool_fields[] = {
 	LIMITS(struct ruleset_pool),
 	{ "provider", take_pool_providers, 0, 0, NULL },
 	{ "domain", take_pool_domains, 0, 0, NULL },
-	{ "backoff", NULL, 0, 0, LATER_BACKOFF },
 	{ "dkim_sign", NULL, 0, 0, LATER_DKIM },
 };
 
@@ -272,7 +268,6 @@ take_mx(struct loader *loader, void *to, int index, const struct where *at, stru
 static const struct declare_field provider_fields[] = {
 	{ "domains", take_domains, 0, 0, NULL },
 	{ "mx", take_mx, 0, 0, NULL },
-	{ "backoff", NULL, 0, 0, LATER_BACKOFF },
 	{ "dkim_sign", NULL, 0, 0, LATER_DKIM },
 };
 

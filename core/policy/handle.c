@@ -11,8 +11,6 @@
 #include "mail/header.h"
 #include "policy/setting.h"
 
-#define MESSAGE_TYPE "sluice.message"
-#define SESSION_TYPE "sluice.session"
 #define NAMES_MAX 500
 #define BYTES_PER_INSTRUCTION 32
 
@@ -20,8 +18,8 @@ struct handle {
 	uint32_t slot, serial;
 };
 
-static void
-push(lua_State *L, struct hooks *hooks, unsigned slot, const char *type)
+void
+handle_push(lua_State *L, struct hooks *hooks, unsigned slot, const char *type)
 {
 	struct handle *handle = lua_newuserdata(L, sizeof(*handle));
 	*handle = (struct handle){ slot, hooks->slots[slot].serial };
@@ -29,42 +27,31 @@ push(lua_State *L, struct hooks *hooks, unsigned slot, const char *type)
 	lua_setmetatable(L, -2);
 }
 
-void
-handle_push_message(lua_State *L, struct hooks *hooks, unsigned slot)
-{
-	push(L, hooks, slot, MESSAGE_TYPE);
-}
-
-void
-handle_push_session(lua_State *L, struct hooks *hooks, unsigned slot)
-{
-	push(L, hooks, slot, SESSION_TYPE);
-}
-
-static struct hooks *
-hooks_of(lua_State *L)
+struct hooks *
+handle_hooks(lua_State *L)
 {
 	return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static struct hook_slot *
-slot_at(lua_State *L, int index, const char *type, const char *gone)
+struct hook_slot *
+handle_slot(lua_State *L, int index, const char *type, const char *what)
 {
 	const struct handle *handle = luaL_checkudata(L, index, type);
-	struct hook_slot *slot = &hooks_of(L)->slots[handle->slot];
+	struct hook_slot *slot = &handle_hooks(L)->slots[handle->slot];
 	if (!slot->used || slot->serial != handle->serial)
-		luaL_error(L, "%s is gone", gone);
+		luaL_error(L, "%s is gone", what);
 	return slot;
 }
 
-static struct policy_message *
-message_at(lua_State *L, int index)
+unsigned
+handle_slot_number(lua_State *L, int index)
 {
-	return slot_at(L, index, MESSAGE_TYPE, "message")->message;
+	const struct handle *handle = lua_touserdata(L, index);
+	return handle->slot;
 }
 
-static void
-push_text(lua_State *L, const char *text)
+void
+handle_push_text(lua_State *L, const char *text)
 {
 	if (text && *text)
 		lua_pushstring(L, text);
@@ -72,10 +59,24 @@ push_text(lua_State *L, const char *text)
 		lua_pushnil(L);
 }
 
-static void
-push_span(lua_State *L, struct span s)
+void
+handle_push_span(lua_State *L, struct span s)
 {
 	lua_pushlstring(L, s.n ? s.p : "", s.n);
+}
+
+int
+handle_no_such_field(lua_State *L, const char *what, const char *const *words, unsigned n)
+{
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+	const char *near = setting_nearest(span_text(name), words, n);
+	return luaL_error(L, "%s.%s: no such field%s%s%s", what, name, near ? " (" : "", near ? near : "", near ? "?)" : "");
+}
+
+static struct policy_message *
+message_at(lua_State *L, int index)
+{
+	return handle_slot(L, index, HANDLE_MESSAGE, "message")->message;
 }
 
 /* ---- sessions ---- */
@@ -90,48 +91,40 @@ static const struct { const char *name; size_t offset; } session_fields[] = {
 };
 
 static int
-no_such_field(lua_State *L, const char *what, const char *const *words, unsigned n)
-{
-	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
-	const char *near = setting_nearest(span_text(name), words, n);
-	return luaL_error(L, "%s.%s: no such field%s%s%s", what, name, near ? " (" : "", near ? near : "", near ? "?)" : "");
-}
-
-static int
 l_session_get(lua_State *L)
 {
-	const struct policy_session *session = slot_at(L, 1, SESSION_TYPE, "session")->session;
+	const struct policy_session *session = handle_slot(L, 1, HANDLE_SESSION, "session")->session;
 	const char *words[countof(session_fields)];
 	const char *name = luaL_checkstring(L, 2);
 	for (size_t i = 0; i < countof(session_fields); i++) {
 		words[i] = session_fields[i].name;
 		if (strcmp(name, words[i]) != 0)
 			continue;
-		push_text(L, *(const char *const *)((const char *)session + session_fields[i].offset));
+		handle_push_text(L, *(const char *const *)((const char *)session + session_fields[i].offset));
 		return 1;
 	}
-	return no_such_field(L, "session", words, countof(words));
+	return handle_no_such_field(L, "session", words, countof(words));
 }
 
 static int
 l_session_set(lua_State *L)
 {
-	slot_at(L, 1, SESSION_TYPE, "session");
+	handle_slot(L, 1, HANDLE_SESSION, "session");
 	return luaL_error(L, "session.%s: cannot be set", lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?");
 }
 
 /* ---- a message's fields ---- */
 
-static void get_sender(lua_State *L, struct policy_message *m)     { push_span(L, m->sender); }
+static void get_sender(lua_State *L, struct policy_message *m)     { handle_push_span(L, m->sender); }
 static void get_size(lua_State *L, struct policy_message *m)       { lua_pushnumber(L, (double)m->size_bytes); }
-static void get_auth(lua_State *L, struct policy_message *m)       { push_text(L, m->session->auth); }
-static void get_source(lua_State *L, struct policy_message *m)     { push_text(L, m->session->address); }
-static void get_tls(lua_State *L, struct policy_message *m)        { push_text(L, m->session->tls); }
-static void get_helo(lua_State *L, struct policy_message *m)       { push_text(L, m->session->helo); }
-static void get_pool(lua_State *L, struct policy_message *m)       { push_text(L, m->pool); }
-static void get_vmta(lua_State *L, struct policy_message *m)       { push_text(L, m->vmta); }
-static void get_job(lua_State *L, struct policy_message *m)        { push_text(L, m->job); }
-static void get_envid(lua_State *L, struct policy_message *m)      { push_text(L, m->envid); }
+static void get_auth(lua_State *L, struct policy_message *m)       { handle_push_text(L, m->session->auth); }
+static void get_source(lua_State *L, struct policy_message *m)     { handle_push_text(L, m->session->address); }
+static void get_tls(lua_State *L, struct policy_message *m)        { handle_push_text(L, m->session->tls); }
+static void get_helo(lua_State *L, struct policy_message *m)       { handle_push_text(L, m->session->helo); }
+static void get_pool(lua_State *L, struct policy_message *m)       { handle_push_text(L, m->pool); }
+static void get_vmta(lua_State *L, struct policy_message *m)       { handle_push_text(L, m->vmta); }
+static void get_job(lua_State *L, struct policy_message *m)        { handle_push_text(L, m->job); }
+static void get_envid(lua_State *L, struct policy_message *m)      { handle_push_text(L, m->envid); }
 static void get_priority(lua_State *L, struct policy_message *m)   { lua_pushinteger(L, m->priority); }
 
 static void
@@ -147,7 +140,7 @@ get_recipients(lua_State *L, struct policy_message *m)
 {
 	lua_createtable(L, (int)m->recipients_n, 0);
 	for (unsigned i = 0; i < m->recipients_n; i++) {
-		push_span(L, m->recipients[i]);
+		handle_push_span(L, m->recipients[i]);
 		lua_rawseti(L, -2, (int)i + 1);
 	}
 }
@@ -157,14 +150,13 @@ get_from_domain(lua_State *L, struct policy_message *m)
 {
 	char domain[256];
 	header_from_domain(buf_span(m->headers), domain);
-	push_text(L, domain);
+	handle_push_text(L, domain);
 }
 
 static void
 get_session(lua_State *L, struct policy_message *m)
 {
-	const struct handle *handle = lua_touserdata(L, 1);
-	push(L, hooks_of(L), handle->slot, SESSION_TYPE);
+	handle_push(L, handle_hooks(L), handle_slot_number(L, 1), HANDLE_SESSION);
 }
 
 static void
@@ -210,7 +202,7 @@ nearest_vmta(const struct ruleset *ruleset, struct span name)
 static void
 choose(lua_State *L, struct policy_message *m, bool pool)
 {
-	const struct ruleset *ruleset = hooks_of(L)->ruleset;
+	const struct ruleset *ruleset = handle_hooks(L)->ruleset;
 	char name[sizeof(m->pool)];
 	set_text(L, pool ? "pool" : "vmta", name, sizeof(name));
 	struct span key = span_text(name);
@@ -283,10 +275,10 @@ charge_block(lua_State *L, const struct policy_message *m)
 static void
 push_unfolded(lua_State *L, struct span value)
 {
-	struct buf *scratch = &hooks_of(L)->scratch;    /* not one of our own: pushing may raise */
+	struct buf *scratch = &handle_hooks(L)->scratch;    /* not one of our own: pushing may raise */
 	buf_clear(scratch);
 	header_unfold(value, scratch);
-	push_span(L, buf_span(scratch));
+	handle_push_span(L, buf_span(scratch));
 }
 
 static int
@@ -371,7 +363,7 @@ no_such_message_field(lua_State *L)
 		words[n++] = message_fields[i].name;
 	for (size_t i = 0; i < countof(message_methods); i++)
 		words[n++] = message_methods[i].name;
-	return no_such_field(L, "msg", words, n);
+	return handle_no_such_field(L, "msg", words, n);
 }
 
 /* Upvalue 2: the methods. */
@@ -406,8 +398,8 @@ l_message_set(lua_State *L)
 	return no_such_message_field(L);
 }
 
-static void
-put_function(lua_State *L, struct hooks *hooks, const char *name, lua_CFunction fn)
+void
+handle_put_function(lua_State *L, struct hooks *hooks, const char *name, lua_CFunction fn)
 {
 	lua_pushlightuserdata(L, hooks);
 	lua_pushcclosure(L, fn, 1);
@@ -417,23 +409,24 @@ put_function(lua_State *L, struct hooks *hooks, const char *name, lua_CFunction 
 void
 handle_open(lua_State *L, struct hooks *hooks)
 {
-	luaL_newmetatable(L, SESSION_TYPE);
-	put_function(L, hooks, "__index", l_session_get);
-	put_function(L, hooks, "__newindex", l_session_set);
+	luaL_newmetatable(L, HANDLE_SESSION);
+	handle_put_function(L, hooks, "__index", l_session_get);
+	handle_put_function(L, hooks, "__newindex", l_session_set);
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 
-	luaL_newmetatable(L, MESSAGE_TYPE);
-	put_function(L, hooks, "__newindex", l_message_set);
+	luaL_newmetatable(L, HANDLE_MESSAGE);
+	handle_put_function(L, hooks, "__newindex", l_message_set);
 	lua_pushlightuserdata(L, hooks);
 	lua_newtable(L);
 	for (size_t i = 0; i < countof(message_methods); i++)
-		put_function(L, hooks, message_methods[i].name, message_methods[i].func);
+		handle_put_function(L, hooks, message_methods[i].name, message_methods[i].func);
 	lua_pushcclosure(L, l_message_get, 2);
 	lua_setfield(L, -2, "__index");
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 2);
+	handle_open_outbound(L, hooks);
 }
 
 unsigned

@@ -51,6 +51,12 @@ struct loader_provider {
 	unsigned mx_n;
 };
 
+struct loader_reroute {                         /* of a reaction: looked up when all is declared */
+	const char  *name;                      /* the reaction's own pointer */
+	struct where where;
+	bool         asked, moves;              /* of some queue's list; some of that mail leaves otherwise */
+};
+
 struct loader_pending {                         /* `provider "google"`, its table still to come */
 	const char  *word;
 	const char  *name;
@@ -71,6 +77,7 @@ struct loader {
 	struct ruleset_listener **listeners; unsigned listeners_n;
 	struct ruleset_block **blocks;   unsigned blocks_n;
 	struct loader_pending **pending; unsigned pending_n;
+	struct loader_reroute *reroutes; unsigned reroutes_n;
 	struct loader       **door;             /* a userdata of Lua's; NULL in it when the load is over */
 	struct where node_where;                /* file NULL: no node { } yet */
 };

@@ -47,6 +47,15 @@ run_file(struct policy *policy, struct loader *loader, const char *path)
 	return done;
 }
 
+/* Hooks name the line that asked for something. */
+static void
+keep_files(struct policy *policy, const struct loader *loader)
+{
+	policy->hooks.files = arena_alloc(&policy->ruleset->arena, (loader->files_n + 1) * sizeof(*policy->hooks.files));
+	for (unsigned i = 0; i < loader->files_n; i++)
+		policy->hooks.files[policy->hooks.files_n++] = loader->files[i]->path;
+}
+
 static void
 load(struct policy *policy, const char *path, struct policy_report *report)
 {
@@ -59,8 +68,9 @@ load(struct policy *policy, const char *path, struct policy_report *report)
 	if (done) {
 		declare_finish(&loader);
 		assemble_finish(&loader);
-		assemble_warn(&loader, policy->hooks.wheres[HOOK_MESSAGE].file != NULL);
+		assemble_warn(&loader, policy->hooks.handlers_n[HOOK_MESSAGE] > 0);
 	}
+	keep_files(policy, &loader);
 	loader_fini(&loader);
 	notes_sort(report);
 }
@@ -108,29 +118,88 @@ policy_ruleset(const struct policy *policy)
 bool
 policy_has_hook(const struct policy *policy, enum policy_hook hook)
 {
-	return policy->hooks.wheres[hook].file != NULL;
+	return policy->hooks.handlers_n[hook] > 0;
 }
 
 void
 policy_on_connect(struct policy *policy, const struct policy_session *session, struct policy_decision *out)
 {
-	hooks_call(&policy->hooks, HOOK_CONNECT, session, NULL, NULL, out);
+	hooks_ask(&policy->hooks, HOOK_CONNECT, session, NULL, NULL, out);
 }
 
 void
 policy_on_mail(struct policy *policy, const struct policy_session *session, struct span sender, struct policy_decision *out)
 {
-	hooks_call(&policy->hooks, HOOK_MAIL, session, NULL, &sender, out);
+	hooks_ask(&policy->hooks, HOOK_MAIL, session, NULL, &sender, out);
 }
 
 void
 policy_on_rcpt(struct policy *policy, const struct policy_session *session, struct span rcpt, struct policy_decision *out)
 {
-	hooks_call(&policy->hooks, HOOK_RCPT, session, NULL, &rcpt, out);
+	hooks_ask(&policy->hooks, HOOK_RCPT, session, NULL, &rcpt, out);
 }
 
 void
 policy_on_message(struct policy *policy, struct policy_message *message, struct policy_decision *out)
 {
-	hooks_call(&policy->hooks, HOOK_MESSAGE, message->session, message, NULL, out);
+	hooks_ask(&policy->hooks, HOOK_MESSAGE, message->session, message, NULL, out);
+}
+
+void
+policy_react(struct policy *policy, const struct reaction *reaction, const struct policy_reply *reply, const struct policy_queue *queue)
+{
+	if (!reaction->function)
+		return;
+	char name[200];
+	snprintf(name, sizeof(name), "backoff \"%.180s\"", reaction->name);
+	const struct hook_handler handler = { reaction->function, reaction->where, name, 0 };
+	const struct hook_slot about = { .reply = reply->reply, .stage = reply->stage, .has_stage = true, .queue = queue };
+	hooks_tell(&policy->hooks, &handler, 1, HOOK_GIVES_REPLY | HOOK_GIVES_QUEUE, &about);
+}
+
+void
+policy_on_reply(struct policy *policy, const struct policy_reply *reply, const struct policy_queue *queue)
+{
+	const struct hook_slot about = { .reply = reply->reply, .stage = reply->stage, .has_stage = true, .queue = queue };
+	hooks_tell(&policy->hooks, policy->hooks.handlers[HOOK_REPLY], policy->hooks.handlers_n[HOOK_REPLY],
+		   HOOK_GIVES_REPLY | HOOK_GIVES_QUEUE, &about);
+}
+
+static void
+tell_attempt(struct policy *policy, enum policy_hook hook, const struct policy_attempt *attempt)
+{
+	const struct hook_slot about = { .reply = attempt->reply, .attempt = attempt };
+	hooks_tell(&policy->hooks, policy->hooks.handlers[hook], policy->hooks.handlers_n[hook], HOOK_GIVES_ATTEMPT, &about);
+}
+
+void
+policy_on_delivered(struct policy *policy, const struct policy_attempt *attempt)
+{
+	tell_attempt(policy, HOOK_DELIVERED, attempt);
+}
+
+void
+policy_on_bounced(struct policy *policy, const struct policy_attempt *attempt)
+{
+	tell_attempt(policy, HOOK_BOUNCED, attempt);
+}
+
+unsigned
+policy_every_n(const struct policy *policy)
+{
+	return policy->hooks.every_n;
+}
+
+int64_t
+policy_every_us(const struct policy *policy, unsigned i)
+{
+	check(i < policy->hooks.every_n);
+	return policy->hooks.every[i].every_us;
+}
+
+void
+policy_run_every(struct policy *policy, unsigned i)
+{
+	check(i < policy->hooks.every_n);
+	hooks_tell(&policy->hooks, &policy->hooks.every[i], 1, 0, &(struct hook_slot){ .used = true });
 }

@@ -75,7 +75,7 @@ struct policy_message {
 	uint8_t     priority;
 };
 
-enum policy_hook { HOOK_CONNECT, HOOK_MAIL, HOOK_RCPT, HOOK_MESSAGE, HOOKS_N };
+enum policy_hook { HOOK_CONNECT, HOOK_MAIL, HOOK_RCPT, HOOK_MESSAGE, HOOK_REPLY, HOOK_DELIVERED, HOOK_BOUNCED, HOOKS_N };
 
 struct policy_decision {
 	bool     refused;

@@ -69,7 +69,6 @@ static const struct { const char *text, *errors; } wrong[] = {
 	{ "provider \"g\" { mx = \"*.g.example\" }\n\nprovider \"g\" { mx = \"*.h.example\" }", "3: provider \"g\": declared twice; first at policy.lua:1\n" },
 	{ "domain \"A.example\" { }\ndomain { \"b.example\", \"a.example.\" } { }", "2: domain \"a.example.\": declared twice; first at policy.lua:1\n" },
 	{ "node { }\nnode { }", "2: node: declared twice; first at policy.lua:1\n" },
-	{ "on.mail(function() end)\non.mail(function() end)", "2: on.mail: declared twice; first at policy.lua:1\n" },
 	{ "vmta \"a\" { source = \"any\",\n domain = { ['x.example'] = {},\n ['X.example'] = {} } }",
 	  "3: vmta \"a\" domain \"X.example\": declared twice; first at policy.lua:2\n" },
 	{ "provider \"a\" { domains = { \"x.example\" } }\nprovider \"b\" { domains = { \"y.example\",\n \"X.example\" } }",
@@ -123,15 +122,20 @@ static const struct { const char *text, *errors; } wrong[] = {
 	/* later */
 	{ "node { workers = 2 }", "1: node: workers: more than one worker is not there yet\n" },
 	{ "node { http = \"127.0.0.1:80\" }", "1: node: http: the HTTP API is not there yet\n" },
-	{ "domain \"*\" {\n backoff = { { \"421\", lasts = \"1h\" } },\n dkim_sign = true }",
-	  "2: domain \"*\": backoff: reactions are not there yet\n3: domain \"*\": dkim_sign: DKIM signing is not there yet\n" },
+	{ "domain \"*\" {\n\n dkim_sign = true }", "3: domain \"*\": dkim_sign: DKIM signing is not there yet\n" },
 	{ "listener \"127.0.0.1:25\" { auth = {} }", "1: listener \"127.0.0.1:25\": auth: inbound AUTH is not there yet\n" },
-	{ "on.reply(function() end)\non.delivered(function() end)\non.bounced(function() end)\non.every('5m', function() end)",
-	  "1: on.reply is not there yet\n2: on.delivered is not there yet\n3: on.bounced is not there yet\n4: on.every is not there yet\n" },
 	{ "on.message(function(msg)\n  msg:sign { selector = 's1' }\nend)", "2: msg:sign is not there yet\n" },
 	/* hooks */
 	{ "on.mesage(function() end)", "1: on.mesage: no such hook (on.message?)\n" },
 	{ "on.message { }", "1: on.message: write on.message(function(msg) … end)\n" },
+	{ "on.reply()", "1: on.reply: write on.reply(function(reply, queue) … end)\n" },
+	{ "on.delivered(5)\non.bounced(5)", "1: on.delivered: write on.delivered(function(attempt) … end)\n"
+	  "2: on.bounced: write on.bounced(function(attempt) … end)\n" },
+	{ "on.every(function() end)", "1: on.every: write on.every(\"5m\", function() … end)\n" },
+	{ "on.every('5 m', function() end)\non.every(0.5, function() end)",
+	  "1: on.every: \"5 m\" has a blank in it: write it without, such as \"30m\"\n"
+	  "2: on.every: more often than once a second: write at least \"1s\"\n" },
+	{ "on.evry('5m', function() end)", "1: on.evry: no such hook (on.every?)\n" },
 	/* the sandbox at load */
 	{ "require '../x'", "1: require \"../x\": write the name of a module beside the policy, such as \"lib.limits\" for lib/limits.lua\n" },
 	{ "require '.x'", "1: require \".x\": write the name of a module beside the policy, such as \"lib.limits\" for lib/limits.lua\n" },

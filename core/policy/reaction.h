@@ -30,7 +30,7 @@ struct reaction {
 	const char *name;               /* `name`, else the pattern */
 	const char *pattern;
 	struct where where;             /* the line of the pattern */
-	uint32_t    stages;             /* bits 1 << enum smtp_stage; 0: any */
+	uint32_t    stages;             /* bits 1 << enum smtp_stage; 0: any but SMTP_STAGE_CONNECT */
 	uint32_t    after_n;            /* 0: at the first match */
 	int64_t     after_window_us;
 	int64_t     lasts_us;           /* DURATION_NEVER: until lifted by hand; 0: it lays nothing */
@@ -56,9 +56,14 @@ struct reaction_list;                   /* what one level declared, compiled */
 const struct reaction_list *ruleset_reactions(const struct ruleset *ruleset, const struct ruleset_provider *provider,
 					      struct span domain, const struct ruleset_vmta *vmta);
 
+/* In the order of matching. NULL has none. */
+unsigned reaction_list_n(const struct reaction_list *list);
+const struct reaction *reaction_list_at(const struct reaction_list *list, unsigned i);
+
 /* In order, calls fn for every rule of the list whose pattern and stage match the line, until fn answers
  * false or a rule with `stop` matched. One combined pass says which rules are worth trying, so that 500 rules
- * cost what 5 do. A pattern that passes its match limit does not match and is counted. */
+ * cost what 5 do. A pattern that passes its match limit does not match and is counted. Rules without `at` see no
+ * local failures: nothing at SMTP_STAGE_CONNECT. fn must not match with the same scratch. */
 void reaction_match(const struct reaction_list *list, struct reaction_scratch *scratch, enum smtp_stage stage, struct span line,
 		    bool (*fn)(void *ctx, const struct reaction *reaction), void *ctx);
 

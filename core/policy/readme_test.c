@@ -9,6 +9,7 @@
 #include "policy/declare.h"
 #include "policy/handle.h"
 #include "policy/setting.h"
+#include "policy/tightening.h"
 
 static char *
 whole(const char *path)
@@ -72,10 +73,39 @@ every_hook_is_in_the_reference_and_the_annotations(void **state)
 }
 
 static void
+every_field_of_reactions_is_in_the_reference_and_the_annotations(void **state)
+{
+	static const char *const names[] = { "name", "at", "after", "lasts", "floor", "recover", "suspend", "defer", "bounce", "reroute",
+					     "disable_source", "skip_mx", "close", "scope", "notify", "stop" };
+	static const char *const replies[] = { "code", "enhanced", "text", "line", "stage", "sender", "recipient", "job", "envid", "size", "queue",
+					       "site", "vmta", "remote_host", "remote_address", "local_address", "attempts", "reply" };
+	static const char *const methods[] = { "limit", "suspend", "defer", "recent", "lift" };
+	const char *settings[SETTINGS_N];
+	unsigned settings_n = tightening_names(settings);
+	for (size_t i = 0; i < countof(names); i++) {
+		must_name("policies/README.md", "| `", names[i], "` |");
+		must_name("lua/types/sluice.lua", "---@field ", names[i], "? ");
+	}
+	for (size_t i = 0; i < countof(replies); i++) {
+		must_name("policies/README.md", "`", replies[i], "`");
+		must_name("lua/types/sluice.lua", "---@field ", replies[i], "");
+	}
+	for (size_t i = 0; i < countof(methods); i++) {
+		must_name("policies/README.md", "| `", methods[i], "");
+		must_name("lua/types/sluice.lua", "function queue:", methods[i], "(");
+	}
+	for (unsigned i = 0; i < settings_n; i++)
+		must_name("lua/types/sluice.lua", "---@field ", settings[i], "? ");
+	must_name("policies/README.md", "| `", "on.every", "` |");
+	must_name("lua/types/sluice.lua", "function ", "on.every", "(");
+}
+
+static void
 the_shipped_policies_load_without_a_word(void **state)
 {
 	glob_t found;
 	assert_int_equal(glob("policies/*.lua", 0, NULL, &found), 0);
+	assert_int_equal(glob("policies/examples/*.lua", GLOB_APPEND, NULL, &found), 0);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		struct policy_report report;
 		policy_report_init(&report);
@@ -94,6 +124,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_setting_is_in_the_reference_and_the_annotations),
 		cmocka_unit_test(every_hook_is_in_the_reference_and_the_annotations),
+		cmocka_unit_test(every_field_of_reactions_is_in_the_reference_and_the_annotations),
 		cmocka_unit_test(the_shipped_policies_load_without_a_word),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "policy/ruleset.h"
 
 #include "policy/block.h"
+#include "policy/reaction_book.h"
 
 _Static_assert(SETTINGS_N <= 64, "struct laying has a bit a setting");
 
@@ -31,6 +32,7 @@ ruleset_free(struct ruleset *ruleset)
 	table_fini(&ruleset->names);
 	table_fini(&ruleset->domains);
 	table_fini(&ruleset->provider_names);
+	reaction_book_free(ruleset->reactions);
 	arena_fini(&ruleset->arena);
 	free(ruleset);
 }
@@ -177,6 +179,56 @@ ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *pr
 	for (unsigned i = 0; i < countof(levels); i++)
 		if (levels[i])
 			lay(&laying, levels[i]->star);
+}
+
+#define PARTS_MAX 1000                  /* three levels of an exact name and 127 labels with two patterns each: no more than these */
+
+struct chain {
+	const struct reaction_part *parts[PARTS_MAX];
+	unsigned n;
+	bool     ended;
+};
+
+static void
+add_part(struct chain *chain, const struct ruleset_block *block)
+{
+	const struct block_value *value = block && !chain->ended ? block_value(block, SETTING_backoff) : NULL;
+	if (!value)
+		return;
+	const struct reaction_part *part = value->value.REACTIONS->parts[0];
+	chain->parts[chain->n++] = part;
+	chain->ended = !part->inherit || chain->n == PARTS_MAX;
+}
+
+static bool
+add_match(void *ctx, const struct ruleset_block *block)
+{
+	struct chain *chain = ctx;
+	add_part(chain, block);
+	return !chain->ended;
+}
+
+const struct reaction_list *
+ruleset_reactions(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+		  const struct ruleset_vmta *vmta)
+{
+	const struct ruleset_pool *pool = vmta ? vmta->limit_pool : NULL;
+	const struct block_index *levels[] = {
+		vmta ? vmta->index_of_blocks : NULL, pool ? pool->index_of_blocks : NULL, ruleset->index_of_blocks,
+	};
+	struct chain chain;
+	chain.n = 0;
+	chain.ended = false;
+	for (unsigned i = 0; i < countof(levels) && !chain.ended; i++) {
+		if (levels[i] && provider)
+			add_part(&chain, table_get(&levels[i]->providers, span_text(provider->name)));
+		else if (levels[i])
+			block_index_match(levels[i], domain, add_match, &chain);
+	}
+	for (unsigned i = 0; i < countof(levels); i++)
+		if (levels[i])
+			add_part(&chain, levels[i]->star);
+	return reaction_book_list(ruleset->reactions, chain.parts, chain.n);
 }
 
 struct loneliness {

@@ -45,7 +45,8 @@ struct smtp_hosts {
 /* Every setting of a queue: X(name, kind, level). The one table from which the
  * loader, precedence, provenance, `effective` and the reference page come.
  *   kind   COUNT UNLIMITED|uint32_t · RATE struct rate_spec · DURATION int64_t us ·
- *          DURATIONS struct duration_list · PERCENT double · BOOL · PORT · HOSTS · PATH
+ *          DURATIONS struct duration_list · PERCENT double · BOOL · PORT · HOSTS · PATH ·
+ *          REACTIONS (its own level's alone: ruleset_reactions() follows `inherit`)
  *   level  Q holds for the queue · T for the site's total · S for a session ·
  *          R for a recipient's own domain, also where its domain is rolled up */
 #define QUEUE_SETTINGS(X) \
@@ -79,6 +80,7 @@ struct smtp_hosts {
 	X(idle_timeout,              DURATION,  S) \
 	X(bounce_upon_no_mx,         BOOL,      R) \
 	X(rollup,                    BOOL,      Q) \
+	X(backoff,                   REACTIONS, Q) \
 	X(paused,                    BOOL,      Q)
 
 #define SETTING_TYPE_COUNT     uint32_t
@@ -90,6 +92,9 @@ struct smtp_hosts {
 #define SETTING_TYPE_PORT      uint16_t
 #define SETTING_TYPE_HOSTS     const struct smtp_hosts *
 #define SETTING_TYPE_PATH      const char *
+#define SETTING_TYPE_REACTIONS const struct reaction_list *
+
+struct reaction_list;                   /* policy/reaction.h */
 
 enum setting_id {
 #define X(name, kind, level) SETTING_##name,
@@ -208,6 +213,7 @@ struct ruleset {
 	struct table names;             /* virtual MTAs and pools: struct ruleset_name */
 	struct table provider_names;
 	struct table domains;           /* domain -> provider */
+	struct reaction_book *reactions;
 };
 
 void ruleset_free(struct ruleset *ruleset);

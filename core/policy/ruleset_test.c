@@ -109,7 +109,7 @@ every_setting_takes_its_kind_and_is_handed_out(void **state)
 		"retry_jitter = '0%', bounce_after = '1d12h', max_attempts = 6, smtp_hosts = { 'a.example', '[::1]:2525'; 'b.example:26,192.0.2.1' }, smtp_port = 587,\n"
 		"mx_connection_attempts = 7, use_starttls = false, require_starttls = true, verify_tls = true, tls_ca = 'ca.pem',\n"
 		"connect_timeout = '1s', greeting_timeout = '2s', command_timeout = '3s', data_timeout = '4s', final_timeout = '5s', idle_timeout = 0.5,\n"
-		"bounce_upon_no_mx = true, rollup = false, paused = true }");
+		"bounce_upon_no_mx = true, rollup = false, paused = true, backoff = { { '421', defer = true } } }");
 	struct queue_settings s;
 	ruleset_resolve(policy_ruleset(policy), NULL, SPAN("a.b"), NULL, &s);
 	assert_int_equal(s.max_smtp_out, UNLIMITED);
@@ -144,6 +144,7 @@ every_setting_takes_its_kind_and_is_handed_out(void **state)
 	assert_true(s.connect_timeout == 1 * US_PER_S && s.greeting_timeout == 2 * US_PER_S && s.command_timeout == 3 * US_PER_S);
 	assert_true(s.data_timeout == 4 * US_PER_S && s.final_timeout == 5 * US_PER_S && s.idle_timeout == US_PER_S / 2);
 	assert_true(s.bounce_upon_no_mx && !s.rollup && s.paused);
+	assert_int_equal(reaction_list_n(s.backoff), 1);
 	for (unsigned id = 0; id < SETTINGS_N; id++) {
 		assert_string_equal(s.where[id].file, "policy.lua");
 		assert_string_equal(s.where[id].scope, "domain \"a.b\"");

@@ -9,7 +9,7 @@
 
 enum setting_kind {
 	SETTING_COUNT, SETTING_RATE, SETTING_DURATION, SETTING_DURATIONS, SETTING_PERCENT, SETTING_BOOL, SETTING_PORT,
-	SETTING_HOSTS, SETTING_PATH,
+	SETTING_HOSTS, SETTING_PATH, SETTING_REACTIONS,
 };
 
 enum setting_level { SETTING_LEVEL_Q, SETTING_LEVEL_T, SETTING_LEVEL_S, SETTING_LEVEL_R };
@@ -35,6 +35,7 @@ union setting_value {
 	uint16_t                    PORT;
 	const struct smtp_hosts    *HOSTS;
 	const char                 *PATH;
+	const struct reaction_list *REACTIONS;
 };
 
 void setting_put(struct queue_settings *out, enum setting_id id, const union setting_value *value);

@@ -347,6 +347,7 @@ value_of_setting(struct loader *loader, int index, enum setting_id id, union set
 		out->DURATIONS = list;
 		return value_durations(L, index, list, err);
 	}
+	case SETTING_REACTIONS: break;          /* declare_backoff() reads it: it notes by itself what is wrong */
 	}
 	return false;
 }

@@ -101,6 +101,18 @@ worse(struct worst *worst, mono_us_t until, enum gate gate, int scope, enum scop
 }
 
 static mono_us_t
+suspended_opens(const struct queue *q, mono_us_t now)
+{
+	return max_i64(q->hold.suspended_until, now);
+}
+
+static mono_us_t
+sources_open(const struct queue *q, mono_us_t now)
+{
+	return max_i64(q->hold.sources_until, now);
+}
+
+static mono_us_t
 retry_opens(const struct queue *q, mono_us_t now)
 {
 	return q->retry_until > now ? q->retry_until : now;
@@ -130,7 +142,10 @@ look(const struct queue *q, bool for_session, mono_us_t now)
 
 	if (q->settings->paused || q->paused_by_hand)
 		worse(&worst, MONO_NEVER, GATE_PAUSED, SCOPES_N, 0);
+	worse(&worst, suspended_opens(q, now), GATE_SUSPENDED, SCOPES_N, 0);
 	if (for_session)
+		worse(&worst, sources_open(q, now), GATE_SOURCE_DISABLED, SCOPES_N, 0);
+	if (for_session || q->deferred_by_rule)
 		worse(&worst, retry_opens(q, now), GATE_RETRY_AFTER, SCOPES_N, 0);
 	for (int i = 0; i < SCOPES_N; i++) {
 		if (q->scopes[i] == NULL)
@@ -234,19 +249,23 @@ by_gate(const void *a, const void *b)
 void
 gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 {
+	const struct queue_settings *s = queue_settings_now(q);
 	const struct heap_node *due = heap_min(&q->deferred);
-	bool paused = q->settings->paused || q->paused_by_hand;
+	bool only_held = q->held_n > 0 && q->held_n == queue_n(q);
+	bool paused = s->paused || q->paused_by_hand || only_held;
 
 	memset(out, 0, sizeof *out);
 	add_time(out, GATE_PAUSED, paused ? MONO_NEVER : now, now,
-		 q->paused_by_hand ? NULL : &q->settings->where[SETTING_paused], true);
-	add_time(out, GATE_SUSPENDED, now, now, NULL, true);
-	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &q->settings->where[SETTING_retry_after], true);
+		 q->paused_by_hand || (only_held && !s->paused) ? NULL : &s->where[SETTING_paused], true);
+	add_time(out, GATE_SUSPENDED, suspended_opens(q, now), now,
+		 q->hold.suspended_until > now ? &q->hold.suspended_where : NULL, true);
+	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &s->where[SETTING_retry_after], true);
 	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL)
 		add_time(out, GATE_RETRY_RECIPIENTS_AFTER, due->key, now,
-			 &q->settings->where[SETTING_retry_recipients_after], false);
+			 &s->where[SETTING_retry_recipients_after], false);
 	add_scopes(out, q, now);
-	add_time(out, GATE_DNS, dns_opens(q, now), now, &q->settings->where[SETTING_retry_after_dns_error], false);
+	add_time(out, GATE_DNS, dns_opens(q, now), now, &s->where[SETTING_retry_after_dns_error], false);
+	add_time(out, GATE_SOURCE_DISABLED, sources_open(q, now), now, &q->hold.sources_where, false);
 	if (queue_n(q) == 0)
 		add_time(out, GATE_EMPTY, MONO_NEVER, now, NULL, false);
 

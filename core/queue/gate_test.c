@@ -93,7 +93,7 @@ set_up(struct world *w, const struct row *row)
 	put(w, "a.example", .messages = row->messages);
 	world_run(w, row->other ? SEC(3) : SEC(4));
 	if (row->by_hand) {
-		queues_pause(w->queues, SPAN("a.example/v1"), true, &n, w->loop.now);
+		queues_pause(w->queues, SPAN("a.example/v1"), NULL, true, &n, w->loop.now);
 		put(w, "a.example");
 	}
 	return queue_called(w, "a.example/v1");
@@ -229,7 +229,7 @@ an_open_session_is_held_by_pauses_and_rates_only(void **state)
 	assert_int_equal(wait.line, SCOPE_LINE_MESSAGES);
 	assert_int_equal(gate_session(q, world_now(w), &wait), MONO_NEVER);
 	assert_int_equal(wait.gate, GATE_MAX_SMTP_OUT);
-	queues_pause(w->queues, SPAN("*"), true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, true, &n, w->loop.now);
 	assert_int_equal(gate_message(q, world_now(w), &wait), MONO_NEVER);
 	assert_int_equal(wait.gate, GATE_PAUSED);
 	assert_int_equal(wait.scope, SCOPES_N);

@@ -7,20 +7,23 @@
  * every second round: finer than serving `weight` recipients at a stretch, and
  * twenty urgent messages are not behind fifty of somebody else's. A stream that
  * begins has the credit for one recipient; one that ends leaves the ring and
- * is freed, so the ring holds only streams that have mail.
+ * is freed, so the ring holds only streams that have mail. Mail of a job that is
+ * paused by hand waits in streams of its own beside the ring.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
+#define KEY_HELD 0x80           /* a priority is at most 100 */
+
 static struct stream *
-stream_get(struct lane *lane, const struct message *message)
+stream_get(struct lane *lane, const struct message *message, bool held)
 {
 	char key[160];
 	size_t job_n = strlen(message->job->name);
 	struct stream *stream;
 
 	check(job_n < sizeof key);
-	key[0] = (char)message->priority;
+	key[0] = (char)(message->priority | (held ? KEY_HELD : 0));
 	memcpy(key + 1, message->job->name, job_n);
 	stream = table_get(&lane->stream_table, span_make(key, job_n + 1));
 	if (stream != NULL)
@@ -31,6 +34,7 @@ stream_get(struct lane *lane, const struct message *message)
 	stream->key_n = job_n + 1;
 	stream->lane = lane;
 	stream->weight = 1u + message->priority;
+	stream->held = held;
 	list_init(&stream->ready);
 	list_init(&stream->in_lane);
 	table_put(&lane->stream_table, span_make(stream->key, stream->key_n), stream);
@@ -41,7 +45,7 @@ static void
 stream_free(struct stream *stream)
 {
 	list_remove(&stream->in_lane);
-	if (stream->weight == stream->lane->heaviest)
+	if (!stream->held && stream->weight == stream->lane->heaviest)
 		stream->lane->heaviest = 0;
 	table_remove(&stream->lane->stream_table, span_make(stream->key, stream->key_n));
 	free(stream->key);
@@ -79,6 +83,7 @@ lane_get(struct queue *queue, struct host_set *hosts)
 	lane->hosts = hosts;
 	hosts->refs++;
 	list_init(&lane->streams);
+	list_init(&lane->held);
 	list_init(&lane->idle);
 	table_init(&lane->stream_table, queue->queues->o.seed);
 	list_add_tail(&queue->lanes, &lane->in_queue);
@@ -88,7 +93,7 @@ lane_get(struct queue *queue, struct host_set *hosts)
 void
 lane_maybe_free(struct lane *lane)
 {
-	if (lane->ready_n > 0 || lane->sessions > 0)
+	if (lane->ready_n > 0 || lane->held_n > 0 || lane->sessions > 0)
 		return;
 	check(list_empty(&lane->streams) && list_empty(&lane->idle));
 	list_remove(&lane->in_queue);
@@ -122,7 +127,7 @@ parts_a_run(const struct stream *stream, const struct rcpt *rcpt)
 uint32_t
 lane_transactions(const struct lane *lane)
 {
-	uint32_t per = lane->queue->settings->max_rcpt_per_message;
+	uint32_t per = queue_settings_now(lane->queue)->max_rcpt_per_message;
 	uint32_t least = lane->ready_n / per + (lane->ready_n % per != 0);
 
 	return lane->runs_n > least ? lane->runs_n : least;
@@ -131,12 +136,18 @@ lane_transactions(const struct lane *lane)
 void
 lane_add(struct lane *lane, struct rcpt *rcpt)
 {
-	struct stream *stream = stream_get(lane, rcpt->message);
+	struct stream *stream = stream_get(lane, rcpt->message, rcpt->state == RCPT_HELD);
 
 	list_add_tail(&stream->ready, &rcpt->node);
-	if (!in_a_run(stream, rcpt))
-		lane->runs_n++;
 	rcpt->stream = stream;
+	if (!stream->held && !in_a_run(stream, rcpt))
+		lane->runs_n++;
+	if (stream->held) {
+		if (stream->ready_n++ == 0)
+			list_add_tail(&lane->held, &stream->in_lane);
+		lane->held_n++;
+		return;
+	}
 	if (stream->ready_n++ == 0) {
 		list_add_tail(&lane->streams, &stream->in_lane);
 		if (lane->heaviest > 0 && stream->weight > lane->heaviest)
@@ -152,13 +163,18 @@ lane_take(struct rcpt *rcpt)
 	struct stream *stream = rcpt->stream;
 	struct lane *lane = stream->lane;
 
-	if (!in_a_run(stream, rcpt))
+	if (!stream->held && !in_a_run(stream, rcpt))
 		lane->runs_n -= parts_a_run(stream, rcpt) ? 2 : 1;
 	list_remove(&rcpt->node);
 	rcpt->stream = NULL;
 	check(stream->ready_n > 0);
-	check(lane->ready_n > 0);
-	lane->ready_n--;
+	if (stream->held) {
+		check(lane->held_n > 0);
+		lane->held_n--;
+	} else {
+		check(lane->ready_n > 0);
+		lane->ready_n--;
+	}
 	if (--stream->ready_n == 0)
 		stream_free(stream);
 }

@@ -18,7 +18,7 @@ hold(struct world *w, bool held)
 {
 	unsigned n;
 
-	queues_pause(w->queues, SPAN("*"), held, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, held, &n, w->loop.now);
 }
 
 static unsigned

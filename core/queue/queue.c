@@ -13,6 +13,9 @@
  * While the last thing heard of a site was a failure, one session at a time
  * probes it: twenty sessions that find a dead host would be twenty failures.
  *
+ * What overlays change is in force at once; sessions that are too many by it end
+ * when they are next looked at, idle ones here and busy ones at their message's end.
+ *
  * A session that has had its share gives way at a message boundary when its
  * lane's hosts, or its queue's cap, are all that keeps somebody else waiting.
  */
@@ -116,6 +119,14 @@ wake_others(struct queue *q, struct now now)
 			scope_wake(q->scopes[i], now);
 }
 
+static void
+count_closing(const struct queue *q, int delta)
+{
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			q->scopes[i]->closing = (uint32_t)((int64_t)q->scopes[i]->closing + delta);
+}
+
 /* ---- choosing a recipient ---- */
 
 /* The head of the lane that still belongs there; others are placed anew on the way. */
@@ -129,7 +140,7 @@ pick(struct lane *lane, struct now now)
 
 		if (route->expires <= now.mono && route->state == ROUTE_READY)
 			route_refresh(route, now);
-		if (!route_moved(rcpt, lane) && !rcpt_expired(rcpt, now.mono))
+		if (!route_moved(rcpt, lane) && !rcpt_expired(rcpt, now.mono) && !rcpt_is_astray(rcpt, now))
 			return rcpt;
 		if (rcpt->state != RCPT_READY || rcpt->stream == NULL || rcpt->stream->lane != lane)
 			continue;       /* the refresh was answered at once and has moved it */
@@ -165,7 +176,7 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 	struct lane *lane = slot->lane;
 	struct rcpt *rcpts[BATCH_MAX];
 	struct rcpt *first = pick(lane, now);
-	uint32_t max = q->settings->max_rcpt_per_message;
+	uint32_t max = queue_settings_now(q)->max_rcpt_per_message;
 	uint32_t available = messages_available(q, now.mono);
 	unsigned n;
 
@@ -331,6 +342,60 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 	}
 }
 
+/* Above a cap, with those left out that are ending already. */
+static bool
+is_above_a_cap(const struct queue *q)
+{
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct scope *scope = q->scopes[i];
+
+		if (scope != NULL && gauge_in_use(&scope->sessions) > scope->closing &&
+		    gauge_in_use(&scope->sessions) - scope->closing > scope->limits.max_smtp_out)
+			return true;
+	}
+	return false;
+}
+
+/* Nothing of this queue should be open. */
+static bool
+is_held(const struct queue *q, mono_us_t now)
+{
+	return q->queues->stopping || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
+	       q->hold.sources_until > now || (q->deferred_by_rule && q->retry_until > now);
+}
+
+static void
+end_idle_sessions(struct queue *q, mono_us_t now)
+{
+	const struct queue_ops *ops = &q->queues->o.ops;
+
+	list_each(node, &q->lanes) {
+		struct lane *lane = list_entry(node, struct lane, in_queue);
+
+		while (!list_empty(&lane->idle) && (is_held(q, now) || is_above_a_cap(q))) {
+			struct queue_slot *slot = list_first(&lane->idle, struct queue_slot, node);
+
+			queue_slot_closing(slot);
+			ops->quit(ops->ctx, slot);
+		}
+	}
+}
+
+bool
+queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now)
+{
+	return is_held(slot->lane->queue, now) || is_above_a_cap(slot->lane->queue);
+}
+
+void
+queue_poll_soon(struct queue *q, mono_us_t now)
+{
+	if (q->polling)
+		q->again = true;
+	else
+		timer_start(&q->queues->o.loop->timers, &q->timer, now);
+}
+
 void
 queue_poll(struct queue *q, struct now now)
 {
@@ -346,7 +411,12 @@ queue_poll(struct queue *q, struct now now)
 
 		q->again = false;
 		wake_at = MONO_NEVER;
+		if (q->recall)
+			queue_recall(q, now);
 		make_due_ready(q, now);
+		if (queue_send_away(q, now))
+			wake_at = now.mono;
+		end_idle_sessions(q, now.mono);
 		feed_sessions(q, now, &wake_at);
 		start_sessions(q, now, &wake_at);
 		if ((due = heap_min(&q->deferred)) != NULL)
@@ -378,6 +448,8 @@ give_way(const struct queue_slot *slot, bool shared_enough)
 {
 	struct queue *q = slot->lane->queue;
 
+	if (is_above_a_cap(q))
+		return true;
 	for (int i = 0; i < SCOPES_N; i++) {
 		const struct scope *scope = q->scopes[i];
 		uint32_t in_use;
@@ -385,8 +457,6 @@ give_way(const struct queue_slot *slot, bool shared_enough)
 		if (scope == NULL)
 			continue;
 		in_use = gauge_in_use(&scope->sessions);
-		if (in_use > scope->limits.max_smtp_out)
-			return true;
 		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
 		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
@@ -418,8 +488,8 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 		count_connecting(lane, -1);
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
-	if (q->queues->stopping || q->settings->paused || q->paused_by_hand ||
-	    slot->messages >= q->settings->max_msg_per_connection || give_way(slot, had_share(slot, now.mono))) {
+	if (is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
+	    give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
 		return;
@@ -439,12 +509,43 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 }
 
 void
+queue_slot_seeks_again(struct queue_slot *slot)
+{
+	if (slot->state == SLOT_BUSY)
+		count_connecting(slot->lane, 1);
+	check(slot->state == SLOT_BUSY || slot->state == SLOT_CONNECTING);
+	slot->state = SLOT_CONNECTING;
+}
+
+unsigned
+queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out)
+{
+	struct queue *q = slot->lane->queue;
+	uint32_t available = messages_available(q, now);
+
+	*at_out = now;
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, now));
+	n = n < available ? n : available;
+	if (n == 0 || !take_messages(q, n, now))
+		return 0;
+	if (slot->state == SLOT_CONNECTING)
+		count_connecting(slot->lane, -1);
+	slot->state = SLOT_BUSY;
+	slot->messages++;
+	return n;
+}
+
+void
 queue_slot_closing(struct queue_slot *slot)
 {
 	if (slot->state == SLOT_IDLE)
 		list_remove(&slot->node);
 	else if (slot->state == SLOT_CONNECTING)
 		count_connecting(slot->lane, -1);
+	if (slot->state != SLOT_CLOSING)
+		count_closing(slot->lane->queue, 1);
 	slot->state = SLOT_CLOSING;
 }
 
@@ -473,6 +574,7 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	struct queue *q = lane->queue;
 
 	queue_slot_closing(slot);
+	count_closing(q, -1);
 	slot->lane = NULL;
 	check(lane->sessions > 0);
 	lane->sessions--;
@@ -493,25 +595,43 @@ queue_error(struct queue *q, const char *text)
 	q->last_error = mem_strdup(text);
 }
 
+static void
+enter_retry(struct queue *q, int64_t wait, struct now now)
+{
+	wait += (int64_t)((double)wait * queue_settings_now(q)->retry_jitter / 100 * prng_double(&q->queues->prng));
+	q->retry_set_at = now.mono;
+	q->retry_until = now.mono + wait;
+	q->deferred_by_rule = false;
+	queues_changed(q->queues);
+}
+
 void
 queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool dns, struct now now)
 {
 	struct queue *q = slot->lane->queue;
-	const struct queue_settings *s = q->settings;
-	int64_t wait;
+	const struct queue_settings *s = queue_settings_now(q);
 
 	queue_error(q, reply->line);
 	/* Sessions that were on their way when the first one failed say the same once more. */
 	if (q->retry_until > now.mono || slot->started <= q->retry_set_at)
 		return;
-	wait = dns ? s->retry_after_dns_error : duration_list_at(&s->retry_after, q->retry_step);
-	wait += (int64_t)((double)wait * s->retry_jitter / 100 * prng_double(&q->queues->prng));
+	enter_retry(q, dns ? s->retry_after_dns_error : duration_list_at(&s->retry_after, q->retry_step), now);
 	if (!dns)
 		q->retry_step++;
-	q->retry_set_at = now.mono;
-	q->retry_until = now.mono + wait;
-	queues_changed(q->queues);
 	q->queues->o.ops.queue_failed(q->queues->o.ops.ctx, q, reply);
+}
+
+void
+queue_defer(struct queue *q, const struct smtp_reply *reply, struct now now)
+{
+	if (q->deferred_by_rule && q->retry_until > now.mono)
+		return;
+	queue_error(q, reply->line);
+	enter_retry(q, duration_list_at(&queue_settings_now(q)->retry_after, q->retry_step), now);
+	q->retry_step++;
+	q->deferred_by_rule = true;
+	q->queues->o.ops.queue_failed(q->queues->o.ops.ctx, q, reply);
+	queue_poll_soon(q, now.mono);
 }
 
 void
@@ -531,8 +651,10 @@ queue_lane_dead(struct lane *lane, const char *status, const char *text, struct 
 void
 rcpt_moved(struct rcpt *rcpt, struct now now)
 {
-	struct queue *before = rcpt->queue, *to = rcpt->route->queue;
+	struct queue *before = rcpt->queue, *to;
 
+	rcpt_reroute(rcpt, now);
+	to = rcpt->route->queue;
 	route_place(rcpt, now);
 	if (to != before)
 		queue_poll(to, now);
@@ -541,6 +663,8 @@ rcpt_moved(struct rcpt *rcpt, struct now now)
 void
 queue_rcpt_delivered(struct rcpt *rcpt, struct now now)
 {
+	if (rcpt->queue->retry_step > 0)
+		rcpt->queue->queues->changed = true;
 	rcpt->queue->retry_step = 0;
 	queue_rcpt_over(rcpt, SPOOL_DELIVERED, now);
 }
@@ -551,12 +675,30 @@ queue_rcpt_last_attempt(const struct rcpt *rcpt)
 	return rcpt->attempts + 1u >= rcpt->route->settings->max_attempts;
 }
 
+/* The floor under this recipient's next attempt: its domain's, the overlays', the rule's own. */
+static int64_t
+rcpt_wait(const struct rcpt *rcpt, const struct duration_list *floor, mono_us_t now)
+{
+	struct duration_list list = rcpt->route->settings->retry_recipients_after;
+	int64_t wait;
+
+	queue_tighten(rcpt->queue, SETTING_retry_recipients_after, &list, now);
+	wait = duration_list_at(&list, rcpt->attempts);
+	return floor != NULL && floor->n > 0 ? max_i64(wait, duration_list_at(floor, rcpt->attempts)) : wait;
+}
+
 void
 queue_rcpt_defer(struct rcpt *rcpt, struct now now)
 {
+	queue_rcpt_defer_for(rcpt, NULL, false, now);
+}
+
+void
+queue_rcpt_defer_for(struct rcpt *rcpt, const struct duration_list *floor, bool reroute, struct now now)
+{
 	struct queue *q = rcpt->queue;
 	const struct queue_settings *s = rcpt->route->settings;
-	int64_t wait = duration_list_at(&s->retry_recipients_after, rcpt->attempts);
+	int64_t wait = rcpt_wait(rcpt, floor, now.mono);
 
 	if (rcpt->attempts < UINT16_MAX)
 		rcpt->attempts++;
@@ -564,8 +706,11 @@ queue_rcpt_defer(struct rcpt *rcpt, struct now now)
 		q->queues->o.ops.give_up(q->queues->o.ops.ctx, rcpt, "4.4.7", "too many attempts");
 		return;
 	}
-	wait += (int64_t)((double)wait * q->settings->retry_jitter / 100 * prng_double(&q->queues->prng));
-	rcpt->due.key = now.mono + wait;
+	wait += (int64_t)((double)wait * queue_settings_now(q)->retry_jitter / 100 * prng_double(&q->queues->prng));
+	/* Once: what is refused by the other virtual MTA as well waits its time. */
+	rcpt->due.key = now.mono;
+	if (!reroute || rcpt->home != NULL || !rcpt_is_astray(rcpt, now))
+		rcpt->due.key = now.mono + wait;
 	rcpt_journal(rcpt, SPOOL_WAITING, now);
 	rcpt_unlink(rcpt);
 	rcpt_moved(rcpt, now);
@@ -610,6 +755,8 @@ queue_oldest(const struct queue *q)
 
 		list_each(node, &lane->streams)
 			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
+		list_each(node, &lane->held)
+			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
 	}
 	return oldest;
 }
@@ -633,5 +780,9 @@ queue_next_attempt(const struct queue *q, mono_us_t now)
 const char *
 queue_mode(const struct queue *q)
 {
-	return q->settings->paused || q->paused_by_hand ? "paused" : "normal";
+	if (q->settings->paused || q->paused_by_hand)
+		return "paused";
+	if (q->hold.suspended_until > loop_now(q->queues->o.loop).mono)
+		return "suspended";
+	return q->hold.overlays_n > 0 ? "backoff" : "normal";
 }

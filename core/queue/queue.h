@@ -7,6 +7,7 @@
  * A recipient is, at any time, in exactly one place:
  *   ROUTING   on its route's list: the site is not known yet (gate: dns)
  *   READY     in a stream of a lane: may go as soon as the gate is open
+ *   HELD      likewise, while its job is paused by hand
  *   DEFERRED  in its queue's heap, until its own retry time
  *   SENDING   with a session
  * and, wherever it is but SENDING, on the expiry wheel.
@@ -26,6 +27,8 @@
 #include "net/resolver.h"
 #include "policy/ruleset.h"
 #include "queue/gate.h"
+#include "queue/overlay.h"
+#include "queue/recent.h"
 #include "queue/scope.h"
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
@@ -39,16 +42,17 @@ struct stream;
 struct route;
 struct message;
 
-enum rcpt_state { RCPT_ROUTING, RCPT_READY, RCPT_DEFERRED, RCPT_SENDING, RCPT_OVER };
+enum rcpt_state { RCPT_ROUTING, RCPT_READY, RCPT_DEFERRED, RCPT_SENDING, RCPT_OVER, RCPT_HELD };
 
 struct rcpt {
-	struct list       node;         /* ROUTING: route->waiting; READY: stream->ready; SENDING: queue->sending */
+	struct list       node;         /* ROUTING: route->waiting; READY, HELD: stream->ready; SENDING: queue->sending */
 	struct heap_node  due;          /* DEFERRED: queue->deferred */
 	struct wheel_node expiry;
 	struct message   *message;
 	struct route     *route;
+	struct route     *home;         /* its own virtual MTA's, while it is rerouted; else NULL */
 	struct queue     *queue;        /* that counts it */
-	struct stream    *stream;       /* READY */
+	struct stream    *stream;       /* READY, HELD */
 	uint16_t          index;        /* in message->rcpts and in the envelope */
 	uint16_t          attempts;
 	uint8_t           state;        /* enum rcpt_state */
@@ -107,10 +111,11 @@ struct stream {
 	char        *key;               /* priority byte and job */
 	size_t       key_n;
 	struct lane *lane;
-	struct list  in_lane;           /* lane->streams while it has recipients */
+	struct list  in_lane;           /* lane->streams while it has recipients; lane->held while its job is paused */
 	struct list  ready;             /* struct rcpt */
 	uint32_t     ready_n;
 	uint32_t     weight;            /* 1 + priority */
+	bool         held;
 	int64_t      credit;
 };
 
@@ -119,8 +124,9 @@ struct lane {
 	struct host_set *hosts;
 	struct list      in_queue;
 	struct list      streams;       /* ring, the one whose turn it is first */
+	struct list      held;          /* streams of paused jobs */
 	struct table     stream_table;
-	uint32_t         ready_n;
+	uint32_t         ready_n, held_n;
 	uint32_t         runs_n;        /* of neighbours of one message among the ready */
 	uint32_t         heaviest;      /* weight; 0: not known */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
@@ -131,7 +137,19 @@ struct site {
 	char  *name;
 	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
 	struct scope scope;             /* total_* */
+	struct list  queues;            /* struct queue */
 	uint32_t     queues_n;
+};
+
+/* Gathered from the overlays of a queue, its site and its virtual MTA. */
+struct queue_hold {
+	unsigned     overlays_n;
+	mono_us_t    suspended_until;   /* 0: it is not */
+	struct where suspended_where;
+	mono_us_t    sources_until;     /* no source may be used until then; 0: some may */
+	struct where sources_where;
+	unsigned     sources_off;
+	const char  *reroute;           /* NULL: none; the overlay's */
 };
 
 struct queue {
@@ -139,7 +157,9 @@ struct queue {
 	char          *name;            /* "site/vmta" */
 	struct site   *site;
 	const struct ruleset_vmta *vmta;
-	const struct queue_settings *settings;
+	const struct queue_settings *settings;  /* as declared; interned */
+	struct queue_settings *effective;       /* what is in force; own, while overlays lie on it, else NULL */
+	struct queue_hold hold;         /* what overlays hold back */
 	struct scope   scope;
 	struct scope  *scopes[SCOPES_N];        /* own, site's, virtual MTA's, pool's or NULL, node's */
 	struct scope_waiter waiter;
@@ -148,8 +168,13 @@ struct queue {
 	struct list    sending;         /* struct rcpt */
 	struct list    routes;          /* that lead here */
 	uint32_t       connecting;      /* sessions */
-	uint32_t       routing_n, ready_n, deferred_n, sending_n;
+	uint32_t       routing_n, ready_n, deferred_n, sending_n, held_n;
 	bool           paused_by_hand;
+	bool           held_jobs;       /* some pause of a job is for it */
+	bool           deferred_by_rule;        /* until retry_until: open sessions end too */
+	bool           recall;          /* what was rerouted is to come back */
+	const struct reaction_list *reactions;
+	bool           reactions_known;
 	mono_us_t      retry_until;     /* 0: not in retry */
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
@@ -157,10 +182,17 @@ struct queue {
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;
+	struct list    in_site;         /* site->queues */
 	struct list    reap;            /* queues->reap while it is empty */
 };
 
-static inline uint32_t queue_n(const struct queue *q) { return q->routing_n + q->ready_n + q->deferred_n + q->sending_n; }
+static inline uint32_t
+queue_n(const struct queue *q)
+{
+	return q->routing_n + q->ready_n + q->deferred_n + q->sending_n + q->held_n;
+}
+
+static inline const struct queue_settings *queue_settings_now(const struct queue *q) { return q->effective ? q->effective : q->settings; }
 
 /* A session's hold on its queue. */
 enum slot_state { SLOT_CONNECTING, SLOT_IDLE, SLOT_BUSY, SLOT_CLOSING };
@@ -220,6 +252,9 @@ struct queues {
 	struct wheel   expiry;
 	struct timer   expiry_timer;
 	struct list    pauses;          /* patterns paused by hand */
+	struct overlays overlays;
+	struct timer   overlays_timer;
+	struct recent  recent;          /* matches of the reactions */
 	struct list    reap, reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
@@ -256,17 +291,45 @@ void queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now n
 /* max_attempts allows no further one: a 4xx now is the end. */
 bool queue_rcpt_last_attempt(const struct rcpt *rcpt);
 void queue_rcpt_defer(struct rcpt *rcpt, struct now now);               /* 4xx: attempts + 1, waits retry_recipients_after; may give_up */
+/* The same; floor: waits at least that long, step by step (NULL: none); reroute: goes by the queue's other virtual MTA at once. */
+void queue_rcpt_defer_for(struct rcpt *rcpt, const struct duration_list *floor, bool reroute, struct now now);
 /* Could not be ended for a reason of ours (the spool): looked at again in a minute; not an attempt. */
 void queue_rcpt_postpone(struct rcpt *rcpt, struct now now);
 /* No host of the lane has an address that may be used: its ready recipients are given up. */
 void queue_lane_dead(struct lane *lane, const char *status, const char *text, struct now now);
 
 void queue_poll(struct queue *queue, struct now now);
+void queue_poll_soon(struct queue *queue, mono_us_t now);               /* at the next turn of the loop */
+
+/* ---- what reactions do ---- */
+
+/* Lays it; `opened`: when the session began that got the reply. Only what is of now changes at once; sessions start and
+ * end at the next turn of the loop. False: too many lie there. */
+bool queue_lay(struct queue *queue, enum overlay_scope scope, const struct overlay_spec *spec, mono_us_t opened, struct now now);
+/* Overlays of the queue, its site and its virtual MTA. */
+typedef void overlay_visit_fn(void *ctx, const struct overlay *overlay);
+void queue_overlays(const struct queue *queue, overlay_visit_fn *fn, void *ctx);
+unsigned queue_lift(struct queue *queue, const char *name, struct now now);    /* NULL: all */
+/* Into retry now, with its open sessions; no session has failed. */
+void queue_defer(struct queue *queue, const struct smtp_reply *reply, struct now now);
+/* Each waiting recipient, as SENDING; the taker ends it by queue_rcpt_over(). */
+uint64_t queue_take(struct queue *queue, const char *job, void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
+bool queue_source_is_off(const struct queue *queue, const struct ip *source, mono_us_t now);
+/* It should not go on looking for a host: suspended, paused, or above a cap. */
+bool queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now);
+/* A busy session goes to another host with the recipients it has; and before it sends them there it pays for them
+ * again: how many of n may go now. 0: *at_out says when to ask again. */
+void queue_slot_seeks_again(struct queue_slot *slot);
+unsigned queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out);
 
 /* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
 typedef void queue_visit_fn(void *ctx, struct queue *queue);
 unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);
-uint64_t queues_pause(struct queues *queues, struct span pattern, bool paused, unsigned *queues_out, struct now now);
+uint64_t queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now);
+/* Also on queues that come later and match. */
+uint64_t queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, unsigned *queues_out, struct now now);
+/* Overlays of that name (NULL: all) on what matches, whoever laid them; *queues_out: queues that had some. */
+uint64_t queues_lift(struct queues *queues, struct span pattern, const char *name, unsigned *queues_out, struct now now);
 uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipients, const char *job, unsigned *queues_out, struct now now);
 /* Hands over each waiting recipient, as SENDING; the taker ends it by queue_rcpt_over(). Those with a session are left. */
 uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,

@@ -3,24 +3,27 @@
  *
  * A pause holds for queues that come later too, so it is kept as its pattern;
  * a resume takes away the patterns it covers and frees the queues it matches.
+ * A pause of a job holds that job's recipients beside the ring of their lane; its
+ * resume, and that of the whole queue, puts them back.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
 struct pause {
 	struct list node;
+	char       *job;                /* NULL: the whole queue */
 	char        pattern[];
 };
 
 /* '*' stands for any run of characters, '/' included; nothing else is special. */
-static bool
-pattern_matches(struct span pattern, struct span name)
+bool
+queue_pattern_matches(struct span pattern, struct span name)
 {
 	while (pattern.n > 0) {
 		if (pattern.p[0] == '*') {
 			pattern = span_from(pattern, 1);
 			for (size_t skip = 0; skip <= name.n; skip++)
-				if (pattern_matches(pattern, span_from(name, skip)))
+				if (queue_pattern_matches(pattern, span_from(name, skip)))
 					return true;
 			return false;
 		}
@@ -49,7 +52,7 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 	/* Collected first: a visit may make queues, and a table that grows cannot be walked. */
 	found = mem_alloc((queues->queues.n + 1) * sizeof *found);
 	while ((queue = table_next(&queues->queues, &pos)) != NULL)
-		if (pattern_matches(pattern, span_text(queue->name)))
+		if (queue_pattern_matches(pattern, span_text(queue->name)))
 			found[n++] = queue;
 	for (unsigned i = 0; i < n; i++)
 		fn(ctx, found[i]);
@@ -58,8 +61,8 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 }
 
 /* Who is told that it is done may pull the plug. */
-static void
-save_now(struct queues *queues, struct now now)
+void
+queues_save_now(struct queues *queues, struct now now)
 {
 	struct buf bytes;
 
@@ -71,57 +74,103 @@ save_now(struct queues *queues, struct now now)
 	buf_fini(&bytes);
 }
 
-static struct pause *
-pause_add(struct queues *queues, struct span pattern)
+static void
+pause_add(struct queues *queues, struct span pattern, const char *job)
 {
 	struct pause *pause = mem_alloc(sizeof *pause + pattern.n + 1);
 
 	memcpy(pause->pattern, pattern.p, pattern.n);
+	pause->job = job != NULL ? mem_strdup(job) : NULL;
 	list_add_tail(&queues->pauses, &pause->node);
-	return pause;
 }
 
+static bool
+is_of_job(const struct pause *pause, const char *job)
+{
+	return job == NULL || pause->job == NULL ? job == pause->job : strcmp(pause->job, job) == 0;
+}
+
+/* Those that the pattern covers; with_jobs and job NULL: also every job's. */
 static void
-pauses_remove(struct queues *queues, struct span pattern)
+pauses_remove(struct queues *queues, struct span pattern, const char *job, bool with_jobs)
 {
 	list_each_safe(node, &queues->pauses) {
 		struct pause *pause = list_entry(node, struct pause, node);
 
-		if (!pattern_matches(pattern, span_text(pause->pattern)))
+		if (!queue_pattern_matches(pattern, span_text(pause->pattern)) ||
+		    !(is_of_job(pause, job) || (job == NULL && with_jobs)))
 			continue;
 		list_remove(&pause->node);
+		free(pause->job);
 		free(pause);
 	}
+}
+
+static bool
+is_for(const struct pause *pause, const char *name)
+{
+	return queue_pattern_matches(span_text(pause->pattern), span_text(name));
 }
 
 bool
 queues_paused_by_hand(struct queues *queues, const char *name)
 {
-	list_each(node, &queues->pauses)
-		if (pattern_matches(span_text(list_entry(node, struct pause, node)->pattern), span_text(name)))
+	list_each(node, &queues->pauses) {
+		const struct pause *pause = list_entry(node, struct pause, node);
+
+		if (pause->job == NULL && is_for(pause, name))
 			return true;
+	}
+	return false;
+}
+
+bool
+queues_hold_jobs(struct queues *queues, const char *name)
+{
+	list_each(node, &queues->pauses) {
+		const struct pause *pause = list_entry(node, struct pause, node);
+
+		if (pause->job != NULL && is_for(pause, name))
+			return true;
+	}
+	return false;
+}
+
+bool
+queues_hold_job(struct queues *queues, const char *name, const char *job)
+{
+	list_each(node, &queues->pauses) {
+		const struct pause *pause = list_entry(node, struct pause, node);
+
+		if (pause->job != NULL && strcmp(pause->job, job) == 0 && is_for(pause, name))
+			return true;
+	}
 	return false;
 }
 
 void
 queues_pauses_free(struct queues *queues)
 {
-	pauses_remove(queues, SPAN("*"));
+	pauses_remove(queues, SPAN("*"), NULL, true);
 }
 
 void
 queues_pauses_save(struct queues *queues, struct buf *out)
 {
 	list_each(node, &queues->pauses) {
-		buf_put_u8(out, SAVED_PAUSE);
-		buf_put_bytes(out, span_text(list_entry(node, struct pause, node)->pattern));
+		const struct pause *pause = list_entry(node, struct pause, node);
+
+		buf_put_u8(out, pause->job != NULL ? SAVED_JOB_PAUSE : SAVED_PAUSE);
+		buf_put_bytes(out, span_text(pause->pattern));
+		if (pause->job != NULL)
+			buf_put_bytes(out, span_text(pause->job));
 	}
 }
 
 void
-queues_pause_restore(struct queues *queues, struct span pattern)
+queues_pause_restore(struct queues *queues, struct span pattern, const char *job)
 {
-	pause_add(queues, pattern);
+	pause_add(queues, pattern, job);
 }
 
 struct hand {
@@ -133,57 +182,25 @@ struct hand {
 	void      *ctx;
 };
 
-static void
-quit_idle(struct queue *queue)
-{
-	const struct queue_ops *ops = &queue->queues->o.ops;
-
-	list_each(lane_node, &queue->lanes) {
-		struct lane *lane = list_entry(lane_node, struct lane, in_queue);
-
-		while (!list_empty(&lane->idle)) {
-			struct queue_slot *slot = list_first(&lane->idle, struct queue_slot, node);
-
-			queue_slot_closing(slot);
-			ops->quit(ops->ctx, slot);
-		}
-	}
-}
-
-static void
-pause_one(void *ctx, struct queue *queue)
-{
-	struct hand *hand = ctx;
-
-	hand->rcpts += queue_n(queue);
-	queue->paused_by_hand = hand->paused;
-	if (hand->paused)
-		quit_idle(queue);
-	queue_poll(queue, hand->now);
-}
-
-uint64_t
-queues_pause(struct queues *queues, struct span pattern, bool paused, unsigned *queues_out, struct now now)
-{
-	struct hand hand = { .now = now, .paused = paused };
-
-	pauses_remove(queues, pattern);
-	if (paused)
-		pause_add(queues, pattern);
-	*queues_out = queues_match(queues, pattern, pause_one, &hand);
-	save_now(queues, now);
-	return hand.rcpts;
-}
-
 static bool
 of_job(const struct rcpt *rcpt, const char *job)
 {
 	return job == NULL || strcmp(rcpt->message->job->name, job) == 0;
 }
 
-/* The queue's waiting recipients of the job, before anything is done to them. */
-static struct rcpt **
-collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out)
+static size_t
+collect_streams(const struct list *streams, const char *job, struct rcpt **found, size_t n)
+{
+	list_each(stream_node, streams)
+		list_each(node, &list_entry(stream_node, struct stream, in_lane)->ready)
+			if (of_job(list_entry(node, struct rcpt, node), job))
+				found[n++] = list_entry(node, struct rcpt, node);
+	return n;
+}
+
+/* Before anything is done to them: what is done may move the others. */
+struct rcpt **
+queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out)
 {
 	struct rcpt **found = mem_alloc((queue_n(queue) + 1) * sizeof *found);
 	size_t n = 0;
@@ -199,14 +216,64 @@ collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out)
 			list_each(node, &list_entry(route_node, struct route, in_queue)->waiting)
 				if (of_job(list_entry(node, struct rcpt, node), job))
 					found[n++] = list_entry(node, struct rcpt, node);
-		list_each(lane_node, &queue->lanes)
-			list_each(stream_node, &list_entry(lane_node, struct lane, in_queue)->streams)
-				list_each(node, &list_entry(stream_node, struct stream, in_lane)->ready)
-					if (of_job(list_entry(node, struct rcpt, node), job))
-						found[n++] = list_entry(node, struct rcpt, node);
+		list_each(lane_node, &queue->lanes) {
+			const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
+
+			n = collect_streams(&lane->streams, job, found, n);
+			n = collect_streams(&lane->held, job, found, n);
+		}
 	}
 	*n_out = n;
 	return found;
+}
+
+/* Each recipient of the job to where it stands now: ready, or held. */
+static uint64_t
+replace_job(struct queue *queue, const char *job, struct now now)
+{
+	size_t n;
+	struct rcpt **found = queue_collect(queue, job, false, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (found[i]->state != RCPT_READY && found[i]->state != RCPT_HELD)
+			continue;
+		rcpt_unlink(found[i]);
+		route_place(found[i], now);
+	}
+	free(found);
+	return n;
+}
+
+static void
+pause_one(void *ctx, struct queue *queue)
+{
+	struct hand *hand = ctx;
+	bool had_jobs = queue->held_jobs;
+
+	queue->held_jobs = queues_hold_jobs(queue->queues, queue->name);
+	if (hand->job != NULL) {
+		hand->rcpts += replace_job(queue, hand->job, hand->now);
+	} else {
+		hand->rcpts += queue_n(queue);
+		queue->paused_by_hand = hand->paused;
+		if (had_jobs && !queue->held_jobs)
+			replace_job(queue, NULL, hand->now);
+	}
+	queue_poll(queue, hand->now);
+}
+
+uint64_t
+queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now)
+{
+	struct hand hand = { .now = now, .paused = paused, .job = job };
+
+	/* A pause of the whole leaves those of its jobs: a resume of the whole ends them all. */
+	pauses_remove(queues, pattern, job, !paused);
+	if (paused)
+		pause_add(queues, pattern, job);
+	*queues_out = queues_match(queues, pattern, pause_one, &hand);
+	queues_save_now(queues, now);
+	return hand.rcpts;
 }
 
 static void
@@ -219,7 +286,7 @@ retry_one(void *ctx, struct queue *queue)
 	queues_changed(queue->queues);
 	if (hand->recipients) {
 		size_t n;
-		struct rcpt **found = collect(queue, hand->job, true, &n);
+		struct rcpt **found = queue_collect(queue, hand->job, true, &n);
 
 		for (size_t i = 0; i < n; i++) {
 			rcpt_unlink(found[i]);
@@ -251,21 +318,28 @@ queues_retry(struct queues *queues, struct span pattern, bool recipients, const 
 	return hand.rcpts;
 }
 
-static void
-take_one(void *ctx, struct queue *queue)
+uint64_t
+queue_take(struct queue *queue, const char *job, void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now)
 {
-	struct hand *hand = ctx;
 	size_t n;
-	struct rcpt **found = collect(queue, hand->job, false, &n);
+	struct rcpt **found = queue_collect(queue, job, false, &n);
 
 	for (size_t i = 0; i < n; i++) {
 		rcpt_unlink(found[i]);
 		rcpt_enter(found[i], queue, RCPT_SENDING);
-		hand->fn(hand->ctx, found[i]);
+		fn(ctx, found[i]);
 	}
-	hand->rcpts += n;
 	free(found);
-	queue_poll(queue, hand->now);
+	queue_poll(queue, now);
+	return n;
+}
+
+static void
+take_one(void *ctx, struct queue *queue)
+{
+	struct hand *hand = ctx;
+
+	hand->rcpts += queue_take(queue, hand->job, hand->fn, hand->ctx, hand->now);
 }
 
 uint64_t

@@ -20,16 +20,39 @@ void rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, co
 void rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
 bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */
+void route_use(struct route *route);                    /* one more recipient points there */
+void route_unuse(struct route *route, mono_us_t now);
 void message_hold(struct message *message);
 void message_unhold(struct queues *queues, struct message *message);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5 };
 void queues_pauses_save(struct queues *queues, struct buf *out);
-void queues_pause_restore(struct queues *queues, struct span pattern);
+void queues_pause_restore(struct queues *queues, struct span pattern, const char *job);
 bool queues_paused_by_hand(struct queues *queues, const char *name);
+bool queues_hold_jobs(struct queues *queues, const char *name);                 /* some job's pause is for that queue */
+bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
+void queues_save_now(struct queues *queues, struct now now);
+bool queue_pattern_matches(struct span pattern, struct span name);
+/* Its waiting recipients, of the job (NULL: all), away ones not; the caller frees the array. */
+struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);
+
+/* queue_overlays.c */
+void queue_overlays_begin(struct queue *queue, mono_us_t now);                  /* a queue is new: what lies there holds */
+void queue_apply(struct queue *queue, mono_us_t now);                           /* settings and limits anew */
+void queues_overlays_init(struct queues *queues);
+void queues_overlays_start(struct queues *queues, struct now now);              /* they were loaded */
+/* The setting of a recipient's own domain, as tight as the queue's overlays make it. */
+void queue_tighten(const struct queue *queue, enum setting_id setting, void *value, mono_us_t now);
+
+/* queue_reroute.c */
+bool rcpt_is_astray(struct rcpt *rcpt, struct now now);         /* its turn has come, but by another route */
+void rcpt_reroute(struct rcpt *rcpt, struct now now);           /* in no list: takes the route that is right now */
+/* Ready recipients, while the queue reroutes. True: there are more. */
+bool queue_send_away(struct queue *queue, struct now now);
+void queue_recall(struct queue *queue, struct now now);         /* those that wait elsewhere come back */
 
 /* queue_save.c */
 void scope_restore(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct now now);

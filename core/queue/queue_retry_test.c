@@ -290,7 +290,7 @@ bounce_after_is_kept_wherever_a_recipient_sits(void **state)
 		accepted = world_now(w) - HOUR(1);
 		world_run(w, SEC(1));
 		if (sitting->paused)
-			queues_pause(w->queues, SPAN("*"), true, &n, w->loop.now);
+			queues_pause(w->queues, SPAN("*"), NULL, true, &n, w->loop.now);
 		if (sitting->paused && sitting->state == RCPT_READY)
 			put(w, "a.example", .messages = 2, .age_us = HOUR(1));
 		world_run(w, HOUR(4) - SEC(3));

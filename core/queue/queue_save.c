@@ -1,5 +1,5 @@
 /*
- * queue_save - limits, retry steps and pauses across a restart.
+ * queue_save - limits, retry steps, overlays and pauses across a restart.
  *
  * The bytes are a row of entries: kind, name, and what that kind keeps. What
  * was saved is looked up when its queue, site, virtual MTA or pool is there
@@ -222,6 +222,8 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 		put_scope(out, "node", "", &queues->node, NULL, now.mono);
 	put_unclaimed(queues, out, now.mono);
 	queues_pauses_save(queues, out);
+	overlays_save(&queues->overlays, SAVED_OVERLAY, now, out);
+	recent_save(&queues->recent, SAVED_RECENT, now, out);
 }
 
 static bool
@@ -245,6 +247,20 @@ get_scope(struct queues *queues, struct span *in)
 	saved->retry_step = step;
 	saved->last_error = mem_strndup(error.p, error.n);
 	table_put(&queues->saved, span_text(saved->key), saved);
+	return true;
+}
+
+static bool
+get_job_pause(struct queues *queues, struct span *in)
+{
+	struct span pattern, job;
+	char *name;
+
+	if (!span_get_bytes(in, &pattern) || !span_get_bytes(in, &job))
+		return false;
+	name = mem_strndup(job.p, job.n);
+	queues_pause_restore(queues, pattern, name);
+	free(name);
 	return true;
 }
 
@@ -278,12 +294,19 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		if (kind == SAVED_SCOPE && get_scope(queues, &in))
 			continue;
 		if (kind == SAVED_PAUSE && span_get_bytes(&in, &pattern)) {
-			queues_pause_restore(queues, pattern);
+			queues_pause_restore(queues, pattern, NULL);
 			continue;
 		}
+		if (kind == SAVED_JOB_PAUSE && get_job_pause(queues, &in))
+			continue;
+		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, now))
+			continue;
+		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, now))
+			continue;
 		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
 		break;
 	}
+	queues_overlays_start(queues, now);
 	restore_declared(queues, now);
 }
 

@@ -207,8 +207,8 @@ pauses_by_hand_go_on_and_hold_queues_that_come_later(void **state)
 	struct world *w = world_new(POLICY);
 	unsigned n;
 
-	queues_pause(w->queues, SPAN("*.example/v1"), true, &n, w->loop.now);
-	queues_pause(w->queues, SPAN("b.example/v2"), true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*.example/v1"), NULL, true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("b.example/v2"), NULL, true, &n, w->loop.now);
 	world_restart(w, NULL, false, SEC(1), 0);
 	put(w, "a.example");
 	put(w, "a.example", .vmta = "v2");
@@ -219,7 +219,7 @@ pauses_by_hand_go_on_and_hold_queues_that_come_later(void **state)
 	put(w, "b.example", .vmta = "v2");
 	world_run(w, MINS(1));
 	assert_int_equal(w->delivered, 1);
-	queues_pause(w->queues, SPAN("*"), false, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, false, &n, w->loop.now);
 	world_restart(w, NULL, true, SEC(1), 0);
 	put(w, "a.example");
 	world_run(w, MINS(1));

@@ -42,6 +42,7 @@ rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
 	switch (state) {
 	case RCPT_ROUTING:  queue->routing_n++; break;
 	case RCPT_READY:    queue->ready_n++; break;
+	case RCPT_HELD:     queue->held_n++; break;
 	case RCPT_DEFERRED: queue->deferred_n++; queues->deferred_n++; break;
 	case RCPT_SENDING:
 		queue->sending_n++;
@@ -68,6 +69,10 @@ rcpt_unlink(struct rcpt *rcpt)
 	case RCPT_READY:
 		lane_take(rcpt);
 		queue->ready_n--;
+		break;
+	case RCPT_HELD:
+		lane_take(rcpt);
+		queue->held_n--;
 		break;
 	case RCPT_DEFERRED:
 		heap_remove(&queue->deferred, &rcpt->due);
@@ -156,19 +161,35 @@ message_poll(struct message *message, struct now now)
 	}
 }
 
+void
+route_use(struct route *route)
+{
+	route->rcpts_n++;
+	if (list_linked(&route->reap))
+		list_remove(&route->reap);
+}
+
+void
+route_unuse(struct route *route, mono_us_t now)
+{
+	check(route->rcpts_n > 0);
+	if (--route->rcpts_n > 0)
+		return;
+	route->left_at = now;
+	list_add_tail(&route->queues->reap_routes, &route->reap);
+}
+
 static void
 rcpt_forget(struct rcpt *rcpt, mono_us_t now)
 {
 	struct queues *queues = rcpt->queue->queues;
-	struct route *route = rcpt->route;
 
 	rcpt_unlink(rcpt);
 	rcpt->state = RCPT_OVER;
-	rcpt->route = NULL;
-	if (--route->rcpts_n == 0) {
-		route->left_at = now;
-		list_add_tail(&queues->reap_routes, &route->reap);
-	}
+	route_unuse(rcpt->route, now);
+	if (rcpt->home != NULL)
+		route_unuse(rcpt->home, now);
+	rcpt->route = rcpt->home = NULL;
 	check(queues->rcpts_n > 0);
 	queues->rcpts_n--;
 	rcpt->message->live--;
@@ -242,8 +263,8 @@ site_get(struct queues *queues, struct span name, const struct ruleset_provider 
 	site = mem_alloc(sizeof *site);
 	site->name = mem_strndup(name.p, name.n);
 	site->provider = provider;
+	list_init(&site->queues);
 	scope_init(&site->scope, &queues->o.loop->timers);
-	scope_restore(queues, "site", site->name, &site->scope, loop_now(queues->o.loop));
 	table_put(&queues->sites, span_text(site->name), site);
 	return site;
 }
@@ -265,13 +286,13 @@ limits_from_settings(struct queue *queue)
 {
 	const struct queue_settings *s = queue->settings;
 
-	queue->scope.limits = (struct scope_limits){
+	queue->scope.declared = (struct scope_limits){
 		s->max_smtp_out, s->max_connect_rate, s->max_msg_rate,
 		s->where[SETTING_max_smtp_out], s->where[SETTING_max_connect_rate], s->where[SETTING_max_msg_rate],
 	};
 	/* The site's totals are said by provider or domain, so every queue of it says the same,
 	 * unless a virtual MTA's block differs: then the tightest that was seen holds. */
-	struct scope_limits *total = &queue->site->scope.limits;
+	struct scope_limits *total = &queue->site->scope.declared;
 	if (s->total_max_smtp_out < total->max_smtp_out) {
 		total->max_smtp_out = s->total_max_smtp_out;
 		total->max_smtp_out_where = s->where[SETTING_total_max_smtp_out];
@@ -320,8 +341,15 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	list_init(&queue->reap);
 	heap_init(&queue->deferred);
 	timer_init(&queue->timer, on_queue_timer, queue);
+	list_init(&queue->in_site);
 	queue->paused_by_hand = queues_paused_by_hand(queues, queue->name);
+	queue->held_jobs = queues_hold_jobs(queues, queue->name);
+	queue_overlays_begin(queue, loop_now(queues->o.loop).mono);
 	queue_restore(queue, loop_now(queues->o.loop));
+	/* The site's totals are known only now. */
+	if (site->queues_n == 0)
+		scope_restore(queues, "site", site->name, &site->scope, loop_now(queues->o.loop));
+	list_add_tail(&site->queues, &queue->in_site);
 	site->queues_n++;
 	table_put(&queues->queues, span_text(queue->name), queue);
 	list_add_tail(&queues->reap, &queue->reap);
@@ -365,9 +393,11 @@ queue_free(struct queue *queue)
 	check(list_empty(&queue->lanes));
 	timer_stop(&queues->o.loop->timers, &queue->timer);
 	list_remove(&queue->reap);
+	list_remove(&queue->in_site);
 	table_remove(&queues->queues, span_text(queue->name));
 	scope_fini(&queue->scope);
 	heap_fini(&queue->deferred);
+	free(queue->effective);
 	free(queue->last_error);
 	free(queue->name);
 	free(queue);
@@ -396,6 +426,7 @@ on_reaper(void *ctx, struct now now)
 	struct queues *queues = ctx;
 
 	reap_routes(queues, false, now.mono);
+	recent_reap(&queues->recent, now.mono);
 	list_each_safe(node, &queues->reap) {
 		struct queue *queue = list_entry(node, struct queue, reap);
 
@@ -456,7 +487,7 @@ scopes_from_ruleset(struct queues *queues)
 		const struct ruleset_vmta *v = ruleset->vmtas[i];
 
 		scope_init(&queues->vmtas[i], timers);
-		queues->vmtas[i].limits = (struct scope_limits){
+		queues->vmtas[i].limits = queues->vmtas[i].declared = (struct scope_limits){
 			v->max_smtp_out, v->max_connect_rate, v->max_msg_rate,
 			v->max_smtp_out_where, v->max_connect_rate_where, v->max_msg_rate_where,
 		};
@@ -493,6 +524,8 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->jobs, prng_u64(&queues->prng));
 	table_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
+	recent_init(&queues->recent, prng_u64(&queues->prng));
+	queues_overlays_init(queues);
 	list_init(&queues->pauses);
 	list_init(&queues->reap);
 	list_init(&queues->reap_routes);
@@ -518,6 +551,8 @@ queue_forget(struct queue *queue, mono_us_t now)
 
 		while ((rcpt = lane_next(lane)) != NULL)
 			rcpt_forget(rcpt, now);
+		while (!list_empty(&lane->held))
+			rcpt_forget(list_first(&list_first(&lane->held, struct stream, in_lane)->ready, struct rcpt, node), now);
 	}
 	list_each(node, &queue->routes) {
 		struct route *route = list_entry(node, struct route, in_queue);
@@ -550,6 +585,9 @@ queues_free(struct queues *queues)
 		free(settings);
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
+	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
+	overlays_fini(&queues->overlays);
+	recent_fini(&queues->recent);
 	for (unsigned i = 0; i < queues->o.ruleset->vmtas_n; i++)
 		scope_fini(&queues->vmtas[i]);
 	for (unsigned i = 0; i < queues->o.ruleset->pools_n; i++)
@@ -567,15 +605,6 @@ queues_free(struct queues *queues)
 	table_fini(&queues->settings);
 	table_fini(&queues->saved);
 	free(queues);
-}
-
-static void
-rcpt_route(struct rcpt *rcpt, struct route *route)
-{
-	rcpt->route = route;
-	route->rcpts_n++;
-	if (list_linked(&route->reap))
-		list_remove(&route->reap);
 }
 
 /* A reception that lies ahead: the clock was set back since, and due times of before are seen from there. */
@@ -621,7 +650,8 @@ queues_add(struct queues *queues, struct message *message, const struct envelope
 			continue;
 		message->live++;
 		queues->rcpts_n++;
-		rcpt_route(rcpt, route_get(queues, envelope->rcpts[i].domain, vmta, now));
+		rcpt->route = route_get(queues, envelope->rcpts[i].domain, vmta, now);
+		route_use(rcpt->route);
 	}
 	/* Placed when all are counted: one that is given up at once must not be the message's last. */
 	for (unsigned i = 0; i < envelope->rcpts_n; i++)

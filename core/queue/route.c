@@ -117,7 +117,9 @@ route_place(struct rcpt *rcpt, struct now now)
 			rcpt_enter(rcpt, queue, RCPT_DEFERRED);
 			heap_add(&queue->deferred, &rcpt->due, rcpt->due.key);
 		} else {
-			rcpt_enter(rcpt, queue, RCPT_READY);
+			bool held = queue->held_jobs && queues_hold_job(queue->queues, queue->name, rcpt->message->job->name);
+
+			rcpt_enter(rcpt, queue, held ? RCPT_HELD : RCPT_READY);
 			lane_add(lane_get(queue, route->hosts), rcpt);
 		}
 		return;
@@ -203,11 +205,20 @@ on_retry(void *ctx, struct now now)
 	route_retry(ctx, now);
 }
 
+static int64_t
+dns_wait(const struct route *route, mono_us_t now)
+{
+	int64_t wait = route->settings->retry_after_dns_error;
+
+	queue_tighten(route->queue, SETTING_retry_after_dns_error, &wait, now);
+	return wait;
+}
+
 static void
 route_failed(struct route *route, const char *detail, struct now now)
 {
 	struct queues *queues = route->queues;
-	int64_t wait = route->settings->retry_after_dns_error;
+	int64_t wait = dns_wait(route, now.mono);
 	struct smtp_reply reply;
 
 	wait += (int64_t)((double)wait * route->settings->retry_jitter / 100 * prng_double(&queues->prng));

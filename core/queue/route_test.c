@@ -321,13 +321,13 @@ what_waits_moves_when_the_answer_has_changed(void **state)
 	unsigned n;
 
 	world_dns(w, "a.example", RESOLVE_MX, RESOLVER_OK, 60, "10 old.example");
-	queues_pause(w->queues, SPAN("old.example/*"), true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("old.example/*"), NULL, true, &n, w->loop.now);
 	put(w, "a.example", .messages = 20);
 	world_run(w, MINS(2));
 	assert_int_equal(queue_called(w, "old.example/v1")->ready_n, 20);
 	world_dns(w, "a.example", RESOLVE_MX, RESOLVER_OK, 60, "10 new.example");
 	/* The old answer serves while the new one is asked for; then everybody is placed anew. */
-	queues_pause(w->queues, SPAN("*"), false, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, false, &n, w->loop.now);
 	world_run(w, SEC(10));
 	assert_int_equal(w->delivered, 20);
 	for (size_t i = 0; i < w->sent_n; i++)
@@ -345,11 +345,11 @@ an_answer_that_cannot_be_refreshed_holds_who_has_not_left(void **state)
 	put(w, "a.example");
 	world_run(w, SEC(1));
 	assert_int_equal(w->delivered, 1);
-	queues_pause(w->queues, SPAN("*"), true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, true, &n, w->loop.now);
 	put(w, "a.example", .messages = 5);
 	world_run(w, MINS(2));
 	world_dns(w, "a.example", RESOLVE_MX, RESOLVER_SERVFAIL, 0, "");
-	queues_pause(w->queues, SPAN("*"), false, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, false, &n, w->loop.now);
 	world_run(w, SEC(10));
 	assert_int_equal(w->delivered, 1);
 	assert_int_equal(queue_called(w, "a.example/v1")->routing_n, 5);

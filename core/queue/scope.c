@@ -37,7 +37,7 @@ on_line_timer(void *ctx, struct now now)
 void
 scope_init(struct scope *scope, struct timers *timers)
 {
-	scope->limits.max_smtp_out = UNLIMITED;
+	scope->limits.max_smtp_out = scope->declared.max_smtp_out = UNLIMITED;
 	scope->timers = timers;
 	for (unsigned i = 0; i < SCOPE_LINES_N; i++) {
 		list_init(&scope->lines[i].waiters);
@@ -108,6 +108,14 @@ scope_others_wait(const struct scope *scope, enum scope_line which, const struct
 	const struct list *waiters = &scope->lines[which].waiters;
 
 	return !list_empty(waiters) && (waiters->next != &waiter->node || waiters->prev != &waiter->node);
+}
+
+void
+scope_wake_soon(struct scope *scope, mono_us_t now)
+{
+	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
+		if (!list_empty(&scope->lines[i].waiters))
+			timer_start(scope->timers, &scope->lines[i].timer, now);
 }
 
 void

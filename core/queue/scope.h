@@ -38,8 +38,9 @@ struct scope_queue {
 };
 
 struct scope {
-	struct scope_limits limits;
+	struct scope_limits limits, declared;   /* in force; without overlays */
 	struct gauge sessions;
+	uint32_t     closing;           /* of them, those that will end by themselves soon */
 	struct rate  connects, messages;
 	uint32_t     connecting;        /* sessions that will want a message soon */
 	struct scope_queue lines[SCOPE_LINES_N];
@@ -67,5 +68,7 @@ void scope_leave(struct scope_waiter *waiter);
 bool scope_others_first(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
 /* Somebody else stands in the line, before or behind. */
 bool scope_others_wait(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
+/* The same at the next turn of the loop: for who is in the middle of something. */
+void scope_wake_soon(struct scope *scope, mono_us_t now);
 /* Gives turns: after a session ended or connected, limits changed, or a rate opened. */
 void scope_wake(struct scope *scope, struct now now);

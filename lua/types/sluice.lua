@@ -20,6 +20,48 @@
 ---"host", "host:port", "[address]:port"; "," same preference, ";" next
 ---@alias hosts string|string[]
 
+---"connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "final"
+---@alias stage "connect"|"greeting"|"ehlo"|"starttls"|"auth"|"mail"|"rcpt"|"data"|"final"
+
+---@class tightenings
+---@field max_smtp_out? integer|percent
+---@field total_max_smtp_out? integer|percent
+---@field max_connect_rate? rate|percent
+---@field total_max_connect_rate? rate|percent
+---@field max_msg_rate? rate|percent
+---@field total_max_msg_rate? rate|percent
+---@field max_msg_per_connection? integer|percent
+---@field max_rcpt_per_message? integer|percent
+---@field max_errors_per_connection? integer|percent
+---@field mx_connection_attempts? integer|percent
+---@field retry_after? durations
+---@field retry_recipients_after? durations
+---@field retry_after_dns_error? duration
+---@field lasts? duration|"forever"
+---@field floor? integer that a percent never cuts below (1)
+
+---@class reaction : tightenings
+---@field [1] string the pattern (PCRE2), on the reply as one line
+---@field [2]? fun(reply: reply, queue: queue)
+---@field name? string (the pattern)
+---@field at? stage|stage[]|string (any reply)
+---@field after? string "2/1h" (the first match)
+---@field recover? string "+1/10m" or "10%/h" (at once)
+---@field suspend? boolean no new sessions
+---@field defer? boolean the queue waits for retry_after
+---@field bounce? "recipient"|"queue"
+---@field reroute? string a virtual MTA or pool
+---@field disable_source? boolean the local address that got the reply is not used
+---@field skip_mx? boolean the next MX host, even for a 5xx
+---@field close? boolean the session ends
+---@field scope? "queue"|"site"|"vmta"|"recipient" ("queue")
+---@field notify? boolean a warning in the log
+---@field stop? boolean no rule behind it is asked
+
+---@class reactions
+---@field [integer] reaction
+---@field inherit? boolean go on with the next level's (false)
+
 ---@class queue_settings
 ---@field max_smtp_out? count open sessions of a queue (20)
 ---@field total_max_smtp_out? count open sessions to the site, all virtual MTAs together ("unlimited")
@@ -51,6 +93,7 @@
 ---@field idle_timeout? duration ("5s")
 ---@field bounce_upon_no_mx? boolean bounce a domain without MX, though it has an address (false)
 ---@field rollup? boolean share a site with the domains of the same MX set (true)
+---@field backoff? reactions
 ---@field paused? boolean (false)
 
 ---@class node_settings
@@ -196,5 +239,65 @@ function on.rcpt(hook) end
 
 ---@param hook fun(msg: message): decision?
 function on.message(hook) end
+
+---@class reply
+---@field code integer
+---@field enhanced string "4.7.0", or ""
+---@field text string
+---@field line string the whole line
+---@field stage? stage
+
+---@class queue
+---@field name string "google/mta-1"
+---@field site string
+---@field vmta string
+local queue = {}
+
+---@param limits tightenings
+function queue:limit(limits) end
+
+---@param lasts duration|"forever"
+function queue:suspend(lasts) end
+
+function queue:defer() end
+
+---@param name string of a rule, or its pattern
+---@param window duration
+---@return integer matches this one included
+function queue:recent(name, window) end
+
+---@param name? string of a rule; all
+---@return integer lifted
+function queue:lift(name) end
+
+---@class attempt
+---@field sender string
+---@field recipient string
+---@field job? string
+---@field envid? string
+---@field id string
+---@field size integer
+---@field queue string
+---@field site string
+---@field vmta string
+---@field pool? string
+---@field remote_host? string
+---@field remote_address? string
+---@field local_address? string
+---@field attempts integer
+---@field reply? reply
+
+---@param hook fun(reply: reply, queue: queue)
+function on.reply(hook) end
+
+---@param hook fun(attempt: attempt)
+function on.delivered(hook) end
+
+---@param hook fun(attempt: attempt)
+function on.bounced(hook) end
+
+---@param interval duration
+---@param hook fun()
+function on.every(interval, hook) end
 
 KB, MB, GB = 1024, 1048576, 1073741824

@@ -1,0 +1,71 @@
+/*
+ * session_own - what the files of a session share: session.c is the connection,
+ * session_mail.c the transactions and what their replies lead to.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "delivery/outcome.h"
+#include "delivery/react.h"
+#include "delivery/session.h"
+#include "delivery/target.h"
+
+enum session_state { SEEKING, CONNECTING, TALKING, OPEN, QUITTING, OVER };
+
+struct session {
+	struct queue_slot   slot;
+	struct list         node;               /* delivery->sessions */
+	struct delivery    *delivery;
+	const struct ruleset_vmta *vmta;
+	enum session_state  state;
+	unsigned            depth;              /* events on the stack */
+	struct conn        *conn;
+	struct smtp_client  client;
+	bool                client_live;
+	bool                in_tls_handshake;
+	bool                pumping;
+	bool                clear_tried;
+	bool                no_tls;             /* an opportunistic handshake failed: this address again, in clear */
+	bool                connect_paid;       /* the queue paid for the first connection */
+	struct target       target;
+	struct endpoint     at;
+	char                host[DOMAIN_MAX];
+	char                address[IP_TEXT_MAX], local[IP_TEXT_MAX];
+	char                esmtp[128];
+	struct smtp_reply   last;               /* why the last address failed */
+	bool                any_failed;
+	struct timer        timer;
+	unsigned            errors;             /* replies 4xx and 5xx to recipients */
+	bool                leaves;             /* it takes no further message */
+	struct ip           source;             /* bound; family IP_NONE: the system's choice */
+	bool                sources_off;        /* an address was passed over for want of a source */
+	/* recipients that go to the next host, SENDING; and why */
+	struct rcpt       **carried;
+	unsigned            carried_n;
+	struct smtp_reply   carried_reply;
+	/* the transaction under way */
+	struct arena        arena;              /* reset after each */
+	struct envelope     envelope;
+	struct spool_reader reader;
+	struct smtp_client_message message;
+	struct rcpt       **rcpts;
+	bool               *refused_here;       /* the peer was not asked: by recipient */
+	bool                in_transaction, body_wanted;
+};
+
+static inline struct now session_now(const struct session *s) { return loop_now(s->delivery->shard->loop); }
+/* What is in force for its queue now. Only while it has its slot. */
+static inline const struct queue_settings *session_settings(const struct session *s) { return queue_settings_now(s->slot.lane->queue); }
+
+/* session_mail.c */
+void session_finish(struct session *s, const struct smtp_reply *broken);        /* every recipient has its answer */
+void session_break(struct session *s, const struct smtp_reply *reply, bool by_peer);    /* no more answers will come; by_peer: policy looks at it */
+void session_look_at(struct session *s, enum smtp_stage stage, const struct smtp_reply *reply, struct react_verdict *out);
+/* The next of the carried: now, or when the timer that it starts asks again. */
+void session_send_carried(struct session *s);
+void session_drop_carried(struct session *s);                                   /* they are deferred */
+
+/* session.c */
+void session_arm(struct session *s, int64_t us);
+void session_pump(struct session *s);
+void session_left(struct session *s);   /* an event is over that depth was raised for: frees a session that ended in it */

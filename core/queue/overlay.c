@@ -1,0 +1,604 @@
+/*
+ * overlay - the store: targets by name, their overlays, and one heap of what
+ * time changes next.
+ *
+ * An overlay's life, by time alone:
+ *
+ *   since ……… until            all it has holds
+ *         until ……… ends       it recovers: a step each interval, until every
+ *                              value is back at the declared one
+ *
+ * A percent is made a value when the rule matches, so that what is in force can
+ * be said at any time without a history. A value is never changed by the clock:
+ * the stepped-up one is computed from `until`, so a late timer loses no step and
+ * a restart none either.
+ *
+ * Two matches of one rule are one overlay; a rule is told by its name, pattern and
+ * place, and by the source it turns off.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/overlay.h"
+
+#include <math.h>
+
+enum kind { KIND_COUNT, KIND_RATE, KIND_DURATION, KIND_DURATIONS, KIND_PERCENT, KIND_BOOL, KIND_PORT, KIND_HOSTS, KIND_PATH, KIND_REACTIONS };
+
+static const struct { enum kind kind; size_t offset; } settings[SETTINGS_N] = {
+#define X(name, kind, level) [SETTING_##name] = { KIND_##kind, offsetof(struct queue_settings, name) },
+	QUEUE_SETTINGS(X)
+#undef X
+};
+
+const char *
+overlay_scope_name(enum overlay_scope scope)
+{
+	static const char *const names[] = { "queue", "site", "vmta", "pattern" };
+
+	check(scope < OVERLAY_SCOPES_N);
+	return names[scope];
+}
+
+enum overlay_kind
+overlay_kind_of(enum setting_id setting)
+{
+	switch (settings[setting].kind) {
+	case KIND_RATE:      return OVERLAY_RATE;
+	case KIND_DURATION:  return OVERLAY_DURATION;
+	case KIND_DURATIONS: return OVERLAY_DURATIONS;
+	default:             return OVERLAY_COUNT;
+	}
+}
+
+void *
+overlay_setting(struct queue_settings *of, enum setting_id setting)
+{
+	return (char *)of + settings[setting].offset;
+}
+
+static const void *
+setting_of(const struct queue_settings *of, enum setting_id setting)
+{
+	return (const char *)of + settings[setting].offset;
+}
+
+/* ---- values ---- */
+
+/* The declared count, as one of the overlay's own window. */
+static double
+declared_in_window(const struct overlay_change *change)
+{
+	return (double)change->declared_rate.count * (double)change->to.rate.window_us /
+	       (double)change->declared_rate.window_us;
+}
+
+static double
+step_of(const struct overlay *o, double declared)
+{
+	double step = o->recover_step;
+
+	if (o->recover_percent > 0)
+		step = floor(declared * o->recover_percent / 100 + 1e-9);
+	return step < 1 ? 1 : step;
+}
+
+/* What a change has to climb, and how fast; false: it lifts at once. */
+static bool
+climb(const struct overlay *o, const struct overlay_change *change, double *from, double *to, double *step)
+{
+	if (o->recover_every_us == 0)
+		return false;
+	switch (settings[change->to.setting].kind) {
+	case KIND_COUNT:
+		if (change->declared_count == UNLIMITED)
+			return false;
+		*from = change->to.count;
+		*to = change->declared_count;
+		break;
+	case KIND_RATE:
+		if (rate_unlimited(&change->declared_rate))
+			return false;
+		*from = change->to.rate.count;
+		*to = declared_in_window(change);
+		break;
+	default:
+		return false;
+	}
+	*step = step_of(o, *to);
+	return *to > *from;
+}
+
+static int64_t
+steps_needed(const struct overlay *o, const struct overlay_change *change)
+{
+	double from, to, step;
+
+	return climb(o, change, &from, &to, &step) ? (int64_t)ceil((to - from) / step) : 0;
+}
+
+static int64_t
+steps_done(const struct overlay *o, mono_us_t now)
+{
+	return now < o->until || o->recover_every_us == 0 ? 0 : (now - o->until) / o->recover_every_us;
+}
+
+static mono_us_t
+end_of(const struct overlay *o)
+{
+	int64_t most = 0;
+
+	if (o->until == MONO_NEVER)
+		return MONO_NEVER;
+	for (unsigned i = 0; i < o->changes_n; i++)
+		most = max_i64(most, steps_needed(o, &o->changes[i]));
+	if (most > 0 && o->recover_every_us > (MONO_NEVER - o->until) / most)
+		return MONO_NEVER;
+	return o->until + most * o->recover_every_us;
+}
+
+bool
+overlay_change_now(const struct overlay *o, const struct overlay_change *change, mono_us_t now, struct tightening *out)
+{
+	int64_t done = steps_done(o, now);
+	double from, to, step;
+
+	*out = change->to;
+	if (now < o->until)
+		return true;
+	if (!climb(o, change, &from, &to, &step) || done >= steps_needed(o, change))
+		return false;
+	if (settings[change->to.setting].kind == KIND_COUNT)
+		out->count = (uint32_t)(from + (double)done * step);
+	else
+		out->rate.count = (uint32_t)(from + (double)done * step);
+	return true;
+}
+
+/* Fewer events in the same time; unlimited is the loosest. */
+static bool
+rate_is_tighter(const struct rate_spec *a, const struct rate_spec *b)
+{
+	if (rate_unlimited(a) || rate_unlimited(b))
+		return !rate_unlimited(a) && rate_unlimited(b);
+	return (double)a->count / (double)a->window_us < (double)b->count / (double)b->window_us;
+}
+
+static bool
+tighten_rate(struct rate_spec *value, const struct rate_spec *to)
+{
+	struct rate_spec before = *value;
+
+	if (!rate_is_tighter(to, &before))
+		return false;
+	*value = *to;
+	/* A slower rate must not bring a greater burst than the one it takes the place of. */
+	if (!rate_unlimited(&before) && value->burst > before.burst)
+		value->burst = before.burst;
+	return true;
+}
+
+/* Of two lists the longer wait at each step. */
+static bool
+tighten_durations(struct duration_list *value, const struct duration_list *to)
+{
+	struct duration_list out = { .n = value->n > to->n ? value->n : to->n };
+	bool tighter = false;
+
+	for (uint32_t i = 0; i < out.n; i++) {
+		int64_t before = duration_list_at(value, i);
+
+		out.us[i] = max_i64(before, duration_list_at(to, i));
+		tighter = tighter || out.us[i] > before;
+	}
+	*value = out;
+	return tighter;
+}
+
+/* Waiting longer is gentler with retries; with every other duration it is waiting less. */
+static bool
+tighten_duration(enum setting_id setting, int64_t *value, int64_t to)
+{
+	bool longer = setting == SETTING_retry_after_dns_error;
+
+	if (longer ? to <= *value : to >= *value)
+		return false;
+	*value = to;
+	return true;
+}
+
+static bool
+tighten_to(const struct tightening *to, void *value)
+{
+	switch (settings[to->setting].kind) {
+	case KIND_COUNT:
+		if (to->count >= *(uint32_t *)value)
+			return false;
+		*(uint32_t *)value = to->count;
+		return true;
+	case KIND_RATE:      return tighten_rate(value, &to->rate);
+	case KIND_DURATION:  return tighten_duration(to->setting, value, to->duration_us);
+	case KIND_DURATIONS: return tighten_durations(value, &to->durations);
+	default:             return false;
+	}
+}
+
+bool
+overlay_tighten(const struct overlay *o, enum setting_id setting, void *value, struct where *where, mono_us_t now)
+{
+	bool did = false;
+
+	for (unsigned i = 0; i < o->changes_n; i++) {
+		struct tightening to;
+
+		if (o->changes[i].to.setting != setting || !overlay_change_now(o, &o->changes[i], now, &to))
+			continue;
+		did = tighten_to(&to, value) || did;
+	}
+	if (did)
+		*where = o->where;
+	return did;
+}
+
+/* ---- laying ---- */
+
+static uint32_t
+percent_of(uint32_t value, const struct tightening *t)
+{
+	uint32_t cut = (uint32_t)floor((double)value * t->percent / 100 + 1e-9);
+	uint32_t least = t->floor > 0 ? t->floor : 1;
+
+	if (cut < least)
+		cut = least;
+	return cut < value ? cut : value;
+}
+
+/* The value that a percent comes to now. False: of nothing, there is no part. */
+static bool
+resolve_percent(struct tightening *t, const struct queue_settings *in_force)
+{
+	const void *value = setting_of(in_force, t->setting);
+
+	t->is_percent = false;
+	if (settings[t->setting].kind == KIND_COUNT) {
+		t->count = *(const uint32_t *)value;
+		if (t->count == UNLIMITED)
+			return false;
+		t->count = percent_of(t->count, t);
+		return true;
+	}
+	if (settings[t->setting].kind != KIND_RATE)
+		return false;
+	t->rate = *(const struct rate_spec *)value;
+	if (rate_unlimited(&t->rate))
+		return false;
+	t->rate.count = percent_of(t->rate.count, t);
+	t->rate.burst = (uint32_t)((double)t->rate.burst * t->percent / 100);
+	if (t->rate.burst >= t->rate.count)
+		t->rate.burst = t->rate.count - 1;
+	return true;
+}
+
+static const struct overlay_change *
+change_of(const struct overlay *o, enum setting_id setting)
+{
+	for (unsigned i = 0; i < o->changes_n; i++)
+		if (o->changes[i].to.setting == setting)
+			return &o->changes[i];
+	return NULL;
+}
+
+static void
+note_declared(struct overlay_change *change, const struct queue_settings *declared)
+{
+	change->declared_count = UNLIMITED;
+	if (declared == NULL)
+		return;
+	if (settings[change->to.setting].kind == KIND_COUNT)
+		change->declared_count = *(const uint32_t *)setting_of(declared, change->to.setting);
+	else if (settings[change->to.setting].kind == KIND_RATE)
+		change->declared_rate = *(const struct rate_spec *)setting_of(declared, change->to.setting);
+}
+
+/* The values anew; a percent that may not cut again keeps what it came to. */
+static void
+make_changes(struct overlay *o, const struct overlay_spec *spec, const struct overlay_ground *ground, bool may_cut)
+{
+	struct overlay_change *changes = mem_alloc((spec->tightenings_n + 1) * sizeof *changes);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < spec->tightenings_n; i++) {
+		const struct overlay_change *before = change_of(o, spec->tightenings[i].setting);
+		struct overlay_change *change = &changes[n];
+
+		if (spec->tightenings[i].is_percent && !may_cut && before != NULL) {
+			changes[n++] = *before;
+			continue;
+		}
+		*change = (struct overlay_change){ .to = spec->tightenings[i] };
+		if (change->to.is_percent && (ground == NULL || !resolve_percent(&change->to, ground->in_force)))
+			continue;
+		note_declared(change, ground != NULL ? ground->declared : NULL);
+		n++;
+	}
+	free(o->changes);
+	o->changes = changes;
+	o->changes_n = n;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+is_of(const struct overlay *o, const struct overlay_spec *spec)
+{
+	static const struct ip none = { 0 };
+	const struct ip *source = spec->source != NULL ? spec->source : &none;
+
+	return strcmp(o->name, spec->name) == 0 && same_text(o->pattern, spec->pattern) &&
+	       same_text(o->where.file, spec->where.file) && o->where.line == spec->where.line &&
+	       ip_eq(&o->source, source);
+}
+
+static void
+target_key(enum overlay_scope scope, const char *name, struct buf *out)
+{
+	buf_init(out, 0);
+	buf_printf(out, "%c%s", "qsvp"[scope], name);
+}
+
+struct overlay_target *
+overlays_of(const struct overlays *overlays, enum overlay_scope scope, const char *name)
+{
+	struct overlay_target *target;
+	struct buf key;
+
+	if (overlays->n == 0)
+		return NULL;
+	target_key(scope, name, &key);
+	target = table_get(&overlays->targets, buf_span(&key));
+	buf_fini(&key);
+	return target;
+}
+
+static struct overlay_target *
+target_get(struct overlays *overlays, enum overlay_scope scope, const char *name)
+{
+	struct overlay_target *target = overlays_of(overlays, scope, name);
+	struct buf key;
+
+	if (target != NULL)
+		return target;
+	target = mem_alloc(sizeof *target);
+	target_key(scope, name, &key);
+	target->key = mem_strdup(buf_text(&key));
+	buf_fini(&key);
+	target->name = target->key + 1;
+	target->scope = scope;
+	list_init(&target->overlays);
+	list_init(&target->in_patterns);
+	table_put(&overlays->targets, span_text(target->key), target);
+	if (scope == OVERLAY_PATTERN)
+		list_add_tail(&overlays->patterns, &target->in_patterns);
+	return target;
+}
+
+static void
+target_maybe_free(struct overlays *overlays, struct overlay_target *target)
+{
+	if (target->n > 0)
+		return;
+	table_remove(&overlays->targets, span_text(target->key));
+	list_remove(&target->in_patterns);
+	free(target->key);
+	free(target);
+}
+
+static char *
+text_or_null(const char *text, size_t max)
+{
+	size_t n;
+
+	if (text == NULL)
+		return NULL;
+	n = strlen(text);
+	return mem_strndup(text, n < max ? n : max);
+}
+
+static struct overlay *
+overlay_new(struct overlays *overlays, struct overlay_target *target, const struct overlay_spec *spec, mono_us_t now)
+{
+	struct overlay *o = mem_alloc(sizeof *o);
+
+	o->target = target;
+	o->name = mem_strdup(spec->name);
+	o->pattern = text_or_null(spec->pattern, SIZE_MAX);
+	o->reply = text_or_null(spec->reply, OVERLAY_REPLY_MAX);
+	o->where = (struct where){ text_or_null(spec->where.file, SIZE_MAX), spec->where.line, "reaction" };
+	o->since = now;
+	if (spec->source != NULL)
+		o->source = *spec->source;
+	list_add_tail(&target->overlays, &o->node);
+	target->n++;
+	overlays->n++;
+	return o;
+}
+
+static void
+overlay_unlink(struct overlays *overlays, struct overlay *o)
+{
+	list_remove(&o->node);
+	if (o->due.pos != 0)
+		heap_remove(&overlays->due, &o->due);
+	o->target->n--;
+	overlays->n--;
+	overlays->changed = true;
+}
+
+void
+overlay_free(struct overlay *o)
+{
+	free(o->name);
+	free(o->pattern);
+	free(o->reply);
+	free((char *)o->where.file);
+	free(o->reroute);
+	free(o->changes);
+	free(o);
+}
+
+/* When time alone changes it next. */
+static mono_us_t
+next_of(const struct overlay *o, mono_us_t now)
+{
+	if (o->until == MONO_NEVER || now < o->until)
+		return o->until;
+	return min_i64(o->ends, o->until + (steps_done(o, now) + 1) * o->recover_every_us);
+}
+
+static void
+schedule(struct overlays *overlays, struct overlay *o, mono_us_t now)
+{
+	mono_us_t at = next_of(o, now);
+
+	if (o->due.pos != 0)
+		heap_remove(&overlays->due, &o->due);
+	if (at != MONO_NEVER)
+		heap_add(&overlays->due, &o->due, at);
+}
+
+struct overlay *
+overlays_lay(struct overlays *overlays, enum overlay_scope scope, const char *name, const struct overlay_spec *spec,
+	     const struct overlay_ground *ground, mono_us_t opened, mono_us_t now)
+{
+	struct overlay_target *target = target_get(overlays, scope, name);
+	struct overlay *o = NULL;
+	bool may_cut;
+
+	list_each(node, &target->overlays) {
+		struct overlay *there = list_entry(node, struct overlay, node);
+
+		if (is_of(there, spec))
+			o = there;
+	}
+	may_cut = o == NULL || opened > o->cut_at;
+	if (o == NULL && target->n >= OVERLAYS_PER_TARGET_MAX)
+		return NULL;
+	if (o == NULL)
+		o = overlay_new(overlays, target, spec, now);
+	make_changes(o, spec, ground, may_cut);
+	if (may_cut)
+		o->cut_at = now;
+	o->until = spec->lasts_us >= MONO_NEVER - now ? MONO_NEVER : now + spec->lasts_us;
+	o->recover_step = spec->recover_step;
+	o->recover_percent = spec->recover_percent;
+	o->recover_every_us = spec->recover_every_us;
+	o->suspend = spec->suspend;
+	free(o->reroute);
+	o->reroute = text_or_null(spec->reroute, SIZE_MAX);
+	o->ends = end_of(o);
+	schedule(overlays, o, now);
+	overlays->changed = true;
+	return o;
+}
+
+void
+overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *o, mono_us_t now)
+{
+	struct overlay_target *target;
+
+	if (o->ends <= now) {
+		overlay_free(o);
+		return;
+	}
+	target = target_get(overlays, scope, name);
+	o->target = target;
+	list_add_tail(&target->overlays, &o->node);
+	target->n++;
+	overlays->n++;
+	schedule(overlays, o, now);
+}
+
+/* ---- time and hands ---- */
+
+void
+overlays_init(struct overlays *overlays, uint64_t seed)
+{
+	table_init(&overlays->targets, seed);
+	list_init(&overlays->patterns);
+	heap_init(&overlays->due);
+	overlays->n = 0;
+	overlays->changed = false;
+}
+
+void
+overlays_fini(struct overlays *overlays)
+{
+	struct overlay_target *target;
+	uint32_t pos = 0;
+
+	while ((target = table_next(&overlays->targets, &pos)) != NULL) {
+		list_each_safe(node, &target->overlays) {
+			struct overlay *o = list_entry(node, struct overlay, node);
+
+			overlay_unlink(overlays, o);
+			overlay_free(o);
+		}
+		target_maybe_free(overlays, target);
+	}
+	heap_fini(&overlays->due);
+	table_fini(&overlays->targets);
+}
+
+mono_us_t
+overlays_next(const struct overlays *overlays)
+{
+	const struct heap_node *first = heap_min(&overlays->due);
+
+	return first != NULL ? first->key : MONO_NEVER;
+}
+
+void
+overlays_run(struct overlays *overlays, mono_us_t now, overlay_change_fn *on_change, void *ctx)
+{
+	while (overlays_next(overlays) <= now) {
+		struct overlay *o = container_of(heap_min(&overlays->due), struct overlay, due);
+		struct overlay_target *target = o->target;
+
+		if (now < o->ends) {
+			schedule(overlays, o, now);
+			on_change(ctx, target);
+			continue;
+		}
+		overlay_unlink(overlays, o);
+		on_change(ctx, target);
+		overlay_free(o);
+		target_maybe_free(overlays, target);
+	}
+}
+
+unsigned
+overlays_lift(struct overlays *overlays, struct overlay_target *target, const char *name, overlay_change_fn *on_change,
+	      void *ctx)
+{
+	struct list lifted;
+	unsigned n = 0;
+
+	list_init(&lifted);
+	list_each_safe(node, &target->overlays) {
+		struct overlay *o = list_entry(node, struct overlay, node);
+
+		if (name != NULL && strcmp(o->name, name) != 0)
+			continue;
+		overlay_unlink(overlays, o);
+		list_add_tail(&lifted, &o->node);
+		n++;
+	}
+	if (n > 0)
+		on_change(ctx, target);
+	list_each_safe(node, &lifted)
+		overlay_free(list_entry(node, struct overlay, node));
+	target_maybe_free(overlays, target);
+	return n;
+}

@@ -1,0 +1,159 @@
+/*
+ * queue_reroute - mail that an overlay sends by another virtual MTA.
+ *
+ * A recipient belongs to its own virtual MTA's route, its home; while it is away
+ * it also remembers that. Where it goes is worked out anew whenever its turn
+ * comes: from home, the overlay's virtual MTA (or a member of its pool, the same for
+ * all recipients of a message, so that they stay one transaction), and on from
+ * there if that queue reroutes too. A circle, which the loader refuses, ends at home.
+ *
+ * Only what is due goes away. What has to wait waits in its own queue, so that an
+ * overlay's end has to call back no more than what stands ready elsewhere, and
+ * the spool knows nothing of all this.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+#define HOPS_MAX  8
+#define AWAY_MAX  256           /* recipients sent away a turn; then others have theirs */
+
+/* NULL: the name means nobody, or only who sends already. */
+static const struct ruleset_vmta *
+choose(const struct queue *q, const struct message *message)
+{
+	const struct ruleset *ruleset = q->queues->o.ruleset;
+	const struct ruleset_pool *pool;
+	struct prng prng;
+
+	prng_seed(&prng, message->spool.id);
+	for (unsigned i = 0; i < HOPS_MAX; i++) {
+		const struct ruleset_vmta *vmta = ruleset_choose(ruleset, span_text(q->hold.reroute), &prng, &pool);
+
+		if (vmta != q->vmta)
+			return vmta;
+		if (pool == NULL)
+			break;
+	}
+	return NULL;
+}
+
+/* One that nobody goes by after all is reaped like one that all have left. */
+static void
+keep_for_a_while(struct route *route, mono_us_t now)
+{
+	if (route->rcpts_n > 0 || list_linked(&route->reap))
+		return;
+	route->left_at = now;
+	list_add_tail(&route->queues->reap_routes, &route->reap);
+}
+
+static struct route *
+way_of(const struct rcpt *rcpt, struct now now)
+{
+	struct route *home = rcpt->home != NULL ? rcpt->home : rcpt->route;
+	struct route *to = home;
+
+	if (rcpt->due.key > now.mono)
+		return home;
+	for (unsigned hops = 0; to->queue->hold.reroute != NULL; hops++) {
+		const struct ruleset_vmta *vmta = choose(to->queue, rcpt->message);
+
+		if (vmta == NULL)
+			break;
+		if (vmta == home->vmta || hops == HOPS_MAX)
+			return home;
+		to = route_get(to->queues, span_text(to->name), vmta, now);
+		keep_for_a_while(to, now.mono);
+	}
+	return to;
+}
+
+bool
+rcpt_is_astray(struct rcpt *rcpt, struct now now)
+{
+	if (rcpt->home == NULL && rcpt->route->queue->hold.reroute == NULL)
+		return false;
+	return way_of(rcpt, now) != rcpt->route;
+}
+
+void
+rcpt_reroute(struct rcpt *rcpt, struct now now)
+{
+	struct route *home = rcpt->home != NULL ? rcpt->home : rcpt->route;
+	struct route *to;
+
+	if (rcpt->home == NULL && rcpt->route->queue->hold.reroute == NULL)
+		return;
+	to = way_of(rcpt, now);
+	if (to == rcpt->route)
+		return;
+	/* Home counts it all the time, any other route only while it is there. */
+	if (to != home)
+		route_use(to);
+	if (rcpt->home != NULL)
+		route_unuse(rcpt->route, now.mono);
+	rcpt->route = to;
+	rcpt->home = to != home ? home : NULL;
+}
+
+static struct rcpt *
+first_ready(struct queue *q)
+{
+	list_each(node, &q->lanes) {
+		struct rcpt *rcpt = lane_next(list_entry(node, struct lane, in_queue));
+
+		if (rcpt != NULL)
+			return rcpt;
+	}
+	return NULL;
+}
+
+bool
+queue_send_away(struct queue *q, struct now now)
+{
+	struct rcpt *rcpt;
+	unsigned n = 0;
+
+	if (q->hold.reroute == NULL || q->settings->paused || q->paused_by_hand)
+		return false;
+	while ((rcpt = first_ready(q)) != NULL && rcpt_is_astray(rcpt, now)) {
+		if (n++ == AWAY_MAX)
+			return true;
+		rcpt_unlink(rcpt);
+		rcpt_moved(rcpt, now);
+	}
+	return false;
+}
+
+static void
+call_back(struct queue *from, const struct queue *home, struct now now)
+{
+	size_t n;
+	struct rcpt **found = queue_collect(from, NULL, false, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (found[i]->home == NULL || found[i]->home->queue != home || !rcpt_is_astray(found[i], now))
+			continue;
+		rcpt_unlink(found[i]);
+		rcpt_moved(found[i], now);
+	}
+	free(found);
+}
+
+void
+queue_recall(struct queue *q, struct now now)
+{
+	struct queue **queues = mem_alloc((q->queues->queues.n + 1) * sizeof *queues);
+	struct queue *other;
+	unsigned n = 0;
+	uint32_t pos = 0;
+
+	q->recall = false;
+	/* A domain may be another site by another virtual MTA, so all are asked; this happens once an overlay's end. */
+	while ((other = table_next(&q->queues->queues, &pos)) != NULL)
+		if (other != q && other->ready_n + other->held_n + other->routing_n > 0)
+			queues[n++] = other;
+	for (unsigned i = 0; i < n; i++)
+		call_back(queues[i], q, now);
+	free(queues);
+}
