@@ -24,7 +24,7 @@ static uint64_t
 pause_by(struct world *w, const char *pattern, bool paused, unsigned expect_queues)
 {
 	unsigned queues = 99;
-	uint64_t n = queues_pause(w->queues, span_text(pattern), paused, &queues, w->loop.now);
+	uint64_t n = queues_pause(w->queues, span_text(pattern), NULL, paused, &queues, w->loop.now);
 
 	assert_int_equal(queues, expect_queues);
 	return n;
@@ -122,6 +122,100 @@ a_pause_holds_queues_that_are_made_later(void **state)
 	assert_int_equal(w->delivered, 5);
 }
 
+struct taker {
+	struct world *w;
+	unsigned      n;
+	bool          later;
+	struct rcpt  *held[100];
+};
+
+static void
+on_taken(void *ctx, struct rcpt *rcpt)
+{
+	struct taker *t = ctx;
+
+	assert_int_equal(rcpt->state, RCPT_SENDING);
+	if (t->later) {
+		t->held[t->n++] = rcpt;
+		return;
+	}
+	t->n++;
+	t->w->ended++;
+	queue_rcpt_over(rcpt, SPOOL_DROPPED, t->w->loop.now);
+}
+
+static uint64_t
+pause_job(struct world *w, const char *pattern, const char *job, bool paused)
+{
+	unsigned queues;
+
+	return queues_pause(w->queues, span_text(pattern), job, paused, &queues, w->loop.now);
+}
+
+static void
+a_paused_job_waits_beside_the_others(void **state)
+{
+	struct world *w = *state;
+
+	w->play.reply_us = MS(500);
+	put(w, "a.example", .messages = 100, .job = "x");
+	put(w, "a.example", .messages = 100, .job = "y");
+	world_run(w, SEC(1));
+	assert_in_range(pause_job(w, "*/v1", "x", true), 50, 100);
+	put(w, "a.example", .messages = 10, .job = "x");
+	put(w, "b.example", .messages = 10, .job = "x");        /* a queue that comes later */
+	world_run(w, MINS(5));
+	world_check(w);
+	assert_in_range(queue_called(w, "a.example/v1")->held_n, 60, 110);
+	assert_int_equal(queue_called(w, "b.example/v1")->held_n, 10);
+	assert_int_equal(queue_called(w, "a.example/v1")->ready_n, 0);
+	assert_int_equal(queue_called(w, "a.example/v1")->slots_n, 0);
+	put(w, "a.example", .messages = 10, .job = "y");
+	world_run(w, SEC(10));
+	assert_int_equal(queue_called(w, "a.example/v1")->ready_n, 0);
+	pause_job(w, "*", "z", false);
+	world_run(w, MINS(1));
+	assert_int_equal(queue_called(w, "b.example/v1")->held_n, 10);
+	pause_job(w, "*", "x", false);
+	world_run(w, MINS(2));
+	assert_int_equal(w->queues->rcpts_n, 0);
+	world_check(w);
+}
+
+static void
+a_resume_of_the_whole_ends_the_pauses_of_its_jobs(void **state)
+{
+	struct world *w = *state;
+
+	pause_job(w, "*", "x", true);
+	put(w, "a.example", .job = "x");
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 0);
+	pause_by(w, "*", true, 1);
+	world_run(w, MINS(1));
+	pause_by(w, "*", false, 1);
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 1);
+}
+
+static void
+a_held_recipient_expires_and_can_be_taken(void **state)
+{
+	struct world *w = *state;
+	struct taker t = { .w = w };
+	unsigned queues;
+
+	pause_job(w, "*", "x", true);
+	put(w, "a.example", .job = "x", .n = 2);
+	put(w, "b.example", .job = "x", .n = 2);
+	world_run(w, HOUR(1));
+	assert_int_equal(queues_take(w->queues, SPAN("b*"), "x", &queues, on_taken, &t, w->loop.now), 2);
+	world_run(w, HOUR(24 * 5));
+	assert_int_equal(w->given_up_n, 2);
+	assert_int_equal(w->queues->rcpts_n, 0);
+	world_check(w);
+}
+
 static void
 retry_ends_the_wait_of_the_queue_and_leaves_its_recipients_floors(void **state)
 {
@@ -182,28 +276,6 @@ retry_asks_the_resolver_again_at_once(void **state)
 	world_run(w, SEC(1));
 	assert_int_equal(w->delivered, 2);
 	world_check(w);
-}
-
-struct taker {
-	struct world *w;
-	unsigned      n;
-	bool          later;
-	struct rcpt  *held[100];
-};
-
-static void
-on_taken(void *ctx, struct rcpt *rcpt)
-{
-	struct taker *t = ctx;
-
-	assert_int_equal(rcpt->state, RCPT_SENDING);
-	if (t->later) {
-		t->held[t->n++] = rcpt;
-		return;
-	}
-	t->n++;
-	t->w->ended++;
-	queue_rcpt_over(rcpt, SPOOL_DROPPED, t->w->loop.now);
 }
 
 static void
@@ -302,8 +374,8 @@ hands_and_time_together_leave_nothing_behind(void **state)
 		unsigned queues;
 
 		switch (prng_below(&prng, 8)) {
-		case 0: queues_pause(w->queues, pattern, true, &queues, w->loop.now); break;
-		case 1: queues_pause(w->queues, pattern, false, &queues, w->loop.now); break;
+		case 0: queues_pause(w->queues, pattern, prng_below(&prng, 2) ? "x" : NULL, true, &queues, w->loop.now); break;
+		case 1: queues_pause(w->queues, pattern, prng_below(&prng, 2) ? "x" : NULL, false, &queues, w->loop.now); break;
 		case 2: queues_retry(w->queues, pattern, prng_below(&prng, 2), prng_below(&prng, 2) ? "x" : NULL, &queues, w->loop.now); break;
 		case 3: queues_take(w->queues, pattern, "x", &queues, on_taken, &t, w->loop.now); break;
 		default: put(w, prng_below(&prng, 2) ? "a.example" : "a.example,b.example", .n = 1 + (unsigned)prng_below(&prng, 5),
@@ -313,7 +385,7 @@ hands_and_time_together_leave_nothing_behind(void **state)
 		if (i % 20 == 0)
 			world_check(w);
 	}
-	queues_pause(w->queues, SPAN("*"), false, &(unsigned){ 0 }, w->loop.now);
+	queues_pause(w->queues, SPAN("*"), NULL, false, &(unsigned){ 0 }, w->loop.now);
 	w->play.temp = w->play.refuse = 0;
 	assert_true(run_until_empty(w, HOUR(3)));
 	world_check(w);
@@ -328,6 +400,9 @@ main(void)
 		T(a_paused_queue_starts_nothing_and_ends_its_sessions_at_their_message),
 		T(an_idle_session_of_a_paused_queue_goes_at_once),
 		T(a_pause_holds_queues_that_are_made_later),
+		T(a_paused_job_waits_beside_the_others),
+		T(a_resume_of_the_whole_ends_the_pauses_of_its_jobs),
+		T(a_held_recipient_expires_and_can_be_taken),
 		T(retry_ends_the_wait_of_the_queue_and_leaves_its_recipients_floors),
 		T(retry_of_recipients_makes_the_deferred_ones_of_the_job_due),
 		T(retry_asks_the_resolver_again_at_once),

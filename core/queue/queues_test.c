@@ -158,7 +158,7 @@ a_site_stays_while_one_of_its_queues_does(void **state)
 	unsigned n;
 	struct site *site;
 
-	queues_pause(w->queues, SPAN("*/v2"), true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("*/v2"), NULL, true, &n, w->loop.now);
 	put(w, "a.example");
 	put(w, "a.example", .vmta = "v2");
 	world_run(w, MINS(5));
@@ -208,12 +208,12 @@ how_recipients_stand_is_told_for_the_spool(void **state)
 	put(w, "c.example,b.example,a.example");
 	message = list_first(&queue_called(w, "c.example/v1")->routes, struct route, in_queue)->waiting.next == NULL ? NULL :
 		  list_entry(list_first(&queue_called(w, "c.example/v1")->routes, struct route, in_queue)->waiting.next, struct rcpt, node)->message;
-	queues_pause(w->queues, SPAN("a*"), true, &n, w->loop.now);
-	queues_pause(w->queues, SPAN("b*"), true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("a*"), NULL, true, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("b*"), NULL, true, &n, w->loop.now);
 	world_run(w, SEC(1));
 	w->play.perm = 0;
 	w->play.temp = 1000;
-	queues_pause(w->queues, SPAN("b*"), false, &n, w->loop.now);
+	queues_pause(w->queues, SPAN("b*"), NULL, false, &n, w->loop.now);
 	world_run(w, SEC(1));
 	queues_states(w->queues, message, states);
 	assert_int_equal(states[0].outcome, SPOOL_DELIVERED);   /* over, whatever became of it */
