@@ -823,7 +823,7 @@ world_check(struct world *w)
 	uint64_t all = 0;
 
 	while ((q = table_next(&w->queues->queues, &pos)) != NULL) {
-		uint32_t ready = 0, sessions = 0, connecting = 0, waiting = 0;
+		uint32_t ready = 0, held = 0, sessions = 0, connecting = 0, waiting = 0;
 
 		list_each(lane_node, &q->lanes) {
 			const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
@@ -836,6 +836,8 @@ world_check(struct world *w)
 				in_lane += stream->ready_n;
 				runs += runs_of(stream);
 			}
+			list_each(node, &lane->held)
+				held += list_entry(node, struct stream, in_lane)->ready_n;
 			assert_int_equal(in_lane, lane->ready_n);
 			assert_int_equal(runs, lane->runs_n);
 			ready += in_lane;
@@ -851,6 +853,7 @@ world_check(struct world *w)
 				assert_true(route->query != NULL || timer_started(&route->timer));
 		}
 		assert_int_equal(ready, q->ready_n);
+		assert_int_equal(held, q->held_n);
 		assert_int_equal(sessions, q->slots_n);
 		assert_int_equal(connecting, q->connecting);
 		assert_int_equal(waiting, q->routing_n);

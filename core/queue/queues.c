@@ -3,8 +3,8 @@
  *
  * Every recipient enters a queue by rcpt_enter() and leaves it by rcpt_unlink(),
  * so the counts are right by construction. What became empty is reaped a few
- * seconds later, once its limiters have seen a quiet window: a queue that came
- * back sooner would otherwise begin with a fresh one.
+ * seconds later, once its limiters are full again: a queue that came back
+ * sooner would otherwise begin with fresh ones.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
@@ -366,18 +366,17 @@ queue_maybe_reap(struct queue *queue)
 		list_add_tail(&queue->queues->reap, &queue->reap);
 }
 
+/* Its limiters let go what fresh ones would: forgetting them gives nothing away. */
 static bool
 scope_quiet(const struct scope *scope, mono_us_t now)
 {
 	const struct rate_spec *specs[] = { &scope->limits.max_connect_rate, &scope->limits.max_msg_rate };
 	const struct rate *rates[] = { &scope->connects, &scope->messages };
+	const struct rate fresh = { 0 };
 
-	for (unsigned i = 0; i < countof(rates); i++) {
-		int64_t last = rate_save(rates[i], now);
-
-		if (!rate_unlimited(specs[i]) && last != INT64_MIN && -last < specs[i]->window_us)
+	for (unsigned i = 0; i < countof(rates); i++)
+		if (rate_available(rates[i], specs[i], now) < rate_available(&fresh, specs[i], now))
 			return false;
-	}
 	return true;
 }
 

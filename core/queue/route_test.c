@@ -152,6 +152,20 @@ hosts_of_mx_keep_their_preferences_and_equal_sets_are_one(void **state)
 	assert_int_equal(w->sent[0].batch, 2);
 }
 
+/* What smtp_hosts may name, loopback too, MX may not by naming the same host. */
+static void
+hosts_by_mx_and_by_smtp_hosts_are_two_sets(void **state)
+{
+	struct world *w = *state;
+
+	world_mx(w, "a.example", "0 relay.v2.example");
+	goes_by(w, "hosted.example", "v2");
+	goes_by(w, "a.example", "v2");
+	assert_string_equal(hosts_of(w, "a.example/v2")->hosts[0].name, hosts_of(w, "hosted.example/v2")->hosts[0].name);
+	assert_true(hosts_of(w, "a.example/v2")->from_dns);
+	assert_false(hosts_of(w, "hosted.example/v2")->from_dns);
+}
+
 static void
 without_mx_the_address_counts(void **state)
 {
@@ -404,6 +418,7 @@ main(void)
 		T(each_virtual_mta_has_a_queue_of_the_site),
 		T(smtp_hosts_replace_dns_by_domain_and_by_virtual_mta),
 		T(hosts_of_mx_keep_their_preferences_and_equal_sets_are_one),
+		T(hosts_by_mx_and_by_smtp_hosts_are_two_sets),
 		T(without_mx_the_address_counts),
 		T(an_address_literal_is_its_own_host),
 		T(a_domain_that_takes_no_mail_bounces_at_once),
