@@ -72,6 +72,28 @@ why_shows_gates_and_what_waits(void **state)
 }
 
 static void
+overlays_are_rows_behind_the_gates(void **state)
+{
+	json_t *why = load("{\"queue\":\"a/b\",\"open\":true,\"gates\":[],\"queued\":1,\"ready\":0,\"sessions\":0,\"overlays\":["
+			   "{\"name\":\"421 RP-001\",\"scope\":\"queue\",\"since\":60,\"until\":3540,\"reply\":\"421 RP-001 no\","
+			   "\"declared_at\":\"x.lua:3\",\"changes\":{\"max_smtp_out\":5,\"max_msg_rate\":\"1000/h\",\"suspend\":true}},"
+			   "{\"name\":\"by hand\",\"scope\":\"queue\",\"since\":1,\"until\":null,\"reply\":null,\"declared_at\":null,"
+			   "\"changes\":{\"suspend\":true}}]}");
+	struct buf out;
+
+	buf_init(&out, 0);
+	cmd_view_why(why, false, &out);
+	assert_non_null(strstr(buf_text(&out),
+		"overlay     on     since  ends in  changes                                       declared at  reply\n"
+		"421 RP-001  queue     1m      59m  max_smtp_out 5, max_msg_rate 1000/h, suspend  x.lua:3      421 RP-001 no\n"
+		"by hand     queue     1s  forever  suspend\n"
+		"\n"
+		"queued      1, 0 ready, 0 sessions\n"));
+	buf_fini(&out);
+	json_decref(why);
+}
+
+static void
 queues_are_rows(void **state)
 {
 	json_t *rows = load("[{\"queue\":\"google/mta-1\",\"queued\":1204,\"ready\":900,\"sessions\":20,\"mode\":\"normal\","
@@ -171,6 +193,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(why_says_it_in_its_first_line),
 		cmocka_unit_test(why_shows_gates_and_what_waits),
+		cmocka_unit_test(overlays_are_rows_behind_the_gates),
 		cmocka_unit_test(queues_are_rows),
 		cmocka_unit_test(no_queue_is_said_in_words),
 		cmocka_unit_test(status_shows_why_new_mail_is_refused),

@@ -54,7 +54,7 @@ on_queue_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 
 	outcome_queue_failed(delivery->shard, queue, reply, now);
 	/* What a session has met was looked at there; names are looked up without one, too. */
-	if (strcmp(reply->enhanced, DNS_FAILED) != 0)
+	if (reply->code != 400 || strcmp(reply->enhanced, DNS_FAILED) != 0)
 		return;
 	react(delivery->react, &event, now, &verdict);
 	if (verdict.bounce == REACTION_BOUNCE_QUEUE)

@@ -21,6 +21,7 @@ struct every {
 struct react {
 	struct shard *shard;
 	struct reaction_scratch *scratch;
+	bool          looking;          /* the scratch is in use */
 	struct every *every;
 	unsigned      every_n;
 };
@@ -48,6 +49,7 @@ is_reached(const struct call *call, const struct reaction *rule)
 	const char *queue = call->event->queue->name;
 
 	recent_add(recent, queue, rule->name, place_of(rule), rule->after_window_us, call->now.mono);
+	call->react->shard->queues->changed = true;
 	return rule->after_n == 0 ||
 	       recent_count(recent, queue, rule->name, place_of(rule), rule->after_window_us, call->now.mono) >= rule->after_n;
 }
@@ -236,10 +238,15 @@ react(struct react *react, const struct react_event *event, struct now now, stru
 	const struct reaction_list *rules = rules_of(event->queue);
 
 	*out = (struct react_verdict){ 0 };
+	/* What a rule does may be told here again (a queue that is deferred has failed): once is enough. */
+	if (react->looking)
+		return;
+	react->looking = true;
 	if (rules != NULL)
 		reaction_match(rules, react->scratch, event->stage, span_text(event->reply->line), on_match, &call);
 	if (policy_has_hook(react->shard->policy, HOOK_REPLY))
 		run_function(&call, NULL);
+	react->looking = false;
 }
 
 /* ---- on.every ---- */

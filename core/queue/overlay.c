@@ -433,7 +433,6 @@ overlay_unlink(struct overlays *overlays, struct overlay *o)
 		heap_remove(&overlays->due, &o->due);
 	o->target->n--;
 	overlays->n--;
-	overlays->changed = true;
 }
 
 void
@@ -499,7 +498,6 @@ overlays_lay(struct overlays *overlays, enum overlay_scope scope, const char *na
 	o->reroute = text_or_null(spec->reroute, SIZE_MAX);
 	o->ends = end_of(o);
 	schedule(overlays, o, now);
-	overlays->changed = true;
 	return o;
 }
 
@@ -529,7 +527,6 @@ overlays_init(struct overlays *overlays, uint64_t seed)
 	list_init(&overlays->patterns);
 	heap_init(&overlays->due);
 	overlays->n = 0;
-	overlays->changed = false;
 }
 
 void

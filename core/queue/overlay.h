@@ -72,7 +72,6 @@ struct overlays {
 	struct list  patterns;          /* targets of scope PATTERN */
 	struct heap  due;
 	uint32_t     n;
-	bool         changed;           /* since it was saved */
 };
 
 /* What is to be laid; borrowed. */
@@ -132,7 +131,7 @@ unsigned overlays_lift(struct overlays *overlays, struct overlay_target *target,
 		       overlay_change_fn *on_change, void *ctx);
 
 /* Each as a `kind` byte and its fields. */
-void overlays_save(struct overlays *overlays, uint8_t kind, struct now now, struct buf *out);
+void overlays_save(const struct overlays *overlays, uint8_t kind, struct now now, struct buf *out);
 /* One, behind its kind. False: damaged. */
 bool overlays_load(struct overlays *overlays, struct span *in, struct now now);
 

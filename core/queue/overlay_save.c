@@ -85,13 +85,12 @@ put_overlay(struct buf *out, const struct overlay *o, struct now now)
 }
 
 void
-overlays_save(struct overlays *overlays, uint8_t kind, struct now now, struct buf *out)
+overlays_save(const struct overlays *overlays, uint8_t kind, struct now now, struct buf *out)
 {
 	const struct overlay_target *target;
 	struct buf one;
 	uint32_t pos = 0;
 
-	overlays->changed = false;
 	buf_init(&one, 0);
 	while ((target = table_next(&overlays->targets, &pos)) != NULL)
 		list_each(node, &target->overlays) {

@@ -372,7 +372,10 @@ lay_on(struct queue *q, enum overlay_scope scope, const struct overlay_spec *spe
 	if (o == NULL)
 		return false;
 	on_target_change(&a, o->target);
-	queues_changed(q->queues);
+	/* A renewal is as well saved with the next second's changes: a receiver may say the same a thousand times. */
+	if (o->since == now.mono)
+		queues_changed(q->queues);
+	q->queues->changed = true;
 	arm(q->queues);
 	return true;
 }

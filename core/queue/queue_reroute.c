@@ -17,24 +17,29 @@
 #define HOPS_MAX  8
 #define AWAY_MAX  256           /* recipients sent away a turn; then others have theirs */
 
-/* NULL: the name means nobody, or only who sends already. */
+static bool
+is_member(const struct ruleset_pool *pool, const struct ruleset_vmta *vmta)
+{
+	for (unsigned i = 0; i < pool->members_n; i++)
+		if (pool->members[i].vmta == vmta)
+			return true;
+	return false;
+}
+
+/* NULL: the name means nobody, or who sends already: an overlay on a site lies on the other virtual MTA's queue too. */
 static const struct ruleset_vmta *
 choose(const struct queue *q, const struct message *message)
 {
 	const struct ruleset *ruleset = q->queues->o.ruleset;
+	const struct ruleset_vmta *vmta;
 	const struct ruleset_pool *pool;
 	struct prng prng;
 
 	prng_seed(&prng, message->spool.id);
-	for (unsigned i = 0; i < HOPS_MAX; i++) {
-		const struct ruleset_vmta *vmta = ruleset_choose(ruleset, span_text(q->hold.reroute), &prng, &pool);
-
-		if (vmta != q->vmta)
-			return vmta;
-		if (pool == NULL)
-			break;
-	}
-	return NULL;
+	vmta = ruleset_choose(ruleset, span_text(q->hold.reroute), &prng, &pool);
+	if (vmta == q->vmta || (pool != NULL && is_member(pool, q->vmta)))
+		return NULL;
+	return vmta;
 }
 
 /* One that nobody goes by after all is reaped like one that all have left. */

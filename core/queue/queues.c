@@ -213,7 +213,8 @@ job_get(struct queues *queues, struct span name)
 
 	if (job == NULL) {
 		job = mem_alloc(sizeof *job + name.n + 1);
-		memcpy(job->name, name.p, name.n);
+		if (name.n > 0)
+			memcpy(job->name, name.p, name.n);
 		table_put(&queues->jobs, span_text(job->name), job);
 	}
 	job->refs++;

@@ -62,7 +62,6 @@ recent_init(struct recent *recent, uint64_t seed)
 {
 	table_init(&recent->queues, seed);
 	list_init(&recent->oldest);
-	recent->changed = false;
 }
 
 void
@@ -186,7 +185,6 @@ recent_add(struct recent *recent, const char *queue_name, const char *name, uint
 	rule->keep_us = max_i64(keep_us, RECENT_KEEP_US);
 	rule_add(rule, now, 1);
 	touch(recent, queue, rule->keep_us, now);
-	recent->changed = true;
 }
 
 static unsigned
@@ -236,7 +234,6 @@ recent_reap(struct recent *recent, mono_us_t now)
 		if (now - queue->last < queue->keep_us)
 			return;
 		queue_free(recent, queue);
-		recent->changed = true;
 	}
 }
 
@@ -268,11 +265,10 @@ put_queue(const struct recent_queue *queue, struct now now, struct buf *out)
 }
 
 void
-recent_save(struct recent *recent, uint8_t kind, struct now now, struct buf *out)
+recent_save(const struct recent *recent, uint8_t kind, struct now now, struct buf *out)
 {
 	struct buf one;
 
-	recent->changed = false;
 	buf_init(&one, 0);
 	list_each(node, &recent->oldest) {
 		buf_clear(&one);

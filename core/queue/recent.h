@@ -23,7 +23,6 @@
 struct recent {
 	struct table queues;
 	struct list  oldest;            /* of the queues, the one whose last match is the longest ago first */
-	bool         changed;           /* since it was saved */
 };
 
 void recent_init(struct recent *recent, uint64_t seed);
@@ -40,6 +39,6 @@ unsigned recent_count_named(const struct recent *recent, const char *queue, cons
 void recent_reap(struct recent *recent, mono_us_t now);
 
 /* A `kind` byte and a record each queue. */
-void recent_save(struct recent *recent, uint8_t kind, struct now now, struct buf *out);
+void recent_save(const struct recent *recent, uint8_t kind, struct now now, struct buf *out);
 /* One, behind its kind. False: damaged. */
 bool recent_load(struct recent *recent, struct span *in, struct now now);

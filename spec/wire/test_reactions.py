@@ -119,7 +119,7 @@ backoff = {{
             return not self.why(node)["overlays"]
         until(recovered, lambda: f"it recovers; {seen}", 12)
         self.assertIn(seen[0], (4, 2), "half, and once more at most where a session was opened since")
-        self.assertEqual(seen[-1], 8)
+        self.assertEqual(cap(), 8)
         self.assertIn(6, seen)
         self.assertEqual(seen, sorted(seen))
         node.wait_records(40, "d")
@@ -253,6 +253,14 @@ domain "b.example" {{ smtp_hosts = "{self.b.at}" }}''', paused=True)
         self.assertGreater(opened[1] - opened[0], 0.95)
         self.assertGreater(opened[2] - opened[1], 2.95, "the second failure in a row waits longer")
         self.assertGreaterEqual(len(node.records("tq")), 2)
+
+    def test_a_name_that_cannot_be_looked_up_is_a_local_failure(self):
+        """The resolver does not answer; the rule's `defer` is told of the failure that it makes itself."""
+        node = self.node('''domain "*" { retry_jitter = "0%", retry_after_dns_error = 2, retry_after = 2,
+backoff = { { at = "connect", "^400 ", name = "dns", lasts = "1m", retry_after_dns_error = "5s", defer = true } } }''')
+        self.fill(node, 1, domain="nowhere.example")
+        until(lambda: self.overlay(node, "dns", "nowhere.example/default"), "it lies there", 20)
+        self.assertEqual(self.overlay(node, "dns", "nowhere.example/default")["changes"], {"retry_after_dns_error": "5s"})
 
     def test_connect_rules_see_local_failures_and_greetings(self):
         mx = self.receiver()
