@@ -24,7 +24,8 @@ struct play {
 	unsigned refuse, temp, perm, snap;      /* of 1000 connects, of 1000 replies */
 	bool (*connects)(struct world *w, struct played *s);    /* NULL: by chance */
 	enum play_answer (*answers)(struct world *w, struct played *s, const struct rcpt *rcpt);       /* NULL: by chance */
-	bool    fails_by_dns;
+	void (*started)(struct world *w, struct played *s);     /* NULL: nobody looks */
+	bool fails_by_dns;
 };
 
 /* What happened at which instant, for the sliding windows. */
@@ -120,6 +121,7 @@ struct world {
 	mono_us_t        last_attempt;
 	uint64_t         next_id, turns;
 	bool             slow_give_up;          /* ended a second later, as with a report */
+	void            *ctx;                   /* the test's */
 };
 
 #define MS(n)   ((n) * US_PER_MS)
@@ -401,6 +403,8 @@ play_start(void *ctx, struct lane *lane, struct rcpt *first)
 	w->last_attempt = world_now(w);
 	count_session(w, s, 1);
 	count_connect(w, s);
+	if (w->play.started != NULL)
+		w->play.started(w, s);
 	played_after(s, w->play.connect_us);
 	return &s->slot;
 }
