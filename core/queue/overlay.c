@@ -14,7 +14,7 @@
  * a restart none either.
  *
  * Two matches of one rule are one overlay; a rule is told by its name, pattern and
- * place, and by the source it turns off.
+ * place, and by the source it turns off; a function may limit and suspend on one line.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/overlay.h"
@@ -338,7 +338,7 @@ is_of(const struct overlay *o, const struct overlay_spec *spec)
 
 	return strcmp(o->name, spec->name) == 0 && same_text(o->pattern, spec->pattern) &&
 	       same_text(o->where.file, spec->where.file) && o->where.line == spec->where.line &&
-	       ip_eq(&o->source, source);
+	       o->suspend == spec->suspend && ip_eq(&o->source, source);
 }
 
 static void

@@ -384,6 +384,46 @@ is_held(const struct queue *q, mono_us_t now)
 	       q->hold.sources_until > now || (q->deferred_by_rule && q->retry_until > now);
 }
 
+static bool
+had_share(const struct queue_slot *slot, mono_us_t now)
+{
+	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
+}
+
+/* Above a cap (it was lowered), or others wait for what this session holds: then its queue, if it
+ * stands in their line too, stands behind them, or it would take the place back itself. */
+static bool
+give_way(const struct queue_slot *slot, bool shared_enough)
+{
+	struct queue *q = slot->lane->queue;
+
+	if (is_above_a_cap(q))
+		return true;
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct scope *scope = q->scopes[i];
+		uint32_t in_use;
+
+		if (scope == NULL)
+			continue;
+		in_use = gauge_in_use(&scope->sessions);
+		if (!shared_enough || in_use < scope->limits.max_smtp_out)
+			continue;
+		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
+			if (q->waiter.scope == scope)
+				scope_leave(&q->waiter);        /* asks again when the session has ended */
+			return true;
+		}
+		list_each(node, &q->lanes) {
+			const struct lane *other = list_entry(node, struct lane, in_queue);
+
+			if (other->ready_n > 0 && other->sessions == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Those that are too many; and of a lane whose mail others have taken meanwhile those that somebody waits for. */
 static void
 end_idle_sessions(struct queue *q, mono_us_t now)
 {
@@ -392,11 +432,16 @@ end_idle_sessions(struct queue *q, mono_us_t now)
 	list_each(node, &q->lanes) {
 		struct lane *lane = list_entry(node, struct lane, in_queue);
 
-		while (!list_empty(&lane->idle) && (is_held(q, now) || is_above_a_cap(q))) {
-			struct queue_slot *slot = list_first(&lane->idle, struct queue_slot, node);
+		list_each_safe(idle, &lane->idle) {
+			struct queue_slot *slot = list_entry(idle, struct queue_slot, node);
 
-			queue_slot_closing(slot);
-			ops->quit(ops->ctx, slot);
+			if (is_held(q, now) || is_above_a_cap(q) || (lane->ready_n == 0 && give_way(slot, true))) {
+				queue_slot_closing(slot);
+				ops->quit(ops->ctx, slot);
+			} else if (lane->ready_n == 0 && slot->waits_for_rate) {
+				slot->waits_for_rate = false;
+				ops->idle(ops->ctx, slot);
+			}
 		}
 	}
 }
@@ -455,45 +500,6 @@ queue_poll(struct queue *q, struct now now)
 }
 
 /* ---- sessions ---- */
-
-static bool
-had_share(const struct queue_slot *slot, mono_us_t now)
-{
-	return slot->messages >= SHARE_MESSAGES || now - slot->started > SHARE_US;
-}
-
-/* Above a cap (it was lowered), or others wait for what this session holds: then its queue, if it
- * stands in their line too, stands behind them, or it would take the place back itself. */
-static bool
-give_way(const struct queue_slot *slot, bool shared_enough)
-{
-	struct queue *q = slot->lane->queue;
-
-	if (is_above_a_cap(q))
-		return true;
-	for (int i = 0; i < SCOPES_N; i++) {
-		const struct scope *scope = q->scopes[i];
-		uint32_t in_use;
-
-		if (scope == NULL)
-			continue;
-		in_use = gauge_in_use(&scope->sessions);
-		if (!shared_enough || in_use < scope->limits.max_smtp_out)
-			continue;
-		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
-			if (q->waiter.scope == scope)
-				scope_leave(&q->waiter);        /* asks again when the session has ended */
-			return true;
-		}
-		list_each(node, &q->lanes) {
-			const struct lane *other = list_entry(node, struct lane, in_queue);
-
-			if (other->ready_n > 0 && other->sessions == 0)
-				return true;
-		}
-	}
-	return false;
-}
 
 void
 queue_slot_ready(struct queue_slot *slot, struct now now)

@@ -18,6 +18,7 @@ line_wake(struct scope_queue *line, struct now now)
 		list_remove(&first->node);
 		first->scope = NULL;
 		first->turn = true;
+		first->turn_in = line;
 		first->served = false;
 		first->on_turn(first, now);
 		first->turn = false;
@@ -72,7 +73,8 @@ scope_wait(struct scope *scope, enum scope_line which, struct scope_waiter *wait
 
 	if (waiter->scope != scope || waiter->line != which) {
 		scope_leave(waiter);
-		if (waiter->turn && !waiter->served)
+		/* Who comes from another line has not stood here: a row of them would otherwise be turned round. */
+		if (waiter->turn && !waiter->served && waiter->turn_in == line)
 			list_add_head(&line->waiters, &waiter->node);
 		else
 			list_add_tail(&line->waiters, &waiter->node);

@@ -52,6 +52,7 @@ struct scope_waiter {
 	struct scope *scope;            /* NULL: in no line */
 	enum scope_line line;
 	bool          turn;             /* being let through: may pass the others */
+	const struct scope_queue *turn_in;      /* the line whose turn it is */
 	bool          served;           /* took something since its turn began */
 	void        (*on_turn)(struct scope_waiter *waiter, struct now now);
 };
@@ -60,7 +61,7 @@ void scope_init(struct scope *scope, struct timers *timers);
 void scope_fini(struct scope *scope);   /* nobody may be in line, no session open */
 
 void scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now));
-/* Stands at the end of the line (at its head, if it is its turn and it could take nothing). Woken by
+/* Stands at the end of the line (at its head, if its turn was there and it could take nothing). Woken by
  * scope_wake(), or at `at` (MONO_NEVER: only by the former). Moves it if it stands elsewhere. */
 void scope_wait(struct scope *scope, enum scope_line line, struct scope_waiter *waiter, mono_us_t at);
 void scope_leave(struct scope_waiter *waiter);
