@@ -255,26 +255,6 @@ lane_that_wants(struct queue *q)
 	return NULL;
 }
 
-/* Who waited for a rate, and now has nothing to send, waits no longer than any other idle one. */
-static void
-end_rate_waits(struct queue *q)
-{
-	list_each(lane_node, &q->lanes) {
-		const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
-
-		if (lane->ready_n > 0)
-			continue;
-		list_each(node, &lane->idle) {
-			struct queue_slot *slot = list_entry(node, struct queue_slot, node);
-
-			if (!slot->waits_for_rate)
-				continue;
-			slot->waits_for_rate = false;
-			q->queues->o.ops.idle(q->queues->o.ops.ctx, slot);
-		}
-	}
-}
-
 /* Others stand behind us and we have had our turn: the rest of our mail stands behind them. */
 static bool
 turn_is_over(struct queue *q, enum scope_line line)
@@ -484,7 +464,6 @@ queue_poll(struct queue *q, struct now now)
 		end_idle_sessions(q, now.mono);
 		feed_sessions(q, now, &wake_at);
 		start_sessions(q, now, &wake_at);
-		end_rate_waits(q);
 		if ((due = heap_min(&q->deferred)) != NULL)
 			wake_at = min_i64(wake_at, due->key);
 	} while (q->again);

@@ -147,6 +147,10 @@ sessions_above_a_lowered_cap_end_at_their_next_message(void **state)
 	struct world *w = world_with("max_smtp_out = 6");
 	struct queue *q;
 
+	/* Sessions that have come and gone before are not counted. */
+	put(w, "a.example", .messages = 6);
+	world_run(w, SEC(6));
+	assert_int_equal(w->queues->sessions_n, 0);
 	w->play.reply_us = SEC(1);
 	put(w, "a.example", .messages = 200);
 	world_run(w, SEC(5));
