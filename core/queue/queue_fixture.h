@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "queue/queue_play.h"
+#include "queue/queue_play_fixture.h"
 
 /* ---- the world ---- */
 

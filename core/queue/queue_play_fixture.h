@@ -1,5 +1,5 @@
 /*
- * queue_play - for tests: the receivers and the names of the played world.
+ * queue_play_fixture - for tests: the receivers and the names of the played world.
  *
  * Connect, reply and close take as long as `play` says; its functions, or chance,
  * decide what comes of them. The queue is told what delivery/session.c would tell it.
@@ -7,7 +7,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "queue/queue_world.h"
+#include "queue/queue_world_fixture.h"
 
 /* ---- played sessions ---- */
 

@@ -1,5 +1,5 @@
 /*
- * queue_world - for tests: what the played world holds, its time, and meters
+ * queue_world_fixture - for tests: what the played world holds, its time, and meters
  * that count what receivers see at each scope and fail the test when a bound
  * is passed at any instant.
  */
