@@ -136,6 +136,7 @@ hosts_are_tried_by_preference_and_looked_up_when_their_turn_comes(void **state)
 	begin(t, true, "10 one.example,20 two.example");
 	tries(t, "192.0.2.1:25 192.0.2.2:25 192.0.2.3:25");
 	assert_int_equal(t->w->asked_n, 2);
+	assert_int_equal(t->ready, 2);
 }
 
 static void

@@ -143,6 +143,7 @@ call_back(struct queue *from, const struct queue *home, struct now now)
 		rcpt_moved(found[i], now);
 	}
 	free(found);
+	queue_poll(from, now);          /* its lanes, and it, may be empty now */
 }
 
 void

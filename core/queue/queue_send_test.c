@@ -125,11 +125,32 @@ a_session_held_by_a_rate_stays_open_for_four_minutes(void **state)
 }
 
 static void
+a_session_held_by_a_rate_waits_as_an_idle_one_when_its_mail_is_gone(void **state)
+{
+	struct world *w = world_with("max_msg_rate = \"6/h\", bounce_after = \"1h\"");
+
+	put(w, "a.example");
+	world_run(w, SEC(1));
+	put(w, "a.example", .age_us = MINS(59));
+	world_run(w, SEC(58));
+	assert_int_equal(w->queues->sessions_n, 1);
+	assert_int_equal(w->given_up_n, 0);
+	world_run(w, SEC(10));
+	assert_int_equal(w->given_up_n, 1);
+	assert_int_equal(w->queues->sessions_n, 0);
+	world_free(w);
+}
+
+static void
 sessions_above_a_lowered_cap_end_at_their_next_message(void **state)
 {
 	struct world *w = world_with("max_smtp_out = 6");
 	struct queue *q;
 
+	/* Sessions that have come and gone before are not counted. */
+	put(w, "a.example", .messages = 6);
+	world_run(w, SEC(6));
+	assert_int_equal(w->queues->sessions_n, 0);
 	w->play.reply_us = SEC(1);
 	put(w, "a.example", .messages = 200);
 	world_run(w, SEC(5));
@@ -305,6 +326,7 @@ main(void)
 		cmocka_unit_test(a_session_ends_after_max_msg_per_connection_messages),
 		cmocka_unit_test(an_idle_session_waits_its_idle_timeout_and_takes_what_comes),
 		cmocka_unit_test(a_session_held_by_a_rate_stays_open_for_four_minutes),
+		cmocka_unit_test(a_session_held_by_a_rate_waits_as_an_idle_one_when_its_mail_is_gone),
 		cmocka_unit_test(sessions_above_a_lowered_cap_end_at_their_next_message),
 		cmocka_unit_test(a_session_gives_way_to_mail_for_other_hosts_of_its_queue),
 		cmocka_unit_test(a_slow_session_gives_way_after_half_a_minute),

@@ -115,10 +115,95 @@ assert_report_agrees(struct world *w)
 	}
 }
 
+/* ---- overlays that come and go ---- */
+
+struct laid {
+	enum overlay_scope scope;
+	char      name[60];
+	uint32_t  cap;                  /* 0: suspended */
+	mono_us_t until;
+};
+
+struct overlays_laid {
+	struct laid laid[64];
+	unsigned    n;
+};
+
+/* No session is started above what any of them says. */
 static void
-run_one_seed(uint64_t seed)
+check_laid(struct world *w, struct played *s)
+{
+	static const enum scope_level levels[] = { SCOPE_QUEUE, SCOPE_SITE, SCOPE_VMTA };
+	const struct overlays_laid *all = w->ctx;
+
+	for (unsigned i = 0; i < all->n; i++) {
+		const struct laid *o = &all->laid[i];
+		const struct meter *meter = s->meters[levels[o->scope]];
+
+		if (world_now(w) < o->until && strcmp(meter->name, o->name) == 0 && meter->sessions > o->cap)
+			fail_msg("%s: %u sessions under an overlay of %u", meter->name, meter->sessions, o->cap);
+	}
+}
+
+static struct queue *
+draw_queue(struct draw *d, struct world *w)
+{
+	unsigned skip = dice(d, w->queues->queues.n);
+	struct queue *q;
+	uint32_t pos = 0;
+
+	while ((q = table_next(&w->queues->queues, &pos)) != NULL && skip > 0)
+		skip--;
+	return q;
+}
+
+static void
+draw_overlay(struct draw *d, struct world *w)
+{
+	struct overlays_laid *all = w->ctx;
+	struct tightening tightenings[2] = { { .setting = SETTING_max_smtp_out, .count = 1 + dice(d, 3) },
+					     { .setting = SETTING_max_msg_rate, .rate = { 30, 0, SEC(10) } } };
+	char name[8];
+	struct overlay_spec spec = { .name = name, .lasts_us = SEC(1 + (int64_t)dice(d, 40)), .tightenings = tightenings };
+	enum overlay_scope scope = (enum overlay_scope)dice(d, 3);
+	struct queue *q;
+	struct smtp_reply reply;
+
+	if (w->queues->queues.n == 0 || all->n == countof(all->laid))
+		return;
+	q = draw_queue(d, w);
+	snprintf(name, sizeof name, "r%u", all->n);
+	switch (dice(d, 5)) {
+	case 0:
+		spec.suspend = true;
+		break;
+	case 1:
+		spec.reroute = d->vmtas > 1 ? "v2" : NULL;
+		spec.tightenings_n = 1;
+		break;
+	case 2:
+		smtp_reply_make(&reply, 421, "4.7.0", "not now");
+		queue_defer(q, &reply, w->loop.now);
+		return;
+	case 3:
+		queue_lift(q, NULL, w->loop.now);
+		all->n = 0;             /* too many to tell which */
+		return;
+	default:
+		spec.tightenings_n = 1 + dice(d, 2);
+	}
+	assert_true(queue_lay(q, scope, &spec, world_now(w), w->loop.now));
+	all->laid[all->n] = (struct laid){ .scope = scope, .cap = spec.tightenings_n ? tightenings[0].count : 0,
+					   .until = world_now(w) + spec.lasts_us };
+	snprintf(all->laid[all->n++].name, sizeof all->laid->name, "%s",
+		 scope == OVERLAY_QUEUE ? q->name : scope == OVERLAY_SITE ? q->site->name : q->vmta->name);
+}
+
+static void
+run_one_seed(uint64_t seed, bool with_overlays)
 {
 	static struct draw d;
+	struct overlays_laid overlays = { .n = 0 };
 	struct world bounds = { 0 };
 	struct world *w;
 	uint64_t turns;
@@ -129,8 +214,12 @@ run_one_seed(uint64_t seed)
 	memcpy(w->bounds, bounds.bounds, sizeof w->bounds);
 	prng_seed(&w->prng, seed);
 	draw_play(&d, &w->play);
+	w->ctx = &overlays;
+	w->play.started = check_laid;
 	for (int i = 0; i < 50; i++) {
 		draw_mail(&d, w);
+		if (with_overlays && dice(&d, 2))
+			draw_overlay(&d, w);
 		world_run(w, dice(&d, 4) ? MS(1) * dice(&d, 1500) : 0);
 		world_check(w);
 		assert_report_agrees(w);
@@ -149,6 +238,10 @@ run_one_seed(uint64_t seed)
 	if (turns > 12 * (w->sent_n + w->started) + 100)
 		fail_msg("seed %llu: %llu turns for %zu attempts and %u sessions", (unsigned long long)seed,
 			 (unsigned long long)turns, w->sent_n, w->started);
+	world_run(w, MINS(3));
+	assert_int_equal(w->queues->queues.n, 0);
+	assert_int_equal(w->queues->routes.n, 0);
+	assert_int_equal(w->queues->overlays.n, 0);
 	world_free(w);
 }
 
@@ -156,7 +249,14 @@ static void
 no_cap_or_rate_is_ever_passed_and_nothing_is_left_behind(void **state)
 {
 	for (uint64_t seed = 1; seed <= 300; seed++)
-		run_one_seed(seed);
+		run_one_seed(seed, false);
+}
+
+static void
+nor_are_they_while_overlays_come_and_go(void **state)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++)
+		run_one_seed(seed, true);
 }
 
 /* ---- what is allowed is used, and shared ---- */
@@ -295,6 +395,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_cap_or_rate_is_ever_passed_and_nothing_is_left_behind),
+		cmocka_unit_test(nor_are_they_while_overlays_come_and_go),
 		cmocka_unit_test(what_a_limit_allows_is_used_and_shared_within_a_factor_of_two),
 		cmocka_unit_test(a_queue_with_little_mail_is_not_behind_one_with_much),
 	};

@@ -455,6 +455,7 @@ on_expired(void *ctx, struct wheel_node *node)
 	}
 	rcpt_unlink(rcpt);
 	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+	queue_poll_soon(queue, now);            /* a session may be waiting for the rate to send it */
 }
 
 static void

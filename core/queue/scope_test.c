@@ -181,6 +181,24 @@ a_turn_that_is_not_used_passes_on(void **state)
 }
 
 static void
+who_comes_from_another_line_stands_behind_and_a_row_keeps_its_order(void **state)
+{
+	struct line *line = *state;
+
+	line->ones[5].wants = TAKE_ONE;
+	scope_wait(&line->other, SCOPE_LINE_SESSIONS, &line->ones[5].waiter, MONO_NEVER);
+	for (unsigned i = 0; i < 3; i++)
+		stand(line, i, GO_ELSEWHERE, MONO_NEVER);
+	scope_wake(&line->scope, line->now);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(stands(line, i, &line->other));
+		line->ones[i].wants = PASS;
+	}
+	scope_wake(&line->other, line->now);
+	assert_string_equal(line->said, "abcfabc");
+}
+
+static void
 time_gives_the_turn_when_nobody_wakes(void **state)
 {
 	struct line *line = *state;
@@ -312,6 +330,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(one_that_finds_it_closed_stays_first_and_nobody_behind_is_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_has_taken_stands_behind_the_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_turn_that_is_not_used_passes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_comes_from_another_line_stands_behind_and_a_row_keeps_its_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_gives_the_turn_when_nobody_wakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_soonest_time_of_the_line_counts, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_line_that_is_empty_has_no_time, setup, teardown),
