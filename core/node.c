@@ -90,6 +90,8 @@ requeue(struct node *node, struct err *err)
 
 		arena_reset(&arena);
 		ok = envelope_decode(found->meta, &arena, &envelope, err);
+		if (ok && envelope.rcpts_n != found->message->spool.rcpts_n)
+			ok = err_set(err, ERR_PERM, "the spool holds a message whose envelope and record disagree about its recipients");
 		if (ok && ruleset_vmta(ruleset, envelope.vmta) == NULL)
 			ok = err_set(err, ERR_PERM, "the spool holds mail of the virtual MTA \"%.*s\", which %s does not declare",
 				     SPAN_ARG(envelope.vmta), ruleset->file);

@@ -212,12 +212,26 @@ take_tls(struct loader *loader, void *to, int index, const struct where *at, str
 	return true;
 }
 
+/* The spool counts a message's recipients in sixteen bits. */
+static bool
+take_max_rcpt(struct loader *loader, void *to, int index, const struct where *at, struct err *err)
+{
+	uint32_t n;
+
+	if (!declare_take_count(loader, &n, index, at, err))
+		return false;
+	if (n > UINT16_MAX)
+		return err_set(err, ERR_PERM, "%u is more than a message may have: at most %u", n, (unsigned)UINT16_MAX);
+	*(uint32_t *)to = n;
+	return true;
+}
+
 static const struct declare_field listener_fields[] = {
 	{ "relay_from", take_relay_from, 0, 0, NULL },
 	{ "relay_to", take_relay_to, 0, 0, NULL },
 	{ "hostname", declare_take_hostname, LISTENER(hostname), 0, NULL },
 	{ "max_message_size", declare_take_size, LISTENER(max_message_size), 0, NULL },
-	{ "max_rcpt_per_message", declare_take_count, LISTENER(max_rcpt_per_message), 0, NULL },
+	{ "max_rcpt_per_message", take_max_rcpt, LISTENER(max_rcpt_per_message), 0, NULL },
 	{ "max_messages_per_connection", declare_take_limit, LISTENER(max_messages_per_connection), 0, NULL },
 	{ "max_sessions", declare_take_limit, LISTENER(max_sessions), 0, NULL },
 	{ "max_sessions_per_client", declare_take_limit, LISTENER(max_sessions_per_client), 0, NULL },

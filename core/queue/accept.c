@@ -39,6 +39,7 @@ accept_message(struct queues *queues, struct spool_writer *writer, struct arena 
 	struct buf meta;
 
 	check(envelope->rcpts_n > 0);
+	check(envelope->rcpts_n <= UINT16_MAX);
 	accept->queues = queues;
 	accept->arena = *arena;
 	arena_init(arena);

@@ -85,17 +85,19 @@ messages_open(const struct queue *q, int i, mono_us_t now)
 }
 
 /* A session on its way will take a message: what it will take is not there for another new one, asked again when
- * it has taken it. But a host that does not answer must not keep the scope's rate to itself. */
+ * it has taken it. But a site that does not answer must not keep from others the rate of what is wider than it. */
 static mono_us_t
 unreserved(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
 
-	if (rate_unlimited(spec) || scope->connecting == 0 || now >= scope->connecting_at + RESERVE_US ||
+	if (rate_unlimited(spec) || scope->connecting == 0 ||
 	    rate_available(&scope->messages, spec, now) > scope->connecting)
 		return now;
-	return scope->connecting_at + RESERVE_US;
+	if (i <= SCOPE_SITE)
+		return MONO_NEVER;
+	return max_i64(now, scope->connecting_at + RESERVE_US);
 }
 
 struct worst {
