@@ -157,6 +157,25 @@ domain "*" {{ smtp_hosts = "{mx.at}" }}
         self.assertEqual(mx.sessions[0].helo, "node.example", "outbound it is the virtual MTA's")
 
 
+class OfAPool(Settings):
+    def test_members_are_picked_by_weight_and_one_in_two_pools_has_one_queue(self):
+        mx = self.receiver()
+        node = self.node(f'''vmta "one" {{ source = "127.0.0.2" }}
+vmta "two" {{ source = "127.0.0.3" }}
+pool "default" {{ "one", {{ "two", weight = 3 }} }}
+pool "other" {{ "one" }}
+on.message(function(msg) msg.pool = msg:header "X-P" end)
+domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings="seed = 1")
+        with Client(node.port) as c:
+            for pool in ["default"] * 40 + ["other"]:
+                self.assertEqual(c.message("", ["u@a.example"], f"X-P: {pool}\r\n\r\n".encode()).code, 250)
+        records = node.wait_records(41, "d")
+        by = [r["queue"] for r in records if r["vmtaPool"] == "default"]
+        self.assertEqual(set(by), {"a.example/one", "a.example/two"})
+        self.assertTrue(20 < by.count("a.example/two") < 38, by.count("a.example/two"))
+        self.assertEqual([r["queue"] for r in records if r["vmtaPool"] == "other"], ["a.example/one"])
+
+
 class OfAQueue(Settings):
     def test_each_timeout_is_of_its_stage_alone(self):
         stages = {"connect": "greeting_timeout", "EHLO": "command_timeout", "MAIL": "command_timeout", "RCPT": "command_timeout",
@@ -308,6 +327,41 @@ class OfReactions(Settings):
             with self.subTest(at):
                 self.assertEqual({o["name"] for o in node.command("why", f"{at}.example/default")["overlays"]},
                                  {"greeting", "connect"} if at == "greeting" else {at})
+
+    def test_local_failures_are_replies_at_connect(self):
+        silent = socket.socket()
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for _ in range(2):                      # the backlog is full: further SYNs are dropped
+            filler = socket.socket()
+            self.addCleanup(filler.close)
+            filler.setblocking(False)
+            filler.connect_ex(silent.getsockname())
+        rules = '''backoff = { { "^400 connect timed out", at = "connect", name = "timeout", lasts = "1h", max_smtp_out = 5 },
+  { "^400 connection refused", at = "connect", name = "refused", lasts = "1h", max_smtp_out = 4 },
+  { "^400 dns", at = "connect", name = "dns", lasts = "1h", max_smtp_out = 3 } }'''
+        node = self.node(f'''domain "slow.example" {{ smtp_hosts = "[127.0.0.1]:{silent.getsockname()[1]}", connect_timeout = "1s" }}
+domain "down.example" {{ smtp_hosts = "[127.0.0.1]:{free_port()}" }}
+domain "nohost.example" {{ smtp_hosts = "a.host.example" }}
+domain "*" {{ {rules} }}''')
+        for name, expected in [("slow", "timeout"), ("down", "refused"), ("nohost", "dns"), ("nomx", "dns")]:
+            with self.subTest(name):
+                self.send(node, to=f"u@{name}.example")
+                until(lambda: (node.queue(f"{name}.example/default") or {}).get("last_error"), "it was tried")
+                why = node.command("why", f"{name}.example/default")
+                self.assertEqual({o["name"] for o in why["overlays"]}, {expected}, why["last_error"])
+                self.assertTrue(all(o["reply"].startswith("400 ") for o in why["overlays"]), why["overlays"])
+
+    def test_a_reply_counts_once_though_it_may_speak_of_dns(self):
+        mx = self.receiver()
+        mx.answer("EHLO", "451 4.4.3 temporary server error")
+        rules = ", ".join(f'{{ "4\\\\.4\\\\.3", name = "{at}", at = "{at}", after = "{n}/1h", lasts = "1h", max_smtp_out = 5 }}'
+                          for at, n in [("ehlo", 1), ("ehlo", 2), ("connect", 1)])
+        node = self.domains({"a": mx}, {"a": f'retry_after = "1h", backoff = {{ {rules} }}'})
+        self.send(node, to="u@a.example")
+        node.wait_records(1, "tq")
+        self.assertEqual([o["name"] for o in node.command("why", "a.example/default")["overlays"]], ["ehlo"])
 
     def test_a_function_defers_its_queue_and_sees_the_reply(self):
         mx = self.receiver()
