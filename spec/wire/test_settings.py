@@ -157,23 +157,39 @@ domain "*" {{ smtp_hosts = "{mx.at}" }}
         self.assertEqual(mx.sessions[0].helo, "node.example", "outbound it is the virtual MTA's")
 
 
+    def test_each_timeout_is_for_its_own(self):
+        for short, body in [("data_timeout", True), ("command_timeout", False)]:
+            node = self.node(listener=", ".join(f'{t} = "{"1s" if t == short else "1h"}"' for t in ("data_timeout", "command_timeout")))
+            with self.subTest(short), Client(node.port) as talking, Client(node.port) as sending:
+                sending.envelope("a@b.example", ["u@a.example"])
+                self.assertEqual(sending.command("DATA").code, 354)
+                hit, other = (sending, talking) if body else (talking, sending)
+                self.assertEqual(hit.reply().enhanced, "4.4.2")
+                other.socket.settimeout(0.5)
+                self.assertFalse(other.closed(), "the other goes on")
+
+
 class OfAPool(Settings):
-    def test_members_are_picked_by_weight_and_one_in_two_pools_has_one_queue(self):
+    def picked(self, seed):
         mx = self.receiver()
         node = self.node(f'''vmta "one" {{ source = "127.0.0.2" }}
 vmta "two" {{ source = "127.0.0.3" }}
 pool "default" {{ "one", {{ "two", weight = 3 }} }}
 pool "other" {{ "one" }}
 on.message(function(msg) msg.pool = msg:header "X-P" end)
-domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings="seed = 1")
+domain "*" {{ smtp_hosts = "{mx.at}", idle_timeout = 0.1 }}''', settings=f"seed = {seed}")
         with Client(node.port) as c:
-            for pool in ["default"] * 40 + ["other"]:
-                self.assertEqual(c.message("", ["u@a.example"], f"X-P: {pool}\r\n\r\n".encode()).code, 250)
-        records = node.wait_records(41, "d")
-        by = [r["queue"] for r in records if r["vmtaPool"] == "default"]
-        self.assertEqual(set(by), {"a.example/one", "a.example/two"})
-        self.assertTrue(20 < by.count("a.example/two") < 38, by.count("a.example/two"))
-        self.assertEqual([r["queue"] for r in records if r["vmtaPool"] == "other"], ["a.example/one"])
+            for i, pool in enumerate(["default"] * 40 + ["other"]):
+                self.assertEqual(c.message("", [f"u{i:02}@a.example"], f"X-P: {pool}\r\n\r\n".encode()).code, 250)
+        records = sorted(node.wait_records(41, "d"), key=lambda r: r["rcpt"])
+        node.stop()
+        return [(r["vmtaPool"], r["queue"]) for r in records]
+
+    def test_members_are_picked_by_weight_and_one_in_two_pools_has_one_queue(self):
+        picks = self.picked(1)
+        self.assertEqual(set(picks), {("default", "a.example/one"), ("default", "a.example/two"), ("other", "a.example/one")})
+        self.assertTrue(20 < picks.count(("default", "a.example/two")) < 38, picks)
+        self.assertEqual(picks, self.picked(1), "equal seeds pick alike")
 
 
 class OfAQueue(Settings):
@@ -259,6 +275,16 @@ class OfAQueue(Settings):
         node.wait_records(12, "d")
         self.assertEqual([s.messages for s in mx.sessions], [2, 2])
 
+    def test_a_session_that_a_rate_keeps_waiting_is_not_idle(self):
+        mx = self.receiver()
+        node = self.domains({"a": mx}, {"a": 'max_msg_rate = "2/3s", idle_timeout = 0.5'}, paused=True)
+        for i in range(3):
+            self.send(node, to=f"u{i}@a.example")
+        node.command("resume", "*")
+        node.wait_records(3, "d")
+        until(lambda: mx.sessions[0].closed, "then it is idle, and goes")
+        self.assertEqual((len(mx.sessions), mx.commands()[-1]), (1, "QUIT"))
+
     def test_bounce_after_ends_a_wait_wherever_it_is(self):
         """In a paused queue, behind a host that refuses, and as a recipient that was deferred."""
         later = self.receiver()
@@ -296,6 +322,8 @@ on.message(function(msg) msg.vmta = msg:header "X-V" end)
         for queue, gate in [("site.example/one", "total_max_connect_rate"), ("total.example/two", "total_max_msg_rate")]:
             entry = next(g for g in node.command("why", queue)["gates"] if g["gate"] == gate)
             self.assertEqual(entry["limit"], "8/2s")
+            ceiling = node.command("why", queue)["ceiling"]
+            self.assertEqual((ceiling["bound_by"].split()[0], ceiling["msgs_per_hour"]), (gate, 14400), ceiling)
             self.assertRegex(entry["declared_at"], r"policy\.lua:\d+$")
         node.wait_records(64, "d", deadline_s=20)
         for what, times in [("total_max_connect_rate", receivers["site"].connected_at()),
