@@ -104,7 +104,7 @@ on_status(const struct call *call, struct err *err)
 		.uptime_us = call->now.mono - shard->started,
 		.spool_bytes = spool.bytes,
 		.spool_messages = spool.live_messages,
-		.refusing = spool.refusing ? spool.why : NULL,
+		.refusing = spool.refusing ? spool.why : shard->memory_full ? "memory_limit is reached" : NULL,
 	}), call->out);
 	return true;
 }

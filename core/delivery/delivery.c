@@ -8,7 +8,8 @@
 #include "delivery/react.h"
 #include "delivery/session.h"
 
-#define DNS_FAILED "4.4.3"
+#define DNS_FAILED "4.4.3"      /* a peer says it too, ... */
+#define LOCAL_CODE 400          /* ... but not with this code */
 
 static struct queue_slot *
 on_start(void *ctx, struct lane *lane, struct rcpt *first)
@@ -54,7 +55,7 @@ on_queue_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 
 	outcome_queue_failed(delivery->shard, queue, reply, now);
 	/* What a session has met was looked at there; names are looked up without one, too. */
-	if (reply->code != 400 || strcmp(reply->enhanced, DNS_FAILED) != 0)
+	if (reply->code != LOCAL_CODE || strcmp(reply->enhanced, DNS_FAILED) != 0)
 		return;
 	react(delivery->react, &event, now, &verdict);
 	if (verdict.bounce == REACTION_BOUNCE_QUEUE)

@@ -94,6 +94,9 @@ policy_load(const char *path, const struct policy_env *env, struct policy_report
 		env->instructions_max ? env->instructions_max : HOOK_INSTRUCTIONS,
 		env->memory_max ? env->memory_max : HOOK_BYTES,
 	};
+	/* The seed of the node is only known now; what hooks draw comes from it. */
+	if (policy->ruleset->node.seed)
+		sandbox_seed(policy->sandbox, policy->ruleset->node.seed);
 	hooks_loaded(&policy->hooks, policy->ruleset, &budget);
 	return policy;
 }

@@ -382,6 +382,12 @@ sandbox_new(const struct sandbox_options *options)
 }
 
 void
+sandbox_seed(struct sandbox *sandbox, uint64_t seed)
+{
+	sandbox_lib_seed(sandbox->L, seed);
+}
+
+void
 sandbox_free(struct sandbox *sandbox)
 {
 	if (!sandbox)

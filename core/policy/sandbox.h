@@ -45,6 +45,8 @@ struct sandbox *sandbox_new(const struct sandbox_options *options);
 void sandbox_free(struct sandbox *sandbox);
 lua_State *sandbox_lua(struct sandbox *sandbox);
 struct sandbox *sandbox_of(lua_State *L);
+/* What math.random() gives from now on. */
+void sandbox_seed(struct sandbox *sandbox, uint64_t seed);
 size_t sandbox_bytes(const struct sandbox *sandbox);
 
 /* Calls what lies on the stack below its arguments. False: failure is filled, the stack holds neither. */

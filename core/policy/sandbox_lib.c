@@ -13,6 +13,7 @@
 #include <lualib.h>
 
 #include "policy/strpat.h"
+#include "util/prng.h"
 
 #define BYTES_PER_INSTRUCTION 32        /* copied or scanned in C */
 #define SORTED_PER_INSTRUCTION 4
@@ -360,12 +361,16 @@ fill_rest(lua_State *L, int prelude, int lib, const struct sandbox_options *opti
 	}
 }
 
-static void
-seed_random(lua_State *L, uint64_t seed)
+void
+sandbox_lib_seed(lua_State *L, uint64_t seed)
 {
+	struct prng prng;
+
+	/* A number of Lua's holds 53 bits; small seeds differ in the low ones, so they are spread first. */
+	prng_seed(&prng, seed);
 	lua_getglobal(L, "math");
 	lua_getfield(L, -1, "randomseed");
-	lua_pushnumber(L, (double)(seed >> 11));
+	lua_pushnumber(L, (double)(prng_u64(&prng) >> 11));
 	lua_call(L, 1, 0);
 	lua_pop(L, 1);
 }
@@ -378,7 +383,7 @@ sandbox_lib_fill(lua_State *L, const struct sandbox_options *options)
 	fill_base(L, prelude, lib, options);
 	fill_strings(L, lib);
 	fill_rest(L, prelude, lib, options);
-	seed_random(L, options->seed);
+	sandbox_lib_seed(L, options->seed);
 
 	lua_newtable(L);
 	lua_createtable(L, 0, 3);

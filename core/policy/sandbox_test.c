@@ -169,15 +169,18 @@ garbage_does_not_count_as_held(void **state)
 static void
 equal_seeds_give_equal_numbers(void **state)
 {
-	double drawn[2];
-	for (int i = 0; i < 2; i++) {
+	static const uint64_t seeds[] = { 7, 7, 8 };
+	double drawn[countof(seeds)];
+	for (size_t i = 0; i < countof(seeds); i++) {
 		struct sandbox *sandbox = fresh();
 		struct sandbox_failure failure;
+		sandbox_seed(sandbox, seeds[i]);
 		assert_true(run(sandbox, "return math.random()", 1, &failure));
 		drawn[i] = lua_tonumber(sandbox_lua(sandbox), -1);
 		sandbox_free(sandbox);
 	}
 	assert_true(drawn[0] == drawn[1]);
+	assert_true(drawn[0] != drawn[2]);
 }
 
 int

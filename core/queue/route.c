@@ -220,9 +220,13 @@ route_failed(struct route *route, const char *detail, struct now now)
 	struct queues *queues = route->queues;
 	int64_t wait = dns_wait(route, now.mono);
 	struct smtp_reply reply;
+	char text[400];
 
 	wait += (int64_t)((double)wait * route->settings->retry_jitter / 100 * prng_double(&queues->prng));
-	smtp_reply_make(&reply, 400, "4.4.3", detail);
+	/* As a session says it of a host, so that one pattern matches both. */
+	snprintf(text, sizeof text, "dns: %s", detail);
+	smtp_reply_make(&reply, 400, "", text);
+	snprintf(reply.enhanced, sizeof reply.enhanced, "4.4.3");
 	if (route->state == ROUTE_READY) {
 		/* The old answer is too old to be used: who has not left yet waits for a new one. */
 		struct queue *queue = queue_before_dns(route);

@@ -53,6 +53,10 @@ class Commands(harness.Case):
                          ("a.example", "default", 2, "paused", "paused", None))
         self.assertEqual((b["queued"], b["mode"], b["gate"]), (1, "normal", "retry_after"))
         self.assertIn("refused", b["last_error"])
+        self.assertRegex(b["next_attempt"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
+        self.assertEqual(a["next_attempt"], None)
+        self.assertTrue(0 <= a["oldest_age"] < 60 * harness.SLOW, a)
+        self.assertEqual((a["ready"], b["ready"], b["sessions"]), (2, 1, 0))
         self.assertEqual([r["queue"] for r in node.command("queues", "b.*")], ["b.example/default"])
         self.assertEqual(node.command("queues", "nothing*"), [])
         self.assertIn("a.example/default", node.command("queues", json_out=False))
@@ -183,7 +187,8 @@ class Commands(harness.Case):
     # --- who may, and where the node is ---
 
     def test_an_absent_node_is_one_sentence(self):
-        for argv in (["status"], ["queues"], ["why", "a/b"], ["pause", "a/b"], ["resume", "*"], ["retry", "*"], ["bounce", "*"], ["drop", "*"]):
+        for argv in (["status"], ["queues"], ["why", "a/b"], ["pause", "a/b"], ["resume", "*"], ["retry", "*"], ["bounce", "*"], ["drop", "*"],
+                     ["suspend", "*", "1h"], ["lift", "*"]):
             with self.subTest(argv=argv):
                 done = command(*argv, "--control", self.path("absent.sock"))
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
@@ -229,7 +234,8 @@ class Commands(harness.Case):
     def test_help_and_misuse(self):
         top = command("--help")
         self.assertEqual(top.returncode, 0)
-        for name in ("run", "check", "status", "queues", "why", "pause", "resume", "retry", "bounce", "drop", "sink", "inject"):
+        for name in ("run", "check", "status", "queues", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
+                     "inject"):
             with self.subTest(name):
                 self.assertIn(name, top.stdout)
                 done = command(name, "--help")
@@ -288,6 +294,15 @@ class Check(harness.Case):
                 self.assertEqual((value["errors"][0]["file"], value["errors"][0]["line"]), (path, line), value["errors"])
                 self.assertRegex(value["errors"][0]["text"], said)
                 self.assertRegex(done.stderr, rf"(?m)^{re.escape(path)}:{line}: .*(?:{said})")
+
+    def test_a_warning_has_its_line_and_stops_nothing(self):
+        path, done, value = self.check('listener "127.0.0.1:2525" { relay_from = "127.0.0.1" }\nvmta "default" { source = "any" }\n'
+                                       'domain "a.example" { backoff = {\n  { "421", stop = true },\n  { "421 RP-001", defer = true } } }\n')
+        self.assertEqual((done.returncode, value["ok"], value["errors"]), (0, True, []))
+        warning, = value["warnings"]
+        self.assertEqual((warning["file"], warning["line"]), (path, 5))
+        self.assertIn("can never match", warning["text"])
+        self.assertIn(f"{path}:5: ", done.stdout + done.stderr)
 
     def test_every_error_of_a_file_is_told(self):
         _, _, value = self.check('domain "a.example" { max_smtp_uot = 1, retry_aftr = 2 }\nvmta "v" { surce = "any" }\n')

@@ -29,10 +29,10 @@ class Case(harness.Case):
 
 
 class Server(Case):
-    def listening(self, listener=""):
+    def listening(self, listener="", hooks=""):
         cert, key = self.ca.issue("node.example")
         mx = self.receiver()
-        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}',
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}\n{hooks}',
                          listener=f'tls = {{ certificate = "{cert}", key = "{key}" }}, {listener}')
         return node, mx
 
@@ -93,6 +93,14 @@ class Server(Case):
             c.starttls(self.ca.ca, "node.example")
             c.ehlo()
             self.assertEqual(c.command("MAIL FROM:<a@sender.example>").code, 250)
+
+    def test_a_hook_sees_whether_there_is_tls(self):
+        node, _ = self.listening(hooks='on.mail(function(session) return reject("550 5.7.1 " .. tostring(session.tls)) end)')
+        with Client(node.port) as c:
+            self.assertEqual(c.command("MAIL FROM:<a@sender.example>").text, "5.7.1 nil")
+            c.starttls(self.ca.ca, "node.example")
+            c.ehlo()
+            self.assertRegex(c.command("MAIL FROM:<a@sender.example>").text, r"^5\.7\.1 TLSv1\.")
 
     def test_a_handshake_that_is_none_ends_the_session_and_only_that(self):
         node, _ = self.listening()
