@@ -10,6 +10,8 @@
 
 #include "queue/queue.h"
 
+#define RESERVE_US (2 * US_PER_S)       /* for how long a session on its way may claim a message of a rate */
+
 static const char *const names[] = {
 #define X(id, name) [GATE_##id] = name,
 	GATES(X)
@@ -70,20 +72,30 @@ connects_open(const struct queue *q, int i, mono_us_t now)
 }
 
 static mono_us_t
-messages_open(const struct queue *q, int i, bool for_session, mono_us_t now)
+messages_open(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
 
 	if (rate_unlimited(spec))
 		return now;
-	/* A session on its way will take a message: what it will take is not there for others. */
-	if (for_session && scope->connecting > 0 &&
-	    rate_available(&scope->messages, spec, now) <= scope->connecting)
-		return MONO_NEVER;      /* asked again when one of them has taken its token */
 	if (others_first(q, i, SCOPE_LINE_MESSAGES))
 		return MONO_NEVER;
 	return rate_ready_at(&scope->messages, spec, now);
+}
+
+/* A session on its way will take a message: what it will take is not there for another new one, asked again when
+ * it has taken it. But a host that does not answer must not keep the scope's rate to itself. */
+static mono_us_t
+unreserved(const struct queue *q, int i, mono_us_t now)
+{
+	const struct scope *scope = q->scopes[i];
+	const struct rate_spec *spec = &scope->limits.max_msg_rate;
+
+	if (rate_unlimited(spec) || scope->connecting == 0 || now >= scope->connecting_at + RESERVE_US ||
+	    rate_available(&scope->messages, spec, now) > scope->connecting)
+		return now;
+	return scope->connecting_at + RESERVE_US;
 }
 
 struct worst {
@@ -154,7 +166,9 @@ look(const struct queue *q, bool for_session, mono_us_t now)
 			worse(&worst, cap_opens(q, i, now), cap_gates[i], i, SCOPE_LINE_SESSIONS);
 			worse(&worst, connects_open(q, i, now), connect_gates[i], i, SCOPE_LINE_SESSIONS);
 		}
-		worse(&worst, messages_open(q, i, for_session, now), message_gates[i], i, SCOPE_LINE_MESSAGES);
+		worse(&worst, messages_open(q, i, now), message_gates[i], i, SCOPE_LINE_MESSAGES);
+		if (for_session)
+			worse(&worst, unreserved(q, i, now), message_gates[i], i, SCOPE_LINE_SESSIONS);
 	}
 	return worst;
 }
@@ -235,7 +249,8 @@ add_scopes(struct gate_answer *out, const struct queue *q, mono_us_t now)
 		if (connect_gates[i] != GATES_N)
 			add_rate(out, connect_gates[i], connects_open(q, i, now), &scope->limits.max_connect_rate,
 				 &scope->limits.max_connect_rate_where, now);
-		add_rate(out, message_gates[i], messages_open(q, i, true, now), &scope->limits.max_msg_rate,
+		add_rate(out, message_gates[i], max_i64(messages_open(q, i, now), unreserved(q, i, now)),
+			 &scope->limits.max_msg_rate,
 			 &scope->limits.max_msg_rate_where, now);
 	}
 }

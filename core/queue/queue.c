@@ -28,13 +28,21 @@
 
 /* ---- taking and giving what scopes hold ---- */
 
+/* Only a limiter that limits has a state worth saving. */
+static bool
+take_rate(struct queue *q, struct rate *rate, const struct rate_spec *spec, uint32_t n, mono_us_t now)
+{
+	if (rate_unlimited(spec))
+		return true;
+	q->queues->changed = true;
+	return rate_take(rate, spec, n, now);
+}
+
 static bool
 take_connect(struct queue *q, mono_us_t now)
 {
-	q->queues->changed = true;
 	for (int i = 0; i < SCOPES_N; i++) {
-		if (q->scopes[i] == NULL ||
-		    rate_take(&q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1, now))
+		if (q->scopes[i] == NULL || take_rate(q, &q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1, now))
 			continue;
 		while (--i >= 0)
 			if (q->scopes[i] != NULL)
@@ -86,10 +94,8 @@ messages_available(const struct queue *q, mono_us_t now)
 static bool
 take_messages(struct queue *q, uint32_t n, mono_us_t now)
 {
-	q->queues->changed = true;
 	for (int i = 0; i < SCOPES_N; i++) {
-		if (q->scopes[i] == NULL ||
-		    rate_take(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n, now))
+		if (q->scopes[i] == NULL || take_rate(q, &q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n, now))
 			continue;
 		while (--i >= 0)
 			if (q->scopes[i] != NULL)
@@ -106,9 +112,13 @@ count_connecting(struct lane *lane, int delta)
 
 	lane->connecting = (uint32_t)((int64_t)lane->connecting + delta);
 	q->connecting = (uint32_t)((int64_t)q->connecting + delta);
-	for (int i = 0; i < SCOPES_N; i++)
-		if (q->scopes[i] != NULL)
-			q->scopes[i]->connecting = (uint32_t)((int64_t)q->scopes[i]->connecting + delta);
+	for (int i = 0; i < SCOPES_N; i++) {
+		if (q->scopes[i] == NULL)
+			continue;
+		q->scopes[i]->connecting = (uint32_t)((int64_t)q->scopes[i]->connecting + delta);
+		if (delta > 0)
+			q->scopes[i]->connecting_at = loop_now(q->queues->o.loop).mono;
+	}
 	lane_line_up(lane);
 }
 
@@ -630,10 +640,13 @@ queue_lane_dead(struct lane *lane, const char *status, const char *text, struct 
 	struct queue *q = lane->queue;
 	struct rcpt *rcpt;
 
+	bool was = queue_freeze(q);
+
 	while ((rcpt = pick(lane, now)) != NULL) {
 		rcpt_unlink(rcpt);
 		rcpt_give_up(rcpt, q, status, text);
 	}
+	queue_thaw(q, was);             /* the session that found it ends now, which polls */
 }
 
 /* ---- recipients ---- */

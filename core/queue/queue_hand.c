@@ -1,8 +1,9 @@
 /*
  * queue_hand - what an operator does to queues, by pattern.
  *
- * A pause holds for queues that come later too, so it is kept as its pattern;
- * a resume takes away the patterns it covers and frees the queues it matches.
+ * A pause holds for queues that come later too, so it is kept as its pattern. A
+ * resume takes away the patterns it covers; where a wider one is left, it stands
+ * behind that one as an exception: of all that match a queue the last one holds.
  * A pause of a job holds that job's recipients beside the ring of their lane; its
  * resume, and that of the whole queue, puts them back.
  */
@@ -12,6 +13,7 @@
 struct pause {
 	struct list node;
 	char       *job;                /* NULL: the whole queue */
+	bool        lifted;             /* a resume: an exception of what stands before it */
 	char        pattern[];
 };
 
@@ -19,20 +21,25 @@ struct pause {
 bool
 queue_pattern_matches(struct span pattern, struct span name)
 {
-	while (pattern.n > 0) {
-		if (pattern.p[0] == '*') {
-			pattern = span_from(pattern, 1);
-			for (size_t skip = 0; skip <= name.n; skip++)
-				if (queue_pattern_matches(pattern, span_from(name, skip)))
-					return true;
+	size_t p = 0, n = 0, star = SIZE_MAX, star_n = 0;
+
+	while (n < name.n) {
+		if (p < pattern.n && pattern.p[p] == '*') {
+			star = p++;
+			star_n = n;
+		} else if (p < pattern.n && span_eq_nocase(span_make(pattern.p + p, 1), span_make(name.p + n, 1))) {
+			p++;
+			n++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;           /* the last star takes one more */
+			n = ++star_n;
+		} else {
 			return false;
 		}
-		if (name.n == 0 || !span_eq_nocase(span_first(pattern, 1), span_first(name, 1)))
-			return false;
-		pattern = span_from(pattern, 1);
-		name = span_from(name, 1);
 	}
-	return name.n == 0;
+	while (p < pattern.n && pattern.p[p] == '*')
+		p++;
+	return p == pattern.n;
 }
 
 struct queue *
@@ -75,12 +82,13 @@ queues_save_now(struct queues *queues, struct now now)
 }
 
 static void
-pause_add(struct queues *queues, struct span pattern, const char *job)
+pause_add(struct queues *queues, struct span pattern, const char *job, bool lifted)
 {
 	struct pause *pause = mem_alloc(sizeof *pause + pattern.n + 1);
 
 	memcpy(pause->pattern, pattern.p, pattern.n);
 	pause->job = job != NULL ? mem_strdup(job) : NULL;
+	pause->lifted = lifted;
 	list_add_tail(&queues->pauses, &pause->node);
 }
 
@@ -115,13 +123,34 @@ is_for(const struct pause *pause, const char *name)
 bool
 queues_paused_by_hand(struct queues *queues, const char *name)
 {
+	bool paused = false;
+
 	list_each(node, &queues->pauses) {
 		const struct pause *pause = list_entry(node, struct pause, node);
 
 		if (pause->job == NULL && is_for(pause, name))
-			return true;
+			paused = !pause->lifted;
 	}
-	return false;
+	return paused;
+}
+
+/* A resume of the whole queue ends its jobs' pauses, a pause of it does not touch them. */
+bool
+queues_hold_job(struct queues *queues, const char *name, const char *job)
+{
+	bool held = false;
+
+	list_each(node, &queues->pauses) {
+		const struct pause *pause = list_entry(node, struct pause, node);
+
+		if (!is_for(pause, name))
+			continue;
+		if (pause->job == NULL)
+			held = held && !pause->lifted;
+		else if (strcmp(pause->job, job) == 0)
+			held = !pause->lifted;
+	}
+	return held;
 }
 
 bool
@@ -130,22 +159,28 @@ queues_hold_jobs(struct queues *queues, const char *name)
 	list_each(node, &queues->pauses) {
 		const struct pause *pause = list_entry(node, struct pause, node);
 
-		if (pause->job != NULL && is_for(pause, name))
+		if (pause->job != NULL && !pause->lifted && queues_hold_job(queues, name, pause->job))
 			return true;
 	}
 	return false;
 }
 
-bool
-queues_hold_job(struct queues *queues, const char *name, const char *job)
+/* A pause that the resume did not cover may still hold what it matches: then it is an exception. */
+static void
+resume_add(struct queues *queues, struct span pattern, const char *job)
 {
+	bool pauses_left = false, concerned = false;
+
 	list_each(node, &queues->pauses) {
 		const struct pause *pause = list_entry(node, struct pause, node);
 
-		if (pause->job != NULL && strcmp(pause->job, job) == 0 && is_for(pause, name))
-			return true;
+		pauses_left = pauses_left || !pause->lifted;
+		concerned = concerned || (!pause->lifted && (job == NULL || is_of_job(pause, job)));
 	}
-	return false;
+	if (!pauses_left)
+		queues_pauses_free(queues);     /* exceptions of nothing */
+	else if (concerned)
+		pause_add(queues, pattern, job, true);
 }
 
 void
@@ -160,7 +195,8 @@ queues_pauses_save(struct queues *queues, struct buf *out)
 	list_each(node, &queues->pauses) {
 		const struct pause *pause = list_entry(node, struct pause, node);
 
-		buf_put_u8(out, pause->job != NULL ? SAVED_JOB_PAUSE : SAVED_PAUSE);
+		buf_put_u8(out, pause->lifted ? (pause->job != NULL ? SAVED_JOB_RESUME : SAVED_RESUME)
+					      : (pause->job != NULL ? SAVED_JOB_PAUSE : SAVED_PAUSE));
 		buf_put_bytes(out, span_text(pause->pattern));
 		if (pause->job != NULL)
 			buf_put_bytes(out, span_text(pause->job));
@@ -168,9 +204,9 @@ queues_pauses_save(struct queues *queues, struct buf *out)
 }
 
 void
-queues_pause_restore(struct queues *queues, struct span pattern, const char *job)
+queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted)
 {
-	pause_add(queues, pattern, job);
+	pause_add(queues, pattern, job, lifted);
 }
 
 struct hand {
@@ -234,12 +270,15 @@ replace_job(struct queue *queue, const char *job, struct now now)
 	size_t n;
 	struct rcpt **found = queue_collect(queue, job, false, &n);
 
+	bool was = queue_freeze(queue);
+
 	for (size_t i = 0; i < n; i++) {
 		if (found[i]->state != RCPT_READY && found[i]->state != RCPT_HELD)
 			continue;
 		rcpt_unlink(found[i]);
 		route_place(found[i], now);
 	}
+	queue_thaw(queue, was);
 	free(found);
 	return n;
 }
@@ -270,10 +309,33 @@ queues_pause(struct queues *queues, struct span pattern, const char *job, bool p
 	/* A pause of the whole leaves those of its jobs: a resume of the whole ends them all. */
 	pauses_remove(queues, pattern, job, !paused);
 	if (paused)
-		pause_add(queues, pattern, job);
+		pause_add(queues, pattern, job, false);
+	else
+		resume_add(queues, pattern, job);
 	*queues_out = queues_match(queues, pattern, pause_one, &hand);
 	queues_save_now(queues, now);
 	return hand.rcpts;
+}
+
+/* An answer from the cache moves routes between queues, so they are collected first; none is freed
+ * before the reaper's next round. */
+static void
+retry_routes(struct queue *queue, struct now now)
+{
+	struct route **found;
+	size_t n = 0;
+
+	list_each(node, &queue->routes)
+		n++;
+	found = mem_alloc((n + 1) * sizeof *found);
+	n = 0;
+	list_each(node, &queue->routes)
+		if (list_entry(node, struct route, in_queue)->state == ROUTE_FAILED)
+			found[n++] = list_entry(node, struct route, in_queue);
+	for (size_t i = 0; i < n; i++)
+		if (found[i]->state == ROUTE_FAILED)
+			route_retry(found[i], now);
+	free(found);
 }
 
 static void
@@ -287,6 +349,7 @@ retry_one(void *ctx, struct queue *queue)
 	if (hand->recipients) {
 		size_t n;
 		struct rcpt **found = queue_collect(queue, hand->job, true, &n);
+		bool was = queue_freeze(queue);
 
 		for (size_t i = 0; i < n; i++) {
 			rcpt_unlink(found[i]);
@@ -294,17 +357,13 @@ retry_one(void *ctx, struct queue *queue)
 			rcpt_journal(found[i], SPOOL_WAITING, hand->now);
 			rcpt_moved(found[i], hand->now);
 		}
+		queue_thaw(queue, was);
 		hand->rcpts += n;
 		free(found);
 	} else {
 		hand->rcpts += queue->ready_n + queue->routing_n;
 	}
-	list_each_safe(node, &queue->routes) {
-		struct route *route = list_entry(node, struct route, in_queue);
-
-		if (route->state == ROUTE_FAILED)
-			route_retry(route, hand->now);
-	}
+	retry_routes(queue, hand->now);
 	queue_poll(queue, hand->now);
 }
 
@@ -323,6 +382,7 @@ queue_take(struct queue *queue, const char *job, void (*fn)(void *ctx, struct rc
 {
 	size_t n;
 	struct rcpt **found = queue_collect(queue, job, false, &n);
+	bool was = queue_freeze(queue);
 
 	for (size_t i = 0; i < n; i++) {
 		rcpt_unlink(found[i]);
@@ -330,6 +390,7 @@ queue_take(struct queue *queue, const char *job, void (*fn)(void *ctx, struct rc
 		fn(ctx, found[i]);
 	}
 	free(found);
+	queue_thaw(queue, was);
 	queue_poll(queue, now);
 	return n;
 }

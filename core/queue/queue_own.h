@@ -27,9 +27,9 @@ void message_unhold(struct queues *queues, struct message *message);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7 };
 void queues_pauses_save(struct queues *queues, struct buf *out);
-void queues_pause_restore(struct queues *queues, struct span pattern, const char *job);
+void queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted);
 bool queues_paused_by_hand(struct queues *queues, const char *name);
 bool queues_hold_jobs(struct queues *queues, const char *name);                 /* some job's pause is for that queue */
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
@@ -60,6 +60,16 @@ void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
 
 void queues_changed(struct queues *queues);
+/* While frozen a poll is put off, so that recipients collected beforehand stay where they are. Poll after the thaw. */
+static inline bool
+queue_freeze(struct queue *queue)
+{
+	bool was = queue->polling;
+
+	queue->polling = true;
+	return was;
+}
+static inline void queue_thaw(struct queue *queue, bool was) { queue->polling = was; }
 
 /* route.c */
 struct route *route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now);

@@ -131,6 +131,7 @@ call_back(struct queue *from, const struct queue *home, struct now now)
 {
 	size_t n;
 	struct rcpt **found = queue_collect(from, NULL, false, &n);
+	bool was = queue_freeze(from);
 
 	for (size_t i = 0; i < n; i++) {
 		if (found[i]->home == NULL || found[i]->home->queue != home || !rcpt_is_astray(found[i], now))
@@ -139,6 +140,7 @@ call_back(struct queue *from, const struct queue *home, struct now now)
 		rcpt_moved(found[i], now);
 	}
 	free(found);
+	queue_thaw(from, was);
 	queue_poll(from, now);          /* its lanes, and it, may be empty now */
 }
 

@@ -251,7 +251,7 @@ get_scope(struct queues *queues, struct span *in)
 }
 
 static bool
-get_job_pause(struct queues *queues, struct span *in)
+get_job_pause(struct queues *queues, struct span *in, bool lifted)
 {
 	struct span pattern, job;
 	char *name;
@@ -259,7 +259,7 @@ get_job_pause(struct queues *queues, struct span *in)
 	if (!span_get_bytes(in, &pattern) || !span_get_bytes(in, &job))
 		return false;
 	name = mem_strndup(job.p, job.n);
-	queues_pause_restore(queues, pattern, name);
+	queues_pause_restore(queues, pattern, name, lifted);
 	free(name);
 	return true;
 }
@@ -293,11 +293,12 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 	while (span_get_u8(&in, &kind)) {
 		if (kind == SAVED_SCOPE && get_scope(queues, &in))
 			continue;
-		if (kind == SAVED_PAUSE && span_get_bytes(&in, &pattern)) {
-			queues_pause_restore(queues, pattern, NULL);
+		if ((kind == SAVED_PAUSE || kind == SAVED_RESUME) && span_get_bytes(&in, &pattern)) {
+			queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME);
 			continue;
 		}
-		if (kind == SAVED_JOB_PAUSE && get_job_pause(queues, &in))
+		if ((kind == SAVED_JOB_PAUSE || kind == SAVED_JOB_RESUME) &&
+		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME))
 			continue;
 		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, now))
 			continue;

@@ -43,6 +43,7 @@ struct scope {
 	uint32_t     closing;           /* of them, those that will end by themselves soon */
 	struct rate  connects, messages;
 	uint32_t     connecting;        /* sessions that will want a message soon */
+	mono_us_t    connecting_at;     /* when the last of them began */
 	struct scope_queue lines[SCOPE_LINES_N];
 	struct timers *timers;
 };

@@ -64,15 +64,13 @@ submit_mail(struct inbound *in)
 	struct shard *shard = shard_of(in);
 	const struct smtp_server *server = &in->server;
 	struct policy_decision decision = { 0 };
-	struct spool_stats stats;
 
 	submit_reset(in);
 	if (in->messages >= in->port->rules->max_messages_per_connection) {
 		smtp_server_reply_uncounted(&in->server, 421, "4.7.0 too many messages in this session, connect again");
 		return;
 	}
-	spool_stats(shard->spool, &stats);
-	if (stats.refusing) {
+	if (spool_refuses(shard->spool)) {
 		reply_later(in, "4.3.1 insufficient system storage");
 		return;
 	}
@@ -180,17 +178,27 @@ write_body(struct inbound *in, struct span bytes)
 		spool_write(in->writer, bytes, &in->trouble);
 }
 
+static size_t
+end_after(struct span head, size_t from)
+{
+	size_t at = span_find_text(span_from(head, from), SPAN("\r\n\r\n"));
+
+	return at == SIZE_MAX ? SIZE_MAX : from + at + 2;
+}
+
 void
 submit_body(struct inbound *in)
 {
-	size_t end;
+	size_t end, from;
 
 	if (in->head_whole) {
 		write_body(in, in->server.body);
 		return;
 	}
+	/* Only what is new can hold the end, and the bytes before it that may begin it. */
+	from = buf_len(&in->head) > 3 ? buf_len(&in->head) - 3 : 0;
 	buf_add(&in->head, in->server.body);
-	end = header_block_end(buf_span(&in->head));
+	end = from == 0 ? header_block_end(buf_span(&in->head)) : end_after(buf_span(&in->head), from);
 	if (end != SIZE_MAX) {
 		in->head_whole = true;
 		write_body(in, span_from(buf_span(&in->head), end));

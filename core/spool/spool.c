@@ -295,6 +295,12 @@ spool_settle(struct spool *spool, struct spool_message *message, uint16_t rcpt,
 	return over;
 }
 
+bool
+spool_refuses(struct spool *spool)
+{
+	return !accepts(spool, NULL);
+}
+
 void
 spool_stats(struct spool *spool, struct spool_stats *out)
 {

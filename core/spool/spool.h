@@ -154,6 +154,8 @@ void spool_state_last(struct spool *spool, struct span bytes);
 /* Empty when there is none. *clean_out: the node that wrote it closed the spool in order. */
 bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err);
 
+bool spool_refuses(struct spool *spool);         /* spool_begin() would say no */
+
 struct spool_stats {
 	uint64_t segments, live_messages, bytes, commits, syncs, compacted;
 	bool     refusing;              /* spool_begin() would say no */
