@@ -9,11 +9,30 @@
  * begins has the credit for one recipient; one that ends leaves the ring and
  * is freed, so the ring holds only streams that have mail. Mail of a job that is
  * paused by hand waits in streams of its own beside the ring.
+ *
+ * A provider told by its MX hosts may have as many lanes as it has domains, so
+ * a queue's turn never walks them: each stands in the lines it belongs to, and
+ * changes them when what it has changes.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
 #define KEY_HELD 0x80           /* a priority is at most 100 */
+
+static void
+weigh_in(struct lane *lane, uint32_t weight)
+{
+	if (lane->of_weight[weight]++ == 0)
+		lane->weights[weight / 64] |= UINT64_C(1) << weight % 64;
+}
+
+static void
+weigh_out(struct lane *lane, uint32_t weight)
+{
+	check(lane->of_weight[weight] > 0);
+	if (--lane->of_weight[weight] == 0)
+		lane->weights[weight / 64] &= ~(UINT64_C(1) << weight % 64);
+}
 
 static struct stream *
 stream_get(struct lane *lane, const struct message *message, bool held)
@@ -34,6 +53,7 @@ stream_get(struct lane *lane, const struct message *message, bool held)
 	stream->key_n = job_n + 1;
 	stream->lane = lane;
 	stream->weight = 1u + message->priority;
+	check(stream->weight <= WEIGHT_MAX);
 	stream->held = held;
 	list_init(&stream->ready);
 	list_init(&stream->in_lane);
@@ -45,39 +65,48 @@ static void
 stream_free(struct stream *stream)
 {
 	list_remove(&stream->in_lane);
-	if (!stream->held && stream->weight == stream->lane->heaviest)
-		stream->lane->heaviest = 0;
+	if (!stream->held)
+		weigh_out(stream->lane, stream->weight);
 	table_remove(&stream->lane->stream_table, span_make(stream->key, stream->key_n));
 	free(stream->key);
 	free(stream);
 }
 
-/* The heaviest stream's weight; looked for again only after the heaviest left. */
+/* The heaviest stream's weight. */
 static int64_t
-cost_of(struct lane *lane)
+cost_of(const struct lane *lane)
 {
-	if (lane->heaviest > 0)
-		return lane->heaviest;
-	lane->heaviest = 1;
-	list_each(node, &lane->streams) {
-		const struct stream *stream = list_entry(node, struct stream, in_lane);
+	for (int i = countof(lane->weights) - 1; i >= 0; i--)
+		if (lane->weights[i] != 0)
+			return i * 64 + 63 - __builtin_clzll(lane->weights[i]);
+	return 1;
+}
 
-		if (stream->weight > lane->heaviest)
-			lane->heaviest = stream->weight;
-	}
-	return lane->heaviest;
+/* ---- the lanes of a queue ---- */
+
+void
+lanes_init(struct queue *queue)
+{
+	list_init(&queue->lanes);
+	queue->wants_per = queue_settings_now(queue)->max_rcpt_per_message;
+	for (int i = 0; i < LANE_LINES_N; i++)
+		list_init(&queue->lane_lines[i]);
+	table_init(&queue->lane_table, queue->queues->o.seed);
+}
+
+static struct span
+lane_key(struct host_set *const *hosts)
+{
+	return span_make((const char *)hosts, sizeof *hosts);   /* they are interned: the pointer will do */
 }
 
 struct lane *
 lane_get(struct queue *queue, struct host_set *hosts)
 {
-	struct lane *lane;
+	struct lane *lane = table_get(&queue->lane_table, lane_key(&hosts));
 
-	list_each(node, &queue->lanes) {
-		lane = list_entry(node, struct lane, in_queue);
-		if (lane->hosts == hosts)
-			return lane;
-	}
+	if (lane != NULL)
+		return lane;
 	lane = mem_alloc(sizeof *lane);
 	lane->queue = queue;
 	lane->hosts = hosts;
@@ -85,22 +114,118 @@ lane_get(struct queue *queue, struct host_set *hosts)
 	list_init(&lane->streams);
 	list_init(&lane->held);
 	list_init(&lane->idle);
+	for (int i = 0; i < LANE_LINES_N; i++)
+		list_init(&lane->in_line[i]);
 	table_init(&lane->stream_table, queue->queues->o.seed);
 	list_add_tail(&queue->lanes, &lane->in_queue);
+	table_put(&queue->lane_table, lane_key(&lane->hosts), lane);
+	lane_line_up(lane);
 	return lane;
+}
+
+static bool
+lane_is_empty(const struct lane *lane)
+{
+	return lane->ready_n == 0 && lane->held_n == 0 && lane->sessions == 0;
 }
 
 void
 lane_maybe_free(struct lane *lane)
 {
-	if (lane->ready_n > 0 || lane->held_n > 0 || lane->sessions > 0)
+	if (!lane_is_empty(lane))
 		return;
 	check(list_empty(&lane->streams) && list_empty(&lane->idle));
+	for (int i = 0; i < LANE_LINES_N; i++)
+		list_remove(&lane->in_line[i]);
 	list_remove(&lane->in_queue);
+	table_remove(&lane->queue->lane_table, lane_key(&lane->hosts));
 	table_fini(&lane->stream_table);
 	host_set_unref(lane->queue->queues, lane->hosts);
 	free(lane);
 }
+
+void
+lanes_free_empty(struct queue *queue)
+{
+	struct lane *lane;
+
+	while ((lane = lane_first(queue, LANE_EMPTY)) != NULL)
+		lane_maybe_free(lane);
+}
+
+static void
+stand(struct lane *lane, enum lane_line line, bool belongs)
+{
+	struct list *node = &lane->in_line[line];
+
+	if (belongs && !list_linked(node))
+		list_add_tail(&lane->queue->lane_lines[line], node);
+	else if (!belongs && list_linked(node))
+		list_remove(node);
+}
+
+/* How many its ready recipients need, about. */
+static uint32_t
+transactions_of(const struct lane *lane)
+{
+	uint32_t per = lane->queue->wants_per;
+	uint32_t least = lane->ready_n / per + (lane->ready_n % per != 0);
+
+	return lane->runs_n > least ? lane->runs_n : least;
+}
+
+void
+lane_line_up(struct lane *lane)
+{
+	bool mail = lane->ready_n > 0, idle = !list_empty(&lane->idle);
+
+	stand(lane, LANE_MAIL, mail);
+	stand(lane, LANE_IDLE, idle);
+	stand(lane, LANE_FEEDS, mail && idle);
+	stand(lane, LANE_UNSERVED, mail && lane->sessions == 0);
+	stand(lane, LANE_WANTS, !idle && transactions_of(lane) > lane->connecting);
+	stand(lane, LANE_EMPTY, lane_is_empty(lane));
+}
+
+void
+lane_served(struct lane *lane)
+{
+	struct list *node = &lane->in_line[LANE_WANTS];
+
+	if (!list_linked(node))
+		return;
+	list_remove(node);
+	list_add_tail(&lane->queue->lane_lines[LANE_WANTS], node);
+}
+
+struct lane *
+lane_first(struct queue *queue, enum lane_line line)
+{
+	struct list *head = &queue->lane_lines[line];
+
+	if (list_empty(head))
+		return NULL;
+	queue->lanes_seen++;
+	return container_of(head->next, struct lane, in_line[line]);
+}
+
+struct lane *
+lane_that_wants(struct queue *queue)
+{
+	uint32_t per = queue_settings_now(queue)->max_rcpt_per_message;
+
+	/* An overlay has changed how many sessions the same mail needs. */
+	if (per != queue->wants_per) {
+		queue->wants_per = per;
+		list_each(node, &queue->lanes) {
+			queue->lanes_seen++;
+			lane_line_up(list_entry(node, struct lane, in_queue));
+		}
+	}
+	return lane_first(queue, LANE_WANTS);
+}
+
+/* ---- recipients ---- */
 
 static const struct message *
 message_at(const struct stream *stream, const struct list *node)
@@ -124,15 +249,6 @@ parts_a_run(const struct stream *stream, const struct rcpt *rcpt)
 	return before != NULL && before != rcpt->message && before == message_at(stream, rcpt->node.next);
 }
 
-uint32_t
-lane_transactions(const struct lane *lane)
-{
-	uint32_t per = queue_settings_now(lane->queue)->max_rcpt_per_message;
-	uint32_t least = lane->ready_n / per + (lane->ready_n % per != 0);
-
-	return lane->runs_n > least ? lane->runs_n : least;
-}
-
 void
 lane_add(struct lane *lane, struct rcpt *rcpt)
 {
@@ -146,15 +262,16 @@ lane_add(struct lane *lane, struct rcpt *rcpt)
 		if (stream->ready_n++ == 0)
 			list_add_tail(&lane->held, &stream->in_lane);
 		lane->held_n++;
+		lane_line_up(lane);
 		return;
 	}
 	if (stream->ready_n++ == 0) {
 		list_add_tail(&lane->streams, &stream->in_lane);
-		if (lane->heaviest > 0 && stream->weight > lane->heaviest)
-			lane->heaviest = stream->weight;
+		weigh_in(lane, stream->weight);
 		stream->credit = cost_of(lane);
 	}
 	lane->ready_n++;
+	lane_line_up(lane);
 }
 
 void
@@ -177,6 +294,7 @@ lane_take(struct rcpt *rcpt)
 	}
 	if (--stream->ready_n == 0)
 		stream_free(stream);
+	lane_line_up(lane);
 }
 
 struct rcpt *

@@ -261,6 +261,37 @@ streams_lanes_and_jobs_are_freed_with_their_last_recipient(void **state)
 	world_free(w);
 }
 
+/* A provider told by its MX hosts: every domain has hosts of its own, and all are in one queue. */
+static void
+the_work_of_a_turn_does_not_grow_with_the_lanes_that_wait(void **state)
+{
+	struct world *w = world_new("vmta \"v1\" { source = \"any\" }\n"
+				    "provider \"p\" { mx = { \"*.example\" }, max_smtp_out = 4 }\n");
+	const unsigned n = 5000;
+	struct queue *q;
+	char name[32];
+
+	hold(w, true);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(name, sizeof name, "d%u.example", i);
+		put(w, name);
+	}
+	world_run(w, SEC(5));
+	q = queue_called(w, "p/v1");
+	assert_int_equal(q->ready_n, n);
+	assert_int_equal(q->lane_table.n, n);
+	world_check(w);
+	assert_true(q->lanes_seen < 20 * n);
+	q->lanes_seen = 0;
+	hold(w, false);
+	assert_true(run_until_empty(w, HOUR(2)));
+	assert_true(q->lanes_seen < 40 * n);
+	assert_int_equal(w->sent_n, n);
+	world_run(w, SEC(6));
+	assert_int_equal(q->lane_table.n, 0);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -275,6 +306,7 @@ main(void)
 		cmocka_unit_test(within_a_stream_the_oldest_goes_first),
 		cmocka_unit_test(no_stream_starves_whatever_comes_and_goes),
 		cmocka_unit_test(streams_lanes_and_jobs_are_freed_with_their_last_recipient),
+		cmocka_unit_test(the_work_of_a_turn_does_not_grow_with_the_lanes_that_wait),
 	};
 	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }

@@ -119,6 +119,7 @@ count_connecting(struct lane *lane, int delta)
 		if (delta > 0)
 			q->scopes[i]->connecting_at = loop_now(q->queues->o.loop).mono;
 	}
+	lane_line_up(lane);
 }
 
 static void
@@ -205,6 +206,7 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 		rcpt_enter(rcpts[i], q, RCPT_SENDING);
 	}
 	list_remove(&slot->node);
+	lane_line_up(lane);
 	slot->state = SLOT_BUSY;
 	slot->waits_for_rate = false;
 	slot->messages++;
@@ -240,29 +242,9 @@ make_due_ready(struct queue *q, struct now now)
 static struct queue_slot *
 idle_with_mail(struct queue *q)
 {
-	list_each(node, &q->lanes) {
-		struct lane *lane = list_entry(node, struct lane, in_queue);
+	struct lane *lane = lane_first(q, LANE_FEEDS);
 
-		if (lane->ready_n > 0 && !list_empty(&lane->idle))
-			return list_first(&lane->idle, struct queue_slot, node);
-	}
-	return NULL;
-}
-
-/* The next lane, in turn, that has more mail than sessions on their way. */
-static struct lane *
-lane_that_wants(struct queue *q)
-{
-	list_each(node, &q->lanes) {
-		struct lane *lane = list_entry(node, struct lane, in_queue);
-
-		if (lane_transactions(lane) > lane->connecting && list_empty(&lane->idle)) {
-			list_remove(&lane->in_queue);
-			list_add_tail(&q->lanes, &lane->in_queue);
-			return lane;
-		}
-	}
-	return NULL;
+	return lane != NULL ? list_first(&lane->idle, struct queue_slot, node) : NULL;
 }
 
 /* Others stand behind us and we have had our turn: the rest of our mail stands behind them. */
@@ -349,6 +331,7 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 		q->slots_n++;
 		q->queues->sessions_n++;
 		count_connecting(lane, 1);
+		lane_served(lane);
 	}
 }
 
@@ -403,12 +386,8 @@ give_way(const struct queue_slot *slot, bool shared_enough)
 				scope_leave(&q->waiter);        /* asks again when the session has ended */
 			return true;
 		}
-		list_each(node, &q->lanes) {
-			const struct lane *other = list_entry(node, struct lane, in_queue);
-
-			if (other->ready_n > 0 && other->sessions == 0)
-				return true;
-		}
+		if (lane_first(q, LANE_UNSERVED) != NULL)
+			return true;
 	}
 	return false;
 }
@@ -419,9 +398,10 @@ end_idle_sessions(struct queue *q, mono_us_t now)
 {
 	const struct queue_ops *ops = &q->queues->o.ops;
 
-	list_each(node, &q->lanes) {
-		struct lane *lane = list_entry(node, struct lane, in_queue);
+	list_each_safe(node, &q->lane_lines[LANE_IDLE]) {
+		struct lane *lane = list_entry(node, struct lane, in_line[LANE_IDLE]);
 
+		q->lanes_seen++;
 		list_each_safe(idle, &lane->idle) {
 			struct queue_slot *slot = list_entry(idle, struct queue_slot, node);
 
@@ -483,8 +463,7 @@ queue_poll(struct queue *q, struct now now)
 	else
 		timer_start(&q->queues->o.loop->timers, &q->timer, wake_at);
 	/* Lanes without mail or session, and the queue itself, may go. */
-	list_each_safe(node, &q->lanes)
-		lane_maybe_free(list_entry(node, struct lane, in_queue));
+	lanes_free_empty(q);
 	queue_maybe_reap(q);
 }
 
@@ -504,6 +483,7 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 		count_connecting(lane, -1);
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
+	lane_line_up(lane);
 	if (is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
 	    give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
@@ -556,10 +536,12 @@ queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at
 void
 queue_slot_closing(struct queue_slot *slot)
 {
-	if (slot->state == SLOT_IDLE)
+	if (slot->state == SLOT_IDLE) {
 		list_remove(&slot->node);
-	else if (slot->state == SLOT_CONNECTING)
+		lane_line_up(slot->lane);
+	} else if (slot->state == SLOT_CONNECTING) {
 		count_connecting(slot->lane, -1);
+	}
 	if (slot->state != SLOT_CLOSING)
 		count_closing(slot->lane->queue, 1);
 	slot->state = SLOT_CLOSING;
@@ -594,6 +576,8 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	slot->lane = NULL;
 	check(lane->sessions > 0);
 	lane->sessions--;
+	lane_line_up(lane);
+	lane_served(lane);
 	check(q->slots_n > 0);
 	q->slots_n--;
 	q->queues->sessions_n--;

@@ -119,16 +119,31 @@ struct stream {
 	int64_t      credit;
 };
 
+/* What a queue's turn asks of its lanes; who answers yes stands in that line, so that nobody looks at the others. */
+enum lane_line {
+	LANE_MAIL,      /* has ready recipients */
+	LANE_IDLE,      /* has idle sessions */
+	LANE_FEEDS,     /* has both */
+	LANE_UNSERVED,  /* has ready recipients and no session at all */
+	LANE_WANTS,     /* has more mail than sessions on their way; the one whose turn it is first */
+	LANE_EMPTY,     /* has nothing: goes at the end of the turn */
+	LANE_LINES_N
+};
+
+#define WEIGHT_MAX 101                  /* 1 + the highest priority */
+
 struct lane {
 	struct queue    *queue;
-	struct host_set *hosts;
+	struct host_set *hosts;         /* also its key in queue->lane_table */
 	struct list      in_queue;
+	struct list      in_line[LANE_LINES_N];         /* queue->lane_lines */
 	struct list      streams;       /* ring, the one whose turn it is first */
 	struct list      held;          /* streams of paused jobs */
 	struct table     stream_table;
 	uint32_t         ready_n, held_n;
 	uint32_t         runs_n;        /* of neighbours of one message among the ready */
-	uint32_t         heaviest;      /* weight; 0: not known */
+	uint32_t         of_weight[WEIGHT_MAX + 1];     /* streams in the ring */
+	uint64_t         weights[2];    /* bit set: of_weight is not 0 */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
 };
@@ -163,7 +178,11 @@ struct queue {
 	struct scope   scope;
 	struct scope  *scopes[SCOPES_N];        /* own, site's, virtual MTA's, pool's or NULL, node's */
 	struct scope_waiter waiter;
-	struct list    lanes;           /* the one whose turn it is first */
+	struct list    lanes;           /* all */
+	struct list    lane_lines[LANE_LINES_N];
+	struct table   lane_table;      /* by host set */
+	uint32_t       wants_per;       /* max_rcpt_per_message by which LANE_WANTS was told apart */
+	uint64_t       lanes_seen;      /* by all its turns: the work they were, for tests */
 	struct heap    deferred;
 	struct list    sending;         /* struct rcpt */
 	struct list    routes;          /* that lead here */

@@ -212,6 +212,29 @@ runs_of(const struct stream *stream)
 	return runs;
 }
 
+/* It stands in the lines it belongs to; its weights are those of its ring. */
+static inline void
+lane_check(const struct lane *lane)
+{
+	bool mail = lane->ready_n > 0, idle = !list_empty(&lane->idle);
+	uint32_t of_weight[WEIGHT_MAX + 1] = { 0 };
+
+	assert_int_equal(list_linked(&lane->in_line[LANE_MAIL]), mail);
+	assert_int_equal(list_linked(&lane->in_line[LANE_IDLE]), idle);
+	assert_int_equal(list_linked(&lane->in_line[LANE_FEEDS]), mail && idle);
+	assert_int_equal(list_linked(&lane->in_line[LANE_UNSERVED]), mail && lane->sessions == 0);
+	if (idle || !mail || lane->connecting >= lane->ready_n)
+		assert_false(list_linked(&lane->in_line[LANE_WANTS]));
+	else if (lane->connecting < lane->runs_n)
+		assert_true(list_linked(&lane->in_line[LANE_WANTS]));
+	assert_int_equal(list_linked(&lane->in_line[LANE_EMPTY]), !mail && lane->held_n == 0 && lane->sessions == 0);
+	list_each(node, &lane->streams)
+		of_weight[list_entry(node, struct stream, in_lane)->weight]++;
+	assert_memory_equal(of_weight, lane->of_weight, sizeof of_weight);
+	for (unsigned i = 0; i <= WEIGHT_MAX; i++)
+		assert_int_equal(lane->weights[i / 64] >> i % 64 & 1, of_weight[i] > 0);
+}
+
 /* Nothing waits without somebody who will look again, and the counts are right. */
 static inline void
 world_check(struct world *w)
@@ -238,6 +261,7 @@ world_check(struct world *w)
 				held += list_entry(node, struct stream, in_lane)->ready_n;
 			assert_int_equal(in_lane, lane->ready_n);
 			assert_int_equal(runs, lane->runs_n);
+			lane_check(lane);
 			ready += in_lane;
 			sessions += lane->sessions;
 			connecting += lane->connecting;

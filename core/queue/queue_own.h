@@ -93,7 +93,12 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */
-uint32_t lane_transactions(const struct lane *lane);    /* how many its ready recipients need, about */
 void lane_maybe_free(struct lane *lane);
+void lane_line_up(struct lane *lane);                   /* after its mail or its sessions changed */
+void lane_served(struct lane *lane);                    /* others that want a session come first now */
+struct lane *lane_first(struct queue *queue, enum lane_line line);      /* NULL: none */
+struct lane *lane_that_wants(struct queue *queue);      /* whose turn it is; stays where it is */
+void lanes_init(struct queue *queue);
+void lanes_free_empty(struct queue *queue);             /* nobody holds on to a lane */
 struct rcpt *lane_next(struct lane *lane);              /* whose turn it is; stays where it is */
 void lane_charge(struct stream *stream, unsigned n);    /* its stream was served */

@@ -104,13 +104,9 @@ rcpt_reroute(struct rcpt *rcpt, struct now now)
 static struct rcpt *
 first_ready(struct queue *q)
 {
-	list_each(node, &q->lanes) {
-		struct rcpt *rcpt = lane_next(list_entry(node, struct lane, in_queue));
+	struct lane *lane = lane_first(q, LANE_MAIL);
 
-		if (rcpt != NULL)
-			return rcpt;
-	}
-	return NULL;
+	return lane != NULL ? lane_next(lane) : NULL;
 }
 
 bool

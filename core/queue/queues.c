@@ -336,7 +336,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->scopes[SCOPE_POOL] = vmta->limit_pool ? &queues->pools[vmta->limit_pool->index] : NULL;
 	queue->scopes[SCOPE_NODE] = &queues->node;
 	scope_waiter_init(&queue->waiter, on_queue_turn);
-	list_init(&queue->lanes);
+	lanes_init(queue);
 	list_init(&queue->sending);
 	list_init(&queue->routes);
 	list_init(&queue->reap);
@@ -392,6 +392,7 @@ queue_free(struct queue *queue)
 	list_each_safe(node, &queue->lanes)
 		lane_maybe_free(list_entry(node, struct lane, in_queue));
 	check(list_empty(&queue->lanes));
+	table_fini(&queue->lane_table);
 	timer_stop(&queues->o.loop->timers, &queue->timer);
 	list_remove(&queue->reap);
 	list_remove(&queue->in_site);
