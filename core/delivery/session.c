@@ -437,7 +437,7 @@ dial(struct session *s)
 static bool
 seek_address(struct session *s)
 {
-	switch (target_next(&s->target, &s->at)) {
+	switch (target_next(&s->target, session_settings(s), &s->at)) {
 	case TARGET_WAIT:
 		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
 		return false;
@@ -463,7 +463,6 @@ seek(struct session *s)
 		session_over(s);
 		return;
 	}
-	s->target.settings = session_settings(s);
 	if (!pay_connect(s))
 		return;
 	if (s->no_tls && !s->clear_tried) {
@@ -622,8 +621,7 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	s->state = SEEKING;
 	s->connect_paid = true;
 	arena_init(&s->arena);
-	target_init(&s->target, delivery->shard->resolver, lane->hosts, queue_settings_now(lane->queue), s->vmta, &delivery->shard->prng,
-		    on_target_ready, s);
+	target_init(&s->target, delivery->shard->resolver, lane->hosts, s->vmta, &delivery->shard->prng, on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);
 	delivery->sessions_n++;
 	/* At the next turn: the queue has not counted us yet. */

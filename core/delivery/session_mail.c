@@ -125,7 +125,7 @@ session_finish(struct session *s, const struct smtp_reply *ours)
 {
 	struct outcome *bounced = arena_alloc(&s->arena, s->message.rcpts_n * sizeof *bounced);
 	struct react_verdict *verdicts = judge(s, ours);
-	bool may_carry = ours == NULL && target_has_another_host(&s->target);
+	bool may_carry = ours == NULL && target_has_another_host(&s->target, session_settings(s));
 	const struct smtp_reply *for_queue = NULL;
 	struct smtp_reply reply;
 	struct attempt attempt;
