@@ -24,6 +24,7 @@
 #define SAVE_PAUSE_US  (200 * US_PER_MS)        /* between two saves, whatever changes */
 #define STOP_TICK_US   (50 * US_PER_MS)
 #define STOP_US        (8 * US_PER_S)
+#define STOP_FINAL_US  (30 * US_PER_S)  /* for replies to messages sent whole: cut, they would be sent twice */
 
 struct found {                          /* a message of the last run, until the queues are there */
 	struct found   *next;
@@ -171,9 +172,11 @@ static void
 on_stop_tick(void *ctx, struct now now)
 {
 	struct node *node = ctx;
+	bool finished = reception_sessions(node->shard.reception) == 0 && delivery_sessions(node->shard.delivery) == 0;
+	bool cut = now.mono >= node->stop_at && (now.mono >= node->stop_at + (STOP_FINAL_US - STOP_US) ||
+						 delivery_waiting_final(node->shard.delivery) == 0);
 
-	if ((reception_sessions(node->shard.reception) == 0 && delivery_sessions(node->shard.delivery) == 0) ||
-	    now.mono >= node->stop_at) {
+	if (finished || cut) {
 		loop_stop(node->shard.loop);
 		return;
 	}

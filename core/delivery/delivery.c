@@ -123,6 +123,16 @@ delivery_sessions(const struct delivery *delivery)
 	return delivery->sessions_n;
 }
 
+unsigned
+delivery_waiting_final(const struct delivery *delivery)
+{
+	unsigned n = 0;
+
+	list_each(node, &delivery->sessions)
+		n += session_waits_for_final(session_of(node));
+	return n;
+}
+
 const struct tls_client *
 delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err)
 {

@@ -20,3 +20,5 @@ struct queue_ops delivery_ops(struct delivery *delivery);
 /* Ends the idle sessions; those in a transaction finish it. delivery_sessions() tells when they have. */
 void delivery_stop(struct delivery *delivery);
 unsigned delivery_sessions(const struct delivery *delivery);
+/* How many of them have sent a message whole and wait for the reply to it. */
+unsigned delivery_waiting_final(const struct delivery *delivery);

@@ -5,13 +5,16 @@
  *   CONNECTING  dial
  *   TALKING     greeting, EHLO, STARTTLS; failures go back to SEEKING with the next address
  *   OPEN        idle, or a transaction
- *   QUITTING    QUIT is sent; the slot is given back when the peer has closed, so that the
- *               peer never counts one connection more than the cap
+ *   PARTING     this host has refused us; the next one is sought when it has closed
+ *   QUITTING    nothing more is sent; the slot is given back when the peer has closed
  *   OVER        ended; freed at the end of the event it is in
  *
- * States never go back but from CONNECTING and TALKING to SEEKING. Every state
- * has the timer running, but OPEN idle without a limit does not exist: the idle
- * time is the timer then.
+ * PARTING and QUITTING wait (not for long) because caps are promised as the peer
+ * counts: it must not see the next connection before it has ended this one.
+ * States never go back but to SEEKING: from CONNECTING and TALKING, and by way of
+ * PARTING. Every state has the timer running, but OPEN idle without a limit does
+ * not exist: the idle time is the timer then. Bytes alone never start it anew: a
+ * peer that dribbles would hold its place without end. Whole replies do.
  *
  * Events of the connection, the resolver and the timer may end the session;
  * session_enter()/session_left() bracket each of them so that the memory goes
@@ -94,7 +97,7 @@ send_body(struct session *s)
 	struct buf piece;
 	struct err err = { 0 };
 	struct smtp_reply reply;
-	bool done = false, ok = true;
+	bool done = false, ok = true, may_take = conn_pending(s->conn) < PENDING_MAX;
 
 	buf_init(&piece, 0);
 	while (!done && ok && conn_pending(s->conn) < PENDING_MAX) {
@@ -116,7 +119,7 @@ send_body(struct session *s)
 		s->body_wanted = false;
 		smtp_client_body_sent(&s->client);
 		session_arm(s, session_settings(s)->final_timeout);
-	} else {
+	} else if (may_take) {
 		session_arm(s, session_settings(s)->data_timeout);
 	}
 }
@@ -169,9 +172,33 @@ on_target_ready(void *ctx)
 	session_left(s);
 }
 
-/* This address is no good: the next one, unless the policy or the queue thinks otherwise by now. */
+/* It has closed, or had its time to. */
 static void
-address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply *why)
+parted(struct session *s)
+{
+	drop_connection(s);
+	s->leaves = false;
+	s->state = SEEKING;
+	seek(s);
+}
+
+/* The peer is there and knows that it is over; what is to follow waits for its end of the connection. */
+static void
+part(struct session *s, enum session_state how)
+{
+	s->state = how;
+	/* One that says 421 closes by itself; should it listen all the same, it need not wait for a time-out. */
+	if (s->client.reply.code == 421 && !s->half_sent)
+		conn_write(s->conn, SPAN("QUIT\r\n"));
+	if (how == QUITTING && s->slot.state != SLOT_CLOSING)
+		queue_slot_closing(&s->slot);
+	session_arm(s, CLOSE_TIMEOUT_US);
+}
+
+/* This address is no good: the next one, unless the policy or the queue thinks otherwise by now. The peer is gone, or
+ * `refused` us and is about to go. */
+static void
+address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply *why, bool refused)
 {
 	struct queue *queue = s->slot.lane->queue;
 	struct react_verdict verdict;
@@ -180,31 +207,32 @@ address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply
 	s->any_failed = true;
 	log_debug(s->delivery->shard->log, "%s: %s (%s): %s", queue->name, s->host, s->address, s->last.line);
 	session_look_at(s, stage, &s->last, &verdict);
-	drop_connection(s);
-	s->leaves = false;
-	s->state = SEEKING;
 	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
 		outcome_bounce_queue(s->delivery->shard, queue, &s->last, session_now(s));
-	if (verdict.defer)
+	if (refused)
+		part(s, verdict.defer ? QUITTING : PARTING);
+	else if (verdict.defer)
 		session_over(s);
 	else
-		seek(s);
+		parted(s);
 }
 
 /* The carried go to another host; the connection has done its part. */
 static void
-next_host(struct session *s)
+next_host(struct session *s, bool peer_gone)
 {
-	if (s->client_live && !s->client.ended)
-		conn_write(s->conn, SPAN("QUIT\r\n"));
-	drop_connection(s);
 	s->last = s->carried_reply;
 	s->any_failed = true;
-	s->leaves = s->no_tls = s->connect_paid = false;
+	s->no_tls = s->connect_paid = false;
 	queue_slot_seeks_again(&s->slot);
 	target_skip_host(&s->target);
-	s->state = SEEKING;
-	seek(s);
+	if (peer_gone) {
+		parted(s);
+		return;
+	}
+	if (!s->client.ended)
+		conn_write(s->conn, SPAN("QUIT\r\n"));
+	part(s, PARTING);
 }
 
 /* The next one in turn that may be used. False: none of that family. */
@@ -292,7 +320,7 @@ on_tls(void *ctx, const struct err *err)
 		session_pump(s);
 	} else if (session_settings(s)->require_starttls || session_settings(s)->verify_tls) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err->text);
-		address_failed(s, SMTP_STAGE_CONNECT, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 	} else {
 		/* Opportunistic: the same address once more, in clear. */
 		log_debug(s->delivery->shard->log, "%s: TLS with %s failed (%s); in clear", s->slot.lane->queue->name,
@@ -318,14 +346,17 @@ connection_lost(struct session *s, const char *why)
 		snprintf(reply.enhanced, sizeof reply.enhanced, "4.4.1");
 		/* fall through */
 	case TALKING:
-		address_failed(s, SMTP_STAGE_CONNECT, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 		return;
 	case OPEN:
 		session_break(s, &reply, true);
 		if (s->carried_n > 0)
-			next_host(s);
+			next_host(s, true);
 		else
 			session_over(s);
+		return;
+	case PARTING:
+		parted(s);
 		return;
 	case SEEKING:
 	case QUITTING:
@@ -424,11 +455,13 @@ dial(struct session *s)
 	s->conn = net_dial(shard->net, s->source.family != IP_NONE ? &s->source : NULL, &s->at, &events, s, &err);
 	if (s->conn == NULL) {
 		fail_reply(&reply, "4.4.1", "%s", err.text);
-		address_failed(s, SMTP_STAGE_CONNECT, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 		return;
 	}
 	smtp_client_init(&s->client, &config);
 	s->client_live = true;
+	s->replies = 0;
+	s->half_sent = false;
 	s->state = CONNECTING;
 	session_arm(s, session_settings(s)->connect_timeout);
 }
@@ -437,7 +470,7 @@ dial(struct session *s)
 static bool
 seek_address(struct session *s)
 {
-	switch (target_next(&s->target, &s->at)) {
+	switch (target_next(&s->target, session_settings(s), &s->at)) {
 	case TARGET_WAIT:
 		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
 		return false;
@@ -463,7 +496,6 @@ seek(struct session *s)
 		session_over(s);
 		return;
 	}
-	s->target.settings = session_settings(s);
 	if (!pay_connect(s))
 		return;
 	if (s->no_tls && !s->clear_tried) {
@@ -487,7 +519,7 @@ start_tls(struct session *s)
 	tls = delivery_tls_client(s->delivery, session_settings(s)->tls_ca, &err);
 	if (tls == NULL) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err.text);
-		address_failed(s, SMTP_STAGE_CONNECT, &reply);
+		address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 		return;
 	}
 	s->in_tls_handshake = true;
@@ -528,9 +560,10 @@ arm_for_reply(struct session *s)
 {
 	int64_t us = session_settings(s)->command_timeout;
 
-	if (s->state == QUITTING)
-		us = QUIT_TIMEOUT_US;
-	else if (s->state == TALKING && smtp_client_awaits(&s->client) == SMTP_STAGE_GREETING)
+	if (!s->owes_anew)
+		return;
+	s->owes_anew = false;
+	if (s->state == TALKING && smtp_client_awaits(&s->client) == SMTP_STAGE_GREETING)
 		us = session_settings(s)->greeting_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_DATA)
 		us = session_settings(s)->data_timeout;
@@ -546,11 +579,13 @@ step(struct session *s)
 	enum smtp_client_event event = smtp_client_next(&s->client);
 
 	flush(s);
+	s->owes_anew = s->owes_anew || s->client.replies != s->replies;
+	s->replies = s->client.replies;
 	switch (event) {
 	case SMTP_CLIENT_WAIT:
 		if (s->body_wanted)
 			return false;
-		if (s->state == TALKING || s->state == QUITTING || s->in_transaction)
+		if (s->state == TALKING || s->in_transaction)
 			arm_for_reply(s);
 		return false;
 	case SMTP_CLIENT_START_TLS:
@@ -565,20 +600,20 @@ step(struct session *s)
 	case SMTP_CLIENT_DONE:
 		session_finish(s, NULL);
 		if (s->carried_n > 0 && s->leaves) {
-			next_host(s);
+			next_host(s, false);
 			return false;
 		}
 		return true;
 	case SMTP_CLIENT_FAILED:
-		address_failed(s, s->client.stage, &s->client.reply);
+		address_failed(s, s->client.stage, &s->client.reply, true);
 		return false;
 	case SMTP_CLIENT_CLOSED:
 		if (s->state == QUITTING)
 			session_arm(s, CLOSE_TIMEOUT_US);       /* the peer closes now */
 		else if (s->state == TALKING)
-			address_failed(s, s->client.stage, &s->client.reply);
+			address_failed(s, s->client.stage, &s->client.reply, true);
 		else
-			session_over(s);
+			part(s, QUITTING);
 		return false;
 	}
 	return false;
@@ -622,8 +657,7 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	s->state = SEEKING;
 	s->connect_paid = true;
 	arena_init(&s->arena);
-	target_init(&s->target, delivery->shard->resolver, lane->hosts, queue_settings_now(lane->queue), s->vmta, &delivery->shard->prng,
-		    on_target_ready, s);
+	target_init(&s->target, delivery->shard->resolver, lane->hosts, s->vmta, &delivery->shard->prng, on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);
 	delivery->sessions_n++;
 	/* At the next turn: the queue has not counted us yet. */
@@ -668,7 +702,7 @@ session_stop(struct session *s)
 	session_enter(s);
 	if (s->state == OPEN && !s->in_transaction)
 		session_quit(&s->slot);
-	else if (s->state == SEEKING || s->state == CONNECTING || s->state == TALKING)
+	else if (s->state == SEEKING || s->state == CONNECTING || s->state == TALKING || s->state == PARTING)
 		session_over(s);
 	session_left(s);
 }
@@ -676,11 +710,15 @@ session_stop(struct session *s)
 void
 session_abort(struct session *s)
 {
-	struct smtp_reply reply;
-
 	session_enter(s);
-	smtp_reply_make(&reply, 451, "4.3.2", "the node stops");
-	session_break(s, &reply, false);
+	if (s->in_transaction)
+		session_put_back(s);
 	session_over(s);
 	session_left(s);
+}
+
+bool
+session_waits_for_final(const struct session *s)
+{
+	return s->in_transaction && !s->body_wanted && smtp_client_awaits(&s->client) == SMTP_STAGE_FINAL;
 }

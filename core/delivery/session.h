@@ -37,7 +37,9 @@ void session_idle(struct queue_slot *slot);
 void session_source_off(struct session *session, const struct queue *queue, const struct ip *source);
 /* The node stops: ends it unless it is in a transaction. */
 void session_stop(struct session *session);
-/* Now: what was under way is deferred. */
+/* Its body is sent and the peer may have it already: to end now could deliver it twice. */
+bool session_waits_for_final(const struct session *session);
+/* Now: what was under way waits again as before, for it was no attempt of the peer's making. */
 void session_abort(struct session *session);
 struct session *session_of(struct list *node);
 

@@ -120,12 +120,29 @@ decide(struct session *s, unsigned i, const struct react_verdict *verdict, const
 	return false;
 }
 
+static void
+end_transaction(struct session *s)
+{
+	s->half_sent = s->body_wanted;
+	s->in_transaction = s->body_wanted = false;
+	spool_read_close(&s->reader);
+	arena_reset(&s->arena);
+}
+
+void
+session_put_back(struct session *s)
+{
+	for (unsigned i = 0; i < s->message.rcpts_n; i++)
+		queue_rcpt_postpone(s->rcpts[i], session_now(s));
+	end_transaction(s);
+}
+
 void
 session_finish(struct session *s, const struct smtp_reply *ours)
 {
 	struct outcome *bounced = arena_alloc(&s->arena, s->message.rcpts_n * sizeof *bounced);
 	struct react_verdict *verdicts = judge(s, ours);
-	bool may_carry = ours == NULL && target_has_another_host(&s->target);
+	bool may_carry = ours == NULL && target_has_another_host(&s->target, session_settings(s));
 	const struct smtp_reply *for_queue = NULL;
 	struct smtp_reply reply;
 	struct attempt attempt;
@@ -143,9 +160,7 @@ session_finish(struct session *s, const struct smtp_reply *ours)
 		reply = *for_queue;
 	if (bounced_n > 0)
 		outcome_bounced(s->delivery->shard, &s->envelope, &s->reader, bounced, bounced_n, &attempt, session_now(s));
-	s->in_transaction = s->body_wanted = false;
-	spool_read_close(&s->reader);
-	arena_reset(&s->arena);
+	end_transaction(s);
 	if (for_queue != NULL)
 		outcome_bounce_queue(s->delivery->shard, s->slot.lane->queue, &reply, session_now(s));
 }
@@ -204,6 +219,7 @@ begin(struct session *s, struct rcpt **rcpts, unsigned n)
 		s->message.rcpts[i].notify = rcpt->notify;
 	}
 	smtp_client_send(&s->client, &s->message);
+	s->owes_anew = true;
 	/* Answered before the peer has heard of it. */
 	for (unsigned i = 0; i < n; i++)
 		s->refused_here[i] = s->message.rcpts[i].answered;

@@ -10,7 +10,7 @@
 #include "delivery/session.h"
 #include "delivery/target.h"
 
-enum session_state { SEEKING, CONNECTING, TALKING, OPEN, QUITTING, OVER };
+enum session_state { SEEKING, CONNECTING, TALKING, OPEN, PARTING, QUITTING, OVER };
 
 struct session {
 	struct queue_slot   slot;
@@ -35,6 +35,8 @@ struct session {
 	struct smtp_reply   last;               /* why the last address failed */
 	bool                any_failed;
 	struct timer        timer;
+	bool                owes_anew;          /* the peer owes an answer whose time has not begun */
+	unsigned            replies;            /* of the client's, as far as the timer knows */
 	unsigned            errors;             /* replies 4xx and 5xx to recipients */
 	bool                leaves;             /* it takes no further message */
 	struct ip           source;             /* bound; family IP_NONE: the system's choice */
@@ -51,6 +53,7 @@ struct session {
 	struct rcpt       **rcpts;
 	bool               *refused_here;       /* the peer was not asked: by recipient */
 	bool                in_transaction, body_wanted;
+	bool                half_sent;          /* the peer has part of a body: no command would be read as one */
 };
 
 static inline struct now session_now(const struct session *s) { return loop_now(s->delivery->shard->loop); }
@@ -60,6 +63,7 @@ static inline const struct queue_settings *session_settings(const struct session
 /* session_mail.c */
 void session_finish(struct session *s, const struct smtp_reply *broken);        /* every recipient has its answer */
 void session_break(struct session *s, const struct smtp_reply *reply, bool by_peer);    /* no more answers will come; by_peer: policy looks at it */
+void session_put_back(struct session *s);                                       /* the recipients wait as if nothing had begun */
 void session_look_at(struct session *s, enum smtp_stage stage, const struct smtp_reply *reply, struct react_verdict *out);
 /* The next of the carried: now, or when the timer that it starts asks again. */
 void session_send_carried(struct session *s);

@@ -9,6 +9,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/target.h"
 
+/* So that a host of many dead addresses does not keep the cycle from the one behind it. */
+#define ADDRESSES_PER_HOST_MAX 4
+
 static void
 shuffle_equals(struct target *target, struct prng *prng)
 {
@@ -33,13 +36,11 @@ shuffle_equals(struct target *target, struct prng *prng)
 
 void
 target_init(struct target *target, struct resolver *resolver, const struct host_set *hosts,
-	    const struct queue_settings *settings, const struct ruleset_vmta *vmta, struct prng *prng,
-	    void (*on_ready)(void *ctx), void *ctx)
+	    const struct ruleset_vmta *vmta, struct prng *prng, void (*on_ready)(void *ctx), void *ctx)
 {
 	memset(target, 0, sizeof *target);
 	target->resolver = resolver;
 	target->hosts = hosts;
-	target->settings = settings;
 	target->on_ready = on_ready;
 	target->ctx = ctx;
 	target->families[IP_V4] = target->families[IP_V6] = vmta->sources_n == 0;
@@ -65,12 +66,6 @@ may_use(const struct target *target, const struct ip *ip)
 	return !target->hosts->from_dns || !(ip_is_loopback(ip) || ip_is_unspecified(ip));
 }
 
-static uint16_t
-port_of(const struct target *target)
-{
-	return target->host->port ? target->host->port : target->settings->smtp_port;
-}
-
 static void
 take_addresses(struct target *target, const struct ip *ip, unsigned n)
 {
@@ -89,8 +84,7 @@ take_addresses(struct target *target, const struct ip *ip, unsigned n)
 				continue;
 			}
 			if (target->addresses_n < countof(target->addresses))
-				target->addresses[target->addresses_n++] =
-					(struct endpoint){ ip[i], port_of(target) };
+				target->addresses[target->addresses_n++] = ip[i];
 		}
 	}
 	if (target->addresses_n > 0)
@@ -126,17 +120,18 @@ on_answer(void *ctx, const struct resolver_answer *answer)
 }
 
 enum target_result
-target_next(struct target *target, struct endpoint *out)
+target_next(struct target *target, const struct queue_settings *settings, struct endpoint *out)
 {
 	check(target->query == NULL);
 	for (;;) {
-		if (target->next_address < target->addresses_n &&
-		    target->tried < target->settings->mx_connection_attempts) {
-			*out = target->addresses[target->next_address++];
-			target->tried++;
+		if (target->next_address < target->addresses_n && target->next_address < ADDRESSES_PER_HOST_MAX &&
+		    (target->next_address > 0 || target->hosts_tried < settings->mx_connection_attempts)) {
+			target->hosts_tried += target->next_address == 0;
+			out->ip = target->addresses[target->next_address++];
+			out->port = target->host->port ? target->host->port : settings->smtp_port;
 			return TARGET_ADDRESS;
 		}
-		if (target->next_host >= target->hosts->n || target->tried >= target->settings->mx_connection_attempts)
+		if (!target_has_another_host(target, settings))
 			return TARGET_NONE;
 		target->host = &target->hosts->hosts[target->order[target->next_host++]];
 		if (target->host->name[0] == '\0') {
@@ -156,9 +151,9 @@ target_skip_host(struct target *target)
 }
 
 bool
-target_has_another_host(const struct target *target)
+target_has_another_host(const struct target *target, const struct queue_settings *settings)
 {
-	return target->next_host < target->hosts->n && target->tried < target->settings->mx_connection_attempts;
+	return target->next_host < target->hosts->n && target->hosts_tried < settings->mx_connection_attempts;
 }
 
 void

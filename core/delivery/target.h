@@ -3,6 +3,9 @@
  * the lane's hosts by preference (equals in random order), each host's
  * addresses, those that may be used.
  *
+ * What the policy says (settings) is told with each call and never kept: an
+ * overlay may replace it at any time.
+ *
  * Ownership  init/fini, embedded in the session. The hosts are the lane's, which lives
  *            as long as a session of it.
  * Threads    The shard's.
@@ -18,14 +21,13 @@
 struct target {
 	struct resolver       *resolver;
 	const struct host_set *hosts;
-	const struct queue_settings *settings;
 	bool     families[3];           /* by enum ip_family: there is a source for it */
 	uint16_t *order;                /* of hosts->hosts */
 	unsigned next_host;
 	const struct smtp_host *host;   /* whose addresses these are */
-	struct endpoint addresses[RESOLVER_RECORDS_MAX];
+	struct ip addresses[RESOLVER_RECORDS_MAX];
 	unsigned addresses_n, next_address;
-	unsigned tried;                 /* addresses handed out */
+	unsigned hosts_tried;           /* that had an address to hand out */
 	unsigned refused;               /* hosts left out: only addresses that may not be used */
 	unsigned unknown;               /* hosts without any address */
 	unsigned dns_failed;            /* hosts that could not be looked up now */
@@ -42,12 +44,11 @@ enum target_result {
 };
 
 void target_init(struct target *target, struct resolver *resolver, const struct host_set *hosts,
-		 const struct queue_settings *settings, const struct ruleset_vmta *vmta, struct prng *prng,
-		 void (*on_ready)(void *ctx), void *ctx);
+		 const struct ruleset_vmta *vmta, struct prng *prng, void (*on_ready)(void *ctx), void *ctx);
 void target_fini(struct target *target);
-enum target_result target_next(struct target *target, struct endpoint *out);
+enum target_result target_next(struct target *target, const struct queue_settings *settings, struct endpoint *out);
 /* Leaves out what is left of this host's addresses. */
 void target_skip_host(struct target *target);
-bool target_has_another_host(const struct target *target);
+bool target_has_another_host(const struct target *target, const struct queue_settings *settings);
 /* The name to tell and to verify: the host's, or "[address]" where it has none. */
 void target_host_name(const struct target *target, const struct endpoint *at, char out[DOMAIN_MAX]);

@@ -73,7 +73,7 @@ begin(struct trial *t, bool from_dns, const char *hosts)
 		host->ip = at.ip;
 		host->port = at.port;
 	}
-	target_init(&t->target, t->w->resolver, t->hosts, &t->settings, &t->vmta, &t->prng, on_ready, t);
+	target_init(&t->target, t->w->resolver, t->hosts, &t->vmta, &t->prng, on_ready, t);
 }
 
 /* All of them, waiting where a name is looked up. */
@@ -86,7 +86,7 @@ try_all(struct trial *t)
 
 	t->tried[0] = '\0';
 	for (;;) {
-		switch (target_next(&t->target, &at)) {
+		switch (target_next(&t->target, &t->settings, &at)) {
 		case TARGET_NONE:
 			return;
 		case TARGET_ADDRESS:
@@ -125,9 +125,9 @@ hosts_are_tried_by_preference_and_looked_up_when_their_turn_comes(void **state)
 	addresses(t, "one.example", "192.0.2.1");
 	addresses(t, "two.example", "192.0.2.2,192.0.2.3");
 	begin(t, true, "10 one.example,20 two.example");
-	assert_int_equal(target_next(&t->target, &at), TARGET_WAIT);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_WAIT);
 	world_run(t->w, SEC(1));
-	assert_int_equal(target_next(&t->target, &at), TARGET_ADDRESS);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_ADDRESS);
 	assert_int_equal(at.ip.bytes[3], 1);
 	assert_int_equal(at.port, 25);
 	assert_int_equal(t->w->asked_n, 1);
@@ -224,21 +224,67 @@ dns_does_not_lead_back_into_this_machine(void **state)
 }
 
 static void
-no_more_than_mx_connection_attempts_are_tried(void **state)
+no_more_hosts_than_mx_connection_attempts_are_tried(void **state)
 {
 	struct trial *t = *state;
 
 	addresses(t, "many.example", "192.0.2.1,192.0.2.2,192.0.2.3");
 	addresses(t, "more.example", "192.0.2.4,192.0.2.5");
-	t->settings.mx_connection_attempts = 4;
+	addresses(t, "never.example", "192.0.2.6");
+	t->settings.mx_connection_attempts = 2;
 	begin(t, true, "10 many.example,20 more.example,30 never.example");
-	tries(t, "192.0.2.1:25 192.0.2.2:25 192.0.2.3:25 192.0.2.4:25");
-	t->settings.mx_connection_attempts = 3;
+	tries(t, "192.0.2.1:25 192.0.2.2:25 192.0.2.3:25 192.0.2.4:25 192.0.2.5:25");
+	t->settings.mx_connection_attempts = 1;
 	t->w->asked_n = 0;
 	resolver_forget(t->w->resolver);
 	begin(t, true, "10 many.example,20 more.example");
 	tries(t, "192.0.2.1:25 192.0.2.2:25 192.0.2.3:25");
 	assert_int_equal(t->w->asked_n, 1);     /* the others were not even looked up */
+}
+
+static void
+a_host_without_an_address_is_none_of_those_tried(void **state)
+{
+	struct trial *t = *state;
+
+	world_dns(t->w, "gone.example", RESOLVE_ADDRESS, RESOLVER_NXDOMAIN, 60, "");
+	addresses(t, "works.example", "192.0.2.1");
+	t->settings.mx_connection_attempts = 1;
+	begin(t, true, "10 gone.example,20 works.example");
+	tries(t, "192.0.2.1:25");
+}
+
+static void
+a_host_of_many_addresses_does_not_hide_the_next(void **state)
+{
+	struct trial *t = *state;
+
+	addresses(t, "dead.example", "192.0.2.1,192.0.2.2,192.0.2.3,192.0.2.4,192.0.2.5,192.0.2.6,192.0.2.7");
+	addresses(t, "works.example", "192.0.2.9");
+	t->settings.mx_connection_attempts = 2;
+	begin(t, true, "10 dead.example,20 works.example");
+	tries(t, "192.0.2.1:25 192.0.2.2:25 192.0.2.3:25 192.0.2.4:25 192.0.2.9:25");
+}
+
+static void
+settings_are_those_of_the_moment(void **state)
+{
+	struct trial *t = *state;
+	struct queue_settings *overlaid = mem_alloc(sizeof *overlaid);
+	struct endpoint at;
+
+	addresses(t, "a.example", "192.0.2.1");
+	addresses(t, "b.example", "192.0.2.2");
+	begin(t, true, "10 a.example,20 b.example");
+	*overlaid = t->settings;
+	overlaid->mx_connection_attempts = 1;
+	assert_int_equal(target_next(&t->target, overlaid, &at), TARGET_WAIT);
+	world_run(t->w, SEC(1));
+	assert_int_equal(target_next(&t->target, overlaid, &at), TARGET_ADDRESS);
+	assert_false(target_has_another_host(&t->target, overlaid));
+	free(overlaid);
+	assert_true(target_has_another_host(&t->target, &t->settings));
+	tries(t, "192.0.2.2:25");
 }
 
 static void
@@ -284,15 +330,15 @@ a_host_is_called_by_its_name_or_its_address(void **state)
 
 	addresses(t, "a.example", "192.0.2.1");
 	begin(t, false, "0 a.example,1 [192.0.2.8],2 [2001:db8::9]");
-	assert_int_equal(target_next(&t->target, &at), TARGET_WAIT);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_WAIT);
 	world_run(t->w, SEC(1));
-	assert_int_equal(target_next(&t->target, &at), TARGET_ADDRESS);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_ADDRESS);
 	target_host_name(&t->target, &at, name);
 	assert_string_equal(name, "a.example");
-	assert_int_equal(target_next(&t->target, &at), TARGET_ADDRESS);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_ADDRESS);
 	target_host_name(&t->target, &at, name);
 	assert_string_equal(name, "[192.0.2.8]");
-	assert_int_equal(target_next(&t->target, &at), TARGET_ADDRESS);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_ADDRESS);
 	target_host_name(&t->target, &at, name);
 	assert_string_equal(name, "[2001:db8::9]");
 	target_fini(&t->target);
@@ -307,14 +353,14 @@ the_rest_of_a_host_can_be_skipped(void **state)
 	addresses(t, "a.example", "192.0.2.1,192.0.2.2,192.0.2.3");
 	addresses(t, "b.example", "192.0.2.4");
 	begin(t, true, "10 a.example,20 b.example");
-	assert_int_equal(target_next(&t->target, &at), TARGET_WAIT);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_WAIT);
 	world_run(t->w, SEC(1));
-	assert_int_equal(target_next(&t->target, &at), TARGET_ADDRESS);
-	assert_true(target_has_another_host(&t->target));
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_ADDRESS);
+	assert_true(target_has_another_host(&t->target, &t->settings));
 	target_skip_host(&t->target);
 	try_all(t);
 	assert_string_equal(t->tried, "192.0.2.4:25");
-	assert_false(target_has_another_host(&t->target));
+	assert_false(target_has_another_host(&t->target, &t->settings));
 	target_fini(&t->target);
 }
 
@@ -325,7 +371,7 @@ one_that_is_given_up_asks_no_further(void **state)
 	struct endpoint at;
 
 	begin(t, true, "10 a.example");
-	assert_int_equal(target_next(&t->target, &at), TARGET_WAIT);
+	assert_int_equal(target_next(&t->target, &t->settings, &at), TARGET_WAIT);
 	target_fini(&t->target);
 	world_run(t->w, SEC(5));
 	assert_int_equal(t->ready, 0);
@@ -341,7 +387,10 @@ main(void)
 		T(equals_come_in_random_order_and_preferences_do_not),
 		T(ipv4_comes_first_and_families_without_a_source_not_at_all),
 		T(dns_does_not_lead_back_into_this_machine),
-		T(no_more_than_mx_connection_attempts_are_tried),
+		T(no_more_hosts_than_mx_connection_attempts_are_tried),
+		T(a_host_without_an_address_is_none_of_those_tried),
+		T(a_host_of_many_addresses_does_not_hide_the_next),
+		T(settings_are_those_of_the_moment),
 		T(why_there_is_none_is_counted),
 		T(ports_come_from_the_host_or_from_smtp_port),
 		T(a_host_is_called_by_its_name_or_its_address),

@@ -368,6 +368,7 @@ class_ok(const struct smtp_client *client)
 static enum smtp_client_event
 on_reply(struct smtp_client *client)
 {
+	client->replies++;
 	client->reply = client->parser.reply;
 	client->stage = smtp_client_awaits(client);
 	if (client->reply.code == 421 && client->state != QUIT)

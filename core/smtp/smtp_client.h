@@ -96,6 +96,7 @@ struct smtp_client {
 	bool                tls;        /* started */
 	enum smtp_stage     stage;      /* of `reply` */
 	struct smtp_reply   reply;      /* the last one to a command of the session */
+	unsigned            replies;    /* whole ones, read so far */
 	struct smtp_client_message *message;    /* under way */
 	/* the machine's own */
 	int         state;

@@ -64,8 +64,8 @@ class Session:
 
 
 class Receiver:
-    def __init__(self, host="127.0.0.1", port=0, extensions=EXTENSIONS, certificate=None, backlog=512, keep=True):
-        self.host, self.extensions, self.keep = host, list(extensions), keep
+    def __init__(self, host="127.0.0.1", port=0, extensions=EXTENSIONS, certificate=None, backlog=512, keep=True, linger_s=0):
+        self.host, self.extensions, self.keep, self.linger_s = host, list(extensions), keep, linger_s
         self.context = None
         if certificate:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -148,6 +148,7 @@ class Receiver:
             talk.run()
         except (Ended, OSError, ssl.SSLError, ValueError):
             pass
+        time.sleep(self.linger_s)       # before it closes, and counts it as closed
         with self.lock:
             session.closed = now()
             self.open_sockets.discard(connection)

@@ -3,7 +3,10 @@
 import email
 import hashlib
 import re
+import signal
 import socket
+import threading
+import time
 
 import harness
 from client import Client
@@ -302,6 +305,83 @@ class Delivery(harness.Case):
 
     def test_a_peer_that_hangs_at_each_stage(self):
         self.assert_comes_again(HANG, greeting_timeout="1s", command_timeout="1s", data_timeout="1s", final_timeout="1s")
+
+    def dribbling(self, verb, before=b""):
+        """A receiver that answers that command (or QUIT) by a byte now and then, without end; (port, connections open)."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        opened, closed = [], []
+        answers = {b"EHLO": b"250 mx.example\r\n", b"MAIL": b"250 ok\r\n", b"RCPT": b"250 ok\r\n", b"DATA": b"354 go\r\n",
+                   b".\r\n": b"250 taken\r\n"}
+
+        def serve(connection):
+            try:
+                with connection, connection.makefile("rb") as lines:
+                    connection.sendall(b"220 mx.example\r\n")
+                    for line in lines:
+                        if line[:4].upper() == verb:
+                            connection.sendall(before)
+                            while True:
+                                connection.sendall(b"250-x\r\n")
+                                time.sleep(0.2)
+                        if line[:4].upper() in answers:
+                            connection.sendall(answers[line[:4].upper()])
+            except OSError:
+                pass
+            closed.append(harness.now())
+
+        def accept():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                opened.append(harness.now())
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
+        return listening.getsockname()[1], opened, closed
+
+    def test_a_reply_that_dribbles_without_end_times_out(self):
+        for verb in (b"EHLO", b"MAIL", b"RCPT"):
+            with self.subTest(verb=verb):
+                port, opened, closed = self.dribbling(verb)
+                node = self.node(f'domain "*" {{ smtp_hosts = "[127.0.0.1]:{port}", command_timeout = "1s" }}')
+                self.send(node)
+                until(lambda closed=closed: closed, "it is left", 6)
+                self.assertLess(closed[0] - opened[0], 4 * harness.SLOW)
+
+    def test_a_peer_that_goes_on_after_quit_is_left(self):
+        port, opened, closed = self.dribbling(b"QUIT", b"221 bye\r\n")
+        node = self.node(f'domain "*" {{ smtp_hosts = "[127.0.0.1]:{port}", idle_timeout = "1s" }}')
+        self.send(node)
+        node.wait_records(1, "d")
+        until(lambda: node.status()["sessions_out"] == 0, "its place is free", 6)
+        until(lambda: closed, "it is left", 6)
+
+    # --- the node's own end ---
+
+    def test_a_stop_waits_for_the_reply_to_a_message_sent_whole(self):
+        node, mx = self.relay()
+        mx.answer(".", lambda event: time.sleep(10))
+        self.send(node)
+        until(lambda: mx.commands("DATA"), "it is sent")
+        time.sleep(0.3)
+        self.assertEqual(node.stop(20), 0)
+        self.assertEqual((len(node.records("d")), len(mx.messages)), (1, 1))
+
+    def test_a_stop_is_no_attempt(self):
+        node, mx = self.relay("max_attempts = 1, " + QUICK)
+        mx.answer("RCPT", HANG, times=1)
+        self.send(node)
+        until(lambda: mx.commands("RCPT"), "a transaction is under way")
+        node.signal(signal.SIGTERM)
+        until(lambda: "stopping" in node.log, "it stops")
+        node.signal(signal.SIGTERM)
+        self.assertEqual(node.wait(), 0)
+        self.assertEqual(node.records("b", "t"), [])
+        again = self.restart(node)
+        again.wait_records(1, "d")
+        self.assertEqual(again.records("b", "t"), [])
 
     def test_a_connect_that_hangs(self):
         with socket.socket() as silent, socket.socket() as one, socket.socket() as two:

@@ -199,6 +199,22 @@ domain "b.example" {{ smtp_hosts = "{b.at}", max_msg_per_connection = 2 }}''', s
         node, receivers = self.two_domains("", settings="max_smtp_out = 3")
         self.assert_peak(node, receivers, 3, 30, "node.max_smtp_out", "a.example/default")
 
+    def assert_one_at_a_time(self, mx, node, sessions):
+        until(lambda: len(mx.sessions) >= sessions, lambda: f"{len(mx.sessions)} sessions", 20)
+        self.assertEqual(peak([i for i in mx.intervals() if i[1] is not None]), 1, node.log[-500:])
+
+    def test_the_cap_holds_for_a_receiver_that_takes_its_time_to_close(self):
+        """It has refused us, and counts the connection until it has closed."""
+        for stage, reply in [("MAIL", "421 4.7.0 go away"), ("connect", "421 4.7.0 go away"), ("connect", "554 no"), ("EHLO", "421 no"),
+                             ("EHLO", "451 no")]:
+            with self.subTest(stage=stage, reply=reply):
+                mx = self.receiver(linger_s=0.2)
+                mx.answer(stage, reply)
+                hosts = ";".join([mx.at] * 3)
+                node = self.node(f'domain "a.example" {{ smtp_hosts = "{hosts}", max_smtp_out = 1, max_attempts = 100 }}')
+                self.fill(node, 5, "a.example")
+                self.assert_one_at_a_time(mx, node, 3)
+
     def test_a_scarce_session_is_shared_and_nobody_starves(self):
         """Two queues that wait for one session of the virtual MTA are both served before either is empty."""
         node, (a, b) = self.two_domains('vmta "default" { source = "any", max_smtp_out = 1 }')
