@@ -8,9 +8,6 @@
 #include "delivery/react.h"
 #include "delivery/session.h"
 
-#define DNS_FAILED "4.4.3"      /* a peer says it too, ... */
-#define LOCAL_CODE 400          /* ... but not with this code */
-
 static struct queue_slot *
 on_start(void *ctx, struct lane *lane, struct rcpt *first)
 {
@@ -47,25 +44,61 @@ static void
 on_queue_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 {
 	struct delivery *delivery = ctx;
-	struct now now = loop_now(delivery->shard->loop);
-	struct react_event event = {
-		.queue = queue, .stage = SMTP_STAGE_CONNECT, .reply = reply, .opened = now.mono - 1,
-	};
-	struct react_verdict verdict;
 
-	outcome_queue_failed(delivery->shard, queue, reply, now);
-	/* What a session has met was looked at there; names are looked up without one, too. */
-	if (reply->code != LOCAL_CODE || strcmp(reply->enhanced, DNS_FAILED) != 0)
-		return;
-	react(delivery->react, &event, now, &verdict);
-	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
-		outcome_bounce_queue(delivery->shard, queue, reply, now);
+	outcome_queue_failed(delivery->shard, queue, reply, loop_now(delivery->shard->loop));
+}
+
+/* A failed look-up, until the policy has seen it. */
+struct delivery_unseen {
+	struct list       node;
+	struct smtp_reply reply;
+	char              queue[];
+};
+
+/* Between two events: a rule may bounce what the caller of on_dns_failed() has in its hands. */
+static void
+on_unseen(void *ctx, struct now now)
+{
+	struct delivery *delivery = ctx;
+	struct list unseen;
+
+	list_init(&unseen);
+	list_splice_tail(&unseen, &delivery->unseen);
+	while (!list_empty(&unseen)) {
+		struct delivery_unseen *seen = list_first(&unseen, struct delivery_unseen, node);
+		struct react_event event = {
+			.queue = queues_find(delivery->shard->queues, span_text(seen->queue)),
+			.stage = SMTP_STAGE_CONNECT, .reply = &seen->reply, .opened = now.mono - 1,
+		};
+		struct react_verdict verdict;
+
+		list_remove(&seen->node);
+		if (event.queue != NULL) {
+			react(delivery->react, &event, now, &verdict);
+			if (verdict.bounce == REACTION_BOUNCE_QUEUE)
+				outcome_bounce_queue(delivery->shard, event.queue, &seen->reply, now);
+		}
+		free(seen);
+	}
+}
+
+static void
+on_dns_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
+{
+	struct delivery *delivery = ctx;
+	size_t n = strlen(queue->name);
+	struct delivery_unseen *unseen = mem_alloc(sizeof *unseen + n + 1);
+
+	unseen->reply = *reply;
+	memcpy(unseen->queue, queue->name, n);
+	list_add_tail(&delivery->unseen, &unseen->node);
+	timer_start(&delivery->shard->loop->timers, &delivery->unseen_timer, loop_now(delivery->shard->loop).mono);
 }
 
 struct queue_ops
 delivery_ops(struct delivery *delivery)
 {
-	return (struct queue_ops){ on_start, on_send, on_quit, on_idle, on_give_up, on_queue_failed, delivery };
+	return (struct queue_ops){ on_start, on_send, on_quit, on_idle, on_give_up, on_queue_failed, on_dns_failed, delivery };
 }
 
 struct delivery *
@@ -77,6 +110,8 @@ delivery_new(struct shard *shard)
 	list_init(&delivery->sessions);
 	table_init(&delivery->tls, prng_u64(&shard->prng));
 	delivery->react = react_new(shard);
+	list_init(&delivery->unseen);
+	timer_init(&delivery->unseen_timer, on_unseen, delivery);
 	delivery->next_source = mem_alloc((policy_ruleset(shard->policy)->vmtas_n + 1) * sizeof *delivery->next_source);
 	return delivery;
 }
@@ -97,6 +132,13 @@ delivery_free(struct delivery *delivery)
 		free(tls);
 	}
 	table_fini(&delivery->tls);
+	timer_stop(&delivery->shard->loop->timers, &delivery->unseen_timer);
+	while (!list_empty(&delivery->unseen)) {
+		struct delivery_unseen *unseen = list_first(&delivery->unseen, struct delivery_unseen, node);
+
+		list_remove(&unseen->node);
+		free(unseen);
+	}
 	react_free(delivery->react);
 	free(delivery->next_source);
 	free(delivery);

@@ -22,6 +22,8 @@ struct delivery {
 	struct table  tls;              /* tls_ca -> struct delivery_tls */
 	struct react *react;
 	bool          stopping;
+	struct list   unseen;           /* failed look-ups that the policy has not seen */
+	struct timer  unseen_timer;
 };
 
 struct delivery_tls {

@@ -256,6 +256,12 @@ sandbox_call(struct sandbox *sandbox, int args_n, int results_n, const struct sa
 	lua_State *L = sandbox->L;
 	int base = lua_gettop(L) - args_n;
 	*failure = (struct sandbox_failure){ .line = 0 };
+	/* A call inside a call would leave the outer one without a budget. */
+	if (sandbox->limited) {
+		snprintf(failure->text, sizeof(failure->text), "cannot run while another hook runs");
+		lua_settop(L, base - 1);
+		return false;
+	}
 	lua_pushcfunction(L, on_error);
 	lua_insert(L, base);
 	sandbox->failure = failure;

@@ -241,6 +241,8 @@ struct queue_ops {
 	void (*give_up)(void *ctx, struct rcpt *rcpt, const char *status, const char *text);
 	/* A queue-level failure that counts: for accounting (tq) and the log. */
 	void (*queue_failed)(void *ctx, struct queue *queue, const struct smtp_reply *reply);
+	/* The names of its domains could not be looked up; no session was there to show it to the policy. May be NULL. */
+	void (*dns_failed)(void *ctx, struct queue *queue, const struct smtp_reply *reply);
 	void *ctx;
 };
 

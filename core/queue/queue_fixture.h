@@ -28,7 +28,7 @@ world_open_queues(struct world *w)
 {
 	struct queues_options options = {
 		.ruleset = policy_ruleset(w->policy), .resolver = w->resolver, .loop = &w->loop, .log = &w->log, .seed = 5,
-		.ops = { play_start, play_send, play_quit, play_idle, play_give_up, play_queue_failed, w },
+		.ops = { play_start, play_send, play_quit, play_idle, play_give_up, play_queue_failed, NULL, w },
 	};
 
 	w->queues = queues_new(&options, w->loop.now);

@@ -238,6 +238,8 @@ route_failed(struct route *route, const char *detail, struct now now)
 	route->retry_at = now.mono + wait;
 	queue_error(route->queue, reply.line);
 	queues->o.ops.queue_failed(queues->o.ops.ctx, route->queue, &reply);
+	if (queues->o.ops.dns_failed != NULL)
+		queues->o.ops.dns_failed(queues->o.ops.ctx, route->queue, &reply);
 	timer_start(&queues->o.loop->timers, &route->timer, route->retry_at);
 }
 
