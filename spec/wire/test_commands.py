@@ -150,9 +150,15 @@ class Commands(harness.Case):
         self.send(node, to=["u@a.example", "v@a.example"])
         node.wait_records(2, "t")
         until(lambda: node.queue("a.example/default")["gate"] == "retry_recipients_after", "both wait")
+        node.command("pause", "a.example/default")
+        self.send(node, to="w@a.example")
+        gates = {g["gate"]: g["open"] for g in node.command("why", "a.example/default")["gates"]}
+        self.assertNotIn("retry_recipients_after", gates, "no gate of the queue while somebody is ready")
+        node.command("resume", "a.example/default")
+        node.wait_records(1, "d")
         done = node.command("retry", "a.example/default", "--recipients")
         self.assertEqual(done["recipients"], 2)
-        node.wait_records(2, "d")
+        node.wait_records(3, "d")
 
     def test_bounce(self):
         mx = Receiver()
