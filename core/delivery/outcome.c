@@ -343,10 +343,16 @@ static bool
 report_is_wanted(const struct bounce *b)
 {
 	struct smtp_path path;
+	char domain[DOMAIN_MAX];
 
 	/* A sender that was accepted but cannot be mailed (a bare <postmaster>) has nobody behind it. */
 	if (b->envelope.sender.n == 0 || smtp_path_parse_bare(b->envelope.sender, &path) != NULL || path.domain.n == 0)
 		return false;
+	if (!domain_normalize(path.domain, domain, NULL)) {
+		log_warning(b->shard->log, "no report of non-delivery: the sender <%.*s> has no domain that can be mailed",
+			    SPAN_ARG(b->envelope.sender));
+		return false;
+	}
 	for (unsigned i = 0; i < b->n; i++)
 		if (wants_report(&b->envelope.rcpts[b->rcpts[i]->index]))
 			return true;

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 import harness
 from client import Client, Closed
@@ -140,6 +141,16 @@ class Durability(harness.Case):
         until(lambda: again.status()["queued"] == 5, lambda: f"the five are there again: {again.status()}")
         again.stop()
         self.restart(again, change=("paused = true", "paused = false")).wait_empty()
+
+    def test_what_expires_while_the_node_is_down_is_accounted(self):
+        node = self.node('domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true, bounce_after = "2s" }')
+        for _ in range(3):
+            self.assertEqual(self.send(node, sender="").code, 250)
+        node.kill()
+        time.sleep(2.2 * harness.SLOW)
+        again = self.restart(node)
+        again.wait_records(3, "b")
+        self.assertEqual(again.status()["queued"], 0)
 
     # --- one spool, one node ---
 
