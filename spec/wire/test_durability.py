@@ -209,6 +209,51 @@ class Durability(harness.Case):
         node.wait_empty(20)
         until(lambda: self.send(node, sender="").code == 250, "there is room again", 30)
 
+    def test_a_bounce_whose_report_can_not_be_stored_stands(self):
+        mx = self.receiver()
+        mx.answer("RCPT", "550 5.1.1 nobody here", when=lambda e: "nobody" in e.line)
+        small = self.small_disk("8m")
+        node = self.node('node { hostname = "node.example", min_free_space = "2M" }\n'
+                         f'domain "paused.example" {{ smtp_hosts = "{mx.at}", paused = true }}\n'
+                         f'domain "*" {{ smtp_hosts = "{mx.at}" }}', spool=os.path.join(small, "spool"))
+        node.command("pause", "example.com/*")
+        for to in ("u@paused.example", "nobody@example.com"):
+            self.assertEqual(self.send(node, to=to).code, 250)
+        filler = os.path.join(small, "filler")
+        with open(filler, "wb") as out:
+            free = os.statvfs(small)
+            out.write(b"x" * (free.f_bavail * free.f_frsize - (1 << 20)))
+        until(lambda: self.send(node, sender="").code == 452, "the disk is full")
+        self.assertEqual(node.command("bounce", "paused.example/*")["recipients"], 1)
+        node.command("resume", "*")
+        until(lambda: any("nobody" in a for a in map(str, mx.attempts)) or mx.sessions, "the other one is tried")
+        until(lambda: "cannot be stored" in node.log, "the log says what is wrong")
+        time.sleep(3)           # longer than a try takes
+        self.assertEqual([node.queue(q)["sending"] for q in ("paused.example/default", "example.com/default")], [1, 1])
+        self.assertEqual((node.records("b"), len(mx.sessions)), ([], 1), "nobody is asked again")
+        self.assertEqual(node.log.count("cannot be stored"), 1)
+        os.unlink(filler)
+        records = node.wait_records(2, "b", deadline_s=20)
+        self.assertEqual({r["dsnDiag"] for r in records}, {"smtp;550 5.1.1 nobody here", "smtp;550 5.7.1 bounced by the operator"})
+        until(lambda: len(mx.messages) == 2, "both reports arrive")
+        node.wait_empty()
+
+    def test_a_stop_with_a_bounce_whose_report_can_not_be_stored(self):
+        small = self.small_disk("8m")
+        node = self.node('node { hostname = "node.example", min_free_space = "2M" }\n'
+                         'domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }', spool=os.path.join(small, "spool"))
+        self.assertEqual(self.send(node).code, 250)
+        filler = os.path.join(small, "filler")
+        with open(filler, "wb") as out:
+            free = os.statvfs(small)
+            out.write(b"x" * (free.f_bavail * free.f_frsize - (1 << 20)))
+        until(lambda: self.send(node, sender="").code == 452, "the disk is full")
+        node.command("bounce", "*")
+        until(lambda: "cannot be stored" in node.log, "the log says what is wrong")
+        self.assertEqual(node.stop(), 0)
+        os.unlink(filler)
+        self.assertEqual(self.restart(node).queue("example.com/default")["recipients"], 1, "it is queued as before")
+
     # --- damage ---
 
     def filled(self):
@@ -244,6 +289,21 @@ class Durability(harness.Case):
         shutil.copy(self.path("good"), largest)
         again = self.restart(node)
         until(lambda: again.status()["queued"] == 50, "all are there again")
+
+    def test_a_message_that_is_damaged_meanwhile_is_given_up_and_told(self):
+        node = self.restart(self.filled())
+        largest = self.files(node)[-1]
+        with open(largest, "r+b") as file:
+            data = file.read()
+            at = data.index(b"sender@sender.example", len(data) // 2)
+            file.seek(at)
+            file.write(b"?")
+        self.assertEqual(node.command("bounce", "*")["recipients"], 50)
+        records = node.wait_records(50, "b")
+        until(lambda: node.queue("example.com/default")["recipients"] == 0, "none is left")
+        self.assertEqual(sum(r["rcpt"] == "@example.com" for r in records), 1)
+        self.assertEqual(len([line for line in node.log.splitlines() if "cannot be read" in line]), 1)
+
 
 
 harness.main()
