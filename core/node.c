@@ -462,7 +462,8 @@ node_run(const struct node_options *options)
 		ok = override(node, options, &err) && open_doors(node, &err);
 		if (ok)
 			open_queues(node);
-		ok = ok && open_ports(node, &err) && open_spool(node, &err) && open_accounting(node, &err) &&
+		/* What expired meanwhile is accounted as it is read, so the accounting comes first. */
+		ok = ok && open_ports(node, &err) && open_accounting(node, &err) && open_spool(node, &err) &&
 		     open_control(node, &err);
 		if (ok)
 			go(node);

@@ -13,6 +13,7 @@
 #include "spool/spool.h"
 #include "util/log.h"
 
+struct bounces;
 struct delivery;
 struct reception;
 
@@ -26,6 +27,7 @@ struct shard {
 	struct policy   *policy;
 	struct queues   *queues;
 	struct delivery *delivery;
+	struct bounces  *bounces;       /* delivery's: what is to be bounced and is not over yet */
 	struct reception *reception;
 	struct account  *account;       /* NULL: none */
 	struct log      *log;

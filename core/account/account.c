@@ -142,7 +142,10 @@ put_record(struct buf *out, const struct account_record *r)
 	next_status(out, r->status);
 	next_joined(out, "smtp;", r->diag, "");
 	next_field(out, r->mta);
-	next_field(out, span_text(failed ? account_bounce_category(r->status, r->diag) : ""));
+	if (r->category.n > 0)
+		next_field(out, r->category);
+	else
+		next_field(out, span_text(failed ? account_bounce_category(r->status, r->diag) : ""));
 	next_field(out, r->src_type);
 	next_field(out, r->src_mta);
 	next_field(out, span_text(r->type == ACCOUNT_RECEIVED ? "" : "smtp"));

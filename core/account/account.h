@@ -38,6 +38,7 @@ struct account_record {
 	struct span orig, rcpt, orcpt;
 	struct span status;             /* "5.1.1": dsnStatus is that and what it means in brackets */
 	struct span diag;               /* the reply as one line: dsnDiag is "smtp;" and that */
+	struct span category;           /* bounceCat; empty: as status and diag say */
 	struct span mta;                /* dsnMta: "mx.example.com (192.0.2.1)" */
 	struct span src_type, src_mta;
 	struct span source_ip, destination_ip;

@@ -4,7 +4,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/delivery.h"
 
-#include "delivery/outcome.h"
+#include "delivery/bounces.h"
 #include "delivery/react.h"
 #include "delivery/session.h"
 
@@ -112,6 +112,7 @@ delivery_new(struct shard *shard)
 	delivery->react = react_new(shard);
 	list_init(&delivery->unseen);
 	timer_init(&delivery->unseen_timer, on_unseen, delivery);
+	shard->bounces = bounces_new(shard);
 	delivery->next_source = mem_alloc((policy_ruleset(shard->policy)->vmtas_n + 1) * sizeof *delivery->next_source);
 	return delivery;
 }
@@ -126,6 +127,7 @@ delivery_free(struct delivery *delivery)
 		return;
 	while (!list_empty(&delivery->sessions))
 		session_abort(session_of(delivery->sessions.next));
+	bounces_free(delivery->shard);
 	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
 		tls_client_free(tls->client);
 		free(tls->ca);

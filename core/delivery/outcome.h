@@ -4,7 +4,8 @@
  *
  * A recipient that is bounced is over only when the report to its sender is
  * durable; until then it counts as being sent. A crash in between repeats the
- * attempt, it never loses the report.
+ * attempt, it never loses the report. While the report cannot be stored the verdict
+ * stands: only the report is tried again.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once

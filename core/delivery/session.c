@@ -142,6 +142,7 @@ seek_failed(struct session *s)
 {
 	struct lane *lane = s->slot.lane;
 	struct now now = session_now(s);
+	struct react_verdict verdict;
 	struct smtp_reply reply;
 
 	if (s->carried_n > 0) {
@@ -153,7 +154,10 @@ seek_failed(struct session *s)
 		queue_slot_failed(&s->slot, &reply, false, now);
 	} else if (s->target.dns_failed > 0) {
 		fail_reply(&reply, "4.4.3", "dns: %s", s->target.dns_detail);
+		session_look_at(s, SMTP_STAGE_CONNECT, &reply, &verdict);
 		queue_slot_failed(&s->slot, &reply, true, now);
+		if (verdict.bounce == REACTION_BOUNCE_QUEUE)
+			outcome_bounce_queue(s->delivery->shard, lane->queue, &reply, now);
 	} else if (s->target.refused > 0) {
 		queue_lane_dead(lane, "5.4.4", "every mail exchanger resolves to an address that is not one (loopback)", now);
 	} else {

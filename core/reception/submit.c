@@ -58,6 +58,17 @@ submit_reset(struct inbound *in)
 	arena_reset(&in->arena);
 }
 
+/* Whether a report could go there. The null sender and a bare <postmaster> have no domain to ask about. */
+static bool
+is_mailable(struct span sender)
+{
+	struct smtp_path path;
+	char domain[DOMAIN_MAX];
+
+	return sender.n == 0 || smtp_path_parse_bare(sender, &path) != NULL || path.domain.n == 0 ||
+	       domain_normalize(path.domain, domain, NULL);
+}
+
 void
 submit_mail(struct inbound *in)
 {
@@ -76,6 +87,10 @@ submit_mail(struct inbound *in)
 	}
 	if (shard->memory_full) {
 		reply_later(in, "4.3.2 the node is short of memory");
+		return;
+	}
+	if (!is_mailable(server->sender)) {
+		reply(in, 553, "5.1.7 the sender's address has no domain that can be mailed");
 		return;
 	}
 	if (policy_has_hook(shard->policy, HOOK_MAIL))

@@ -171,6 +171,46 @@ class Commands(harness.Case):
         until(lambda: len(mx.messages) == 2, "the sender is told of both")
         node.wait_empty()
 
+    def test_bounce_of_many_tells_the_sender_once_for_each_message(self):
+        mx = Receiver()
+        self.addCleanup(mx.stop)
+        node = self.node(POLICY + f'domain "sender.example" {{ smtp_hosts = "{mx.at}" }}')
+        head = b"Subject: large\r\n" + b"".join(b"X-%d: " % i + b"a" * 900 + b"\r\n\tfolded\r\n" for i in range(200))
+        for message in range(2):
+            self.send(node, to=[f"u{i}.{message}@a.example" for i in range(700)], body=head + b"\r\nhi\r\n")
+        self.assertEqual(node.command("bounce", "a.example/default"), {"queues": 1, "recipients": 1400})
+        node.wait_records(1400, "b")
+        node.wait_empty()
+        self.assertEqual(len(mx.messages), 2)
+        for report in mx.messages:
+            self.assertEqual(report.data.count(b"\r\nFinal-Recipient: "), 700)
+            copy = report.data.split(b"Content-Type: text/rfc822-headers", 1)[1]
+            self.assertIn(b"Subject: large", copy)
+            self.assertLess(len(copy), 9 * 1024)
+            self.assertRegex(copy, rb"\r\n\tfolded\r\n\r\n--", "cut behind a whole field")
+
+    def test_bounce_of_many_messages_at_once(self):
+        mx = Receiver(keep=False)
+        self.addCleanup(mx.stop)
+        node = self.node(POLICY + f'domain "sender.example" {{ smtp_hosts = "{mx.at}" }}')
+        self.source(node, count=3000, sessions=10, to="u@a.example")
+        self.assertEqual(node.command("bounce", "a.example/default")["recipients"], 3000)
+        self.assertEqual(node.queue("a.example/default")["ready"], 0, "nothing waits for delivery any more")
+        node.wait_records(3000, "b", deadline_s=30)
+        node.wait_empty(30)
+        self.assertEqual(len(mx.messages), 3000)
+
+    def test_a_stop_in_the_middle_of_a_bounce(self):
+        node = self.node(POLICY)
+        self.source(node, count=2000, sessions=10, to="u@a.example")
+        node.command("bounce", "a.example/default")
+        self.assertEqual(node.stop(), 0)
+        again = self.restart(node)
+        bounced = len(again.records("b"))
+        until(lambda: again.status()["queued"] == 2000, lambda: f"{bounced} reports and the rest; {again.status()}")
+        again.command("bounce", "a.example/default")
+        again.wait_records(2000, "b")
+
     def test_drop(self):
         mx = Receiver()
         self.addCleanup(mx.stop)

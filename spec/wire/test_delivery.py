@@ -251,6 +251,8 @@ class Delivery(harness.Case):
         record, = node.wait_records(1, "b")
         self.assertEqual(len(mx.attempts), 2)
         self.assertRegex(record["dsnDiag"], "451 4.7.1 never")
+        self.assertRegex(record["dsnStatus"], r"^4\.4\.7 ")
+        self.assertEqual(record["bounceCat"], "policy-related", "what the receiver said is the better reason")
 
     def test_max_errors_per_connection_ends_the_session(self):
         node, mx = self.relay("max_errors_per_connection = 2, max_smtp_out = 1", domain="example.com", paused=True)

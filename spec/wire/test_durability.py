@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 import harness
 from client import Client, Closed
@@ -141,6 +142,16 @@ class Durability(harness.Case):
         again.stop()
         self.restart(again, change=("paused = true", "paused = false")).wait_empty()
 
+    def test_what_expires_while_the_node_is_down_is_accounted(self):
+        node = self.node('domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true, bounce_after = "2s" }')
+        for _ in range(3):
+            self.assertEqual(self.send(node, sender="").code, 250)
+        node.kill()
+        time.sleep(2.2 * harness.SLOW)
+        again = self.restart(node)
+        again.wait_records(3, "b")
+        self.assertEqual(again.status()["queued"], 0)
+
     # --- one spool, one node ---
 
     def test_a_second_node_on_the_same_spool_is_refused(self):
@@ -198,6 +209,56 @@ class Durability(harness.Case):
         node.wait_empty(20)
         until(lambda: self.send(node, sender="").code == 250, "there is room again", 30)
 
+    def fill(self, node, small):
+        """Leaves less than min_free_space, and waits until the node has seen it. The file to remove."""
+        filler = os.path.join(small, "filler")
+        with open(filler, "wb") as out:
+            free = os.statvfs(small)
+            out.write(b"x" * (free.f_bavail * free.f_frsize - (1 << 20)))
+        until(lambda: self.send(node, to="u@stuck.example", sender="").code == 452, "the disk is full")
+        return filler
+
+    def test_a_bounce_whose_report_can_not_be_stored_stands(self):
+        mx = self.receiver()
+        mx.answer("RCPT", "550 5.1.1 nobody here", when=lambda e: "nobody" in e.line)
+        small = self.small_disk("8m")
+        node = self.node('node { hostname = "node.example", min_free_space = "2M" }\n'
+                         'domain "stuck.example" { smtp_hosts = "[127.0.0.1]:9", paused = true }\n'
+                         f'domain "*" {{ smtp_hosts = "{mx.at}" }}', spool=os.path.join(small, "spool"))
+        node.command("pause", "*")
+        for to in ("u@by-hand.example", "nobody@example.com"):
+            self.assertEqual(self.send(node, to=to).code, 250)
+        filler = self.fill(node, small)
+        self.assertEqual(node.command("bounce", "by-hand.example/*")["recipients"], 1)
+        until(lambda: "cannot be stored" in node.log, "the log says what is wrong")
+        node.command("resume", "*")
+        until(lambda: mx.attempts, "the other one is tried")
+        time.sleep(3)           # longer than a try takes
+        for queue in ("by-hand.example/default", "example.com/default"):
+            row = node.queue(queue)
+            self.assertEqual((row["queued"], row["ready"]), (1, 0), row)
+        self.assertEqual((node.records("b"), len(mx.attempts)), ([], 1), "nobody is asked again")
+        self.assertEqual(node.log.count("cannot be stored"), 1)
+        os.unlink(filler)
+        records = node.wait_records(2, "b", deadline_s=20)
+        self.assertEqual({r["dsnDiag"] for r in records}, {"smtp;550 5.1.1 nobody here", "smtp;550 5.7.1 bounced by the operator"})
+        until(lambda: len(mx.messages) == 2, "both reports arrive")
+        self.assertEqual({m.sender for m in mx.messages}, {""})
+        self.assertEqual(len(mx.attempts), 3)
+
+    def test_a_stop_with_a_bounce_whose_report_can_not_be_stored(self):
+        small = self.small_disk("8m")
+        node = self.node('node { hostname = "node.example", min_free_space = "2M" }\n'
+                         'domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }', spool=os.path.join(small, "spool"))
+        self.assertEqual(self.send(node).code, 250)
+        filler = self.fill(node, small)
+        queued = node.status()["queued"]
+        node.command("bounce", "example.com/*")
+        until(lambda: "cannot be stored" in node.log, "the log says what is wrong")
+        self.assertEqual(node.stop(), 0)
+        os.unlink(filler)
+        self.assertEqual(self.restart(node).status()["queued"], queued, "they are queued as before")
+
     # --- damage ---
 
     def filled(self):
@@ -233,6 +294,21 @@ class Durability(harness.Case):
         shutil.copy(self.path("good"), largest)
         again = self.restart(node)
         until(lambda: again.status()["queued"] == 50, "all are there again")
+
+    def test_a_message_that_is_damaged_meanwhile_is_given_up_and_told(self):
+        node = self.restart(self.filled())
+        largest = self.files(node)[-1]
+        with open(largest, "r+b") as file:
+            data = file.read()
+            at = data.index(b"sender@sender.example", len(data) // 2)
+            file.seek(at)
+            file.write(b"?")
+        self.assertEqual(node.command("bounce", "*")["recipients"], 50)
+        records = node.wait_records(50, "b")
+        self.assertEqual(node.status()["queued"], 49, "reports; none is left but those")
+        self.assertEqual(sum(r["rcpt"] == "@example.com" for r in records), 1)
+        self.assertEqual(len([line for line in node.log.splitlines() if "cannot be read" in line]), 1)
+
 
 
 harness.main()

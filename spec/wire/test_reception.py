@@ -141,6 +141,15 @@ class Reception(harness.Case):
         until(lambda: node.queue("xn--hxajbheg2az3al.example/default"), lambda: f"its queue exists: {node.command('queues')}")
         self.assertEqual(node.queue("xn--hxajbheg2az3al.example/default")["queued"], 2)
 
+    def test_a_sender_that_no_report_could_reach_is_refused(self):
+        node = self.node()
+        with Client(node.port) as c:
+            reply = c.command("MAIL FROM:<a@\u2603\u0300\u0640.example> SMTPUTF8")
+            self.assertEqual((reply.code, reply.enhanced), (553, "5.1.7"))
+            for sender in ("", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]", "a@sender.example"):
+                self.assertEqual(c.command(f"MAIL FROM:<{sender}>").code, 250, sender)
+                c.command("RSET")
+
     def test_bad_addresses_are_refused(self):
         node, _ = self.relay("max_errors = 100")
         with Client(node.port) as c:
