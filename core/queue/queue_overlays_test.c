@@ -641,6 +641,37 @@ a_paused_queue_keeps_its_mail_whatever_reroutes_it(void **state)
 }
 
 static void
+what_comes_due_in_a_paused_queue_does_not_leave_it_by_another_way(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\", retry_recipients_after = \"10m\"");
+	static const char *const jobs[] = { NULL, "bulk" };
+
+	for (unsigned i = 0; i < countof(jobs); i++) {
+		uint64_t delivered = w->delivered;
+		unsigned n;
+
+		w->play.temp = 1000;
+		put(w, "a.example", .messages = 5, .job = "bulk");
+		world_run(w, MINS(1));
+		assert_int_equal(queue_called(w, "a.example/v1")->deferred_n, 5);
+		w->play.temp = 0;
+		reroute(w, "a.example/v1", "v2", HOUR(10));
+		queues_pause(w->queues, SPAN("a.example/v1"), jobs[i], true, &n, w->loop.now);
+		world_run(w, HOUR(1));
+		assert_int_equal(w->delivered, delivered);
+		queues_retry(w->queues, SPAN("*"), true, NULL, &n, w->loop.now);
+		world_run(w, MINS(1));
+		assert_int_equal(w->delivered, delivered);
+		assert_int_equal(queue_n(queue_called(w, "a.example/v1")), 5);
+		queues_pause(w->queues, SPAN("a.example/v1"), jobs[i], false, &n, w->loop.now);
+		assert_true(run_until_empty(w, MINS(1)));
+		queues_lift(w->queues, SPAN("*"), NULL, &n, w->loop.now);
+	}
+	assert_int_equal(sent_by(w, "a.example/v2"), 10);
+	world_free(w);
+}
+
+static void
 mail_that_is_away_is_bounced_and_expires_like_any_other(void **state)
 {
 	struct world *w = world_with("bounce_after = \"30m\"");
@@ -759,6 +790,7 @@ main(void)
 		cmocka_unit_test(ways_are_followed_on_and_a_circle_ends_at_home),
 		cmocka_unit_test(a_refused_recipient_goes_by_the_other_virtual_mta_at_once_but_once),
 		cmocka_unit_test(a_paused_queue_keeps_its_mail_whatever_reroutes_it),
+		cmocka_unit_test(what_comes_due_in_a_paused_queue_does_not_leave_it_by_another_way),
 		cmocka_unit_test(mail_that_is_away_is_bounced_and_expires_like_any_other),
 		cmocka_unit_test(a_paused_job_is_held_beside_the_ring_and_comes_back),
 		cmocka_unit_test(a_resume_of_the_whole_ends_the_pauses_of_its_jobs),
