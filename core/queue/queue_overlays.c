@@ -228,12 +228,27 @@ limits_apply(struct queue *q)
 	};
 }
 
+/* Only another way, or none, concerns those that are away: each of a thousand replies may lay the same anew. */
+static void
+take_reroute(struct queue *q, char *before)
+{
+	const char *reroute = q->hold.reroute;
+
+	if (before != NULL && reroute != NULL && strcmp(before, reroute) == 0) {
+		q->hold.reroute = before;
+		return;
+	}
+	q->recall = q->recall || before != NULL;
+	q->hold.reroute = reroute != NULL ? mem_strdup(reroute) : NULL;
+	free(before);
+}
+
 void
 queue_apply(struct queue *q, mono_us_t now)
 {
 	const struct overlay_target *targets[3];
 	unsigned n = targets_of(q, targets);
-	bool rerouted = q->hold.reroute != NULL;
+	char *before = (char *)q->hold.reroute;
 
 	q->hold = (struct queue_hold){ 0 };
 	if (n == 0) {
@@ -251,7 +266,7 @@ queue_apply(struct queue *q, mono_us_t now)
 		}
 	hold_sources(q, now);
 	limits_apply(q);
-	q->recall = q->recall || rerouted;
+	take_reroute(q, before);
 	queue_poll_soon(q, now);
 }
 
@@ -518,6 +533,24 @@ lift_one(void *ctx, struct queue *q)
 	hand->rcpts += queue_n(q);
 }
 
+/* A site's overlay goes when all its queues are meant, and a virtual MTA's likewise. */
+static bool
+is_meant(struct span pattern, const struct overlay_target *target)
+{
+	struct buf name;
+	bool meant;
+
+	buf_init(&name, 0);
+	switch (target->scope) {
+	case OVERLAY_SITE: buf_printf(&name, "%s/*", target->name); break;
+	case OVERLAY_VMTA: buf_printf(&name, "*/%s", target->name); break;
+	default:           buf_printf(&name, "%s", target->name); break;
+	}
+	meant = queue_pattern_matches(pattern, buf_span(&name));
+	buf_fini(&name);
+	return meant;
+}
+
 /* Those of queues that are not there now, and of queues to come. */
 static void
 lift_from_absent(struct queues *queues, struct hand *hand)
@@ -525,17 +558,16 @@ lift_from_absent(struct queues *queues, struct hand *hand)
 	struct applying a = { queues, hand->now.mono };
 	struct overlay_target *target;
 	uint32_t pos = 0;
-	bool is_queue;
+	bool is_there;
 
 	while ((target = table_next(&queues->overlays.targets, &pos)) != NULL) {
-		if ((target->scope != OVERLAY_QUEUE && target->scope != OVERLAY_PATTERN) ||
-		    !queue_pattern_matches(hand->pattern, span_text(target->name)))
+		if (!is_meant(hand->pattern, target))
 			continue;
-		is_queue = target->scope == OVERLAY_QUEUE;
+		is_there = target->scope != OVERLAY_PATTERN;    /* the lift may free it */
 		if (overlays_lift(&queues->overlays, target, hand->name, on_target_change, &a) == 0)
 			continue;
 		queues->changed = true;
-		hand->queues_n += is_queue;
+		hand->queues_n += is_there;
 	}
 	arm(queues);
 }
