@@ -493,6 +493,37 @@ what_lies_on_a_site_or_a_virtual_mta_without_a_queue_can_be_lifted(void **state)
 }
 
 static void
+a_queue_that_was_lifted_stays_so_when_it_is_made_anew_under_a_wider_suspension(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\"");
+	unsigned n;
+
+	put(w, "a.example");
+	world_run(w, SEC(1));
+	queues_suspend(w->queues, SPAN("a.example/*"), HOUR(24), &n, w->loop.now);
+	queues_lift(w->queues, SPAN("a.example/v1"), NULL, &n, w->loop.now);
+	for (unsigned i = 0; i < 2; i++) {
+		world_run(w, MINS(10));
+		assert_null(queues_find(w->queues, SPAN("a.example/v1")));
+		put(w, "a.example");
+		put(w, "a.example", .vmta = "v2");
+		world_run(w, MINS(1));
+		assert_int_equal(w->delivered, 2 + i);
+		assert_int_equal(queue_called(w, "a.example/v2")->ready_n, 1);
+		world_run(w, MINS(10));
+		world_restart(w, NULL, true, SEC(1), 0);
+	}
+	/* What is laid after the lift holds for it again; and nothing outlasts the suspensions. */
+	queues_suspend(w->queues, SPAN("*/v1"), HOUR(1), &n, w->loop.now);
+	put(w, "a.example");
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 3);
+	world_run(w, HOUR(24));
+	assert_int_equal(w->queues->overlays.n, 0);
+	world_free(w);
+}
+
+static void
 lifting_reaches_queues_that_are_not_there_now(void **state)
 {
 	struct world *w = world_with("bounce_after = \"1d\"");
@@ -855,6 +886,7 @@ main(void)
 		cmocka_unit_test(a_hand_suspends_what_is_there_and_what_comes_and_lifts_either),
 		cmocka_unit_test(a_clock_that_was_set_back_over_a_restart_prolongs_nothing),
 		cmocka_unit_test(what_lies_on_a_site_or_a_virtual_mta_without_a_queue_can_be_lifted),
+		cmocka_unit_test(a_queue_that_was_lifted_stays_so_when_it_is_made_anew_under_a_wider_suspension),
 		cmocka_unit_test(lifting_reaches_queues_that_are_not_there_now),
 		cmocka_unit_test(ready_mail_goes_by_the_other_virtual_mta_and_what_waits_comes_back),
 		cmocka_unit_test(what_has_to_wait_waits_at_home_and_goes_away_when_it_is_due),
