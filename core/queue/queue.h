@@ -164,7 +164,7 @@ struct queue_hold {
 	mono_us_t    sources_until;     /* no source may be used until then; 0: some may */
 	struct where sources_where;
 	unsigned     sources_off;
-	const char  *reroute;           /* NULL: none; the overlay's */
+	const char  *reroute;           /* NULL: none; owned: the overlay may have another one by now */
 };
 
 struct queue {

@@ -295,7 +295,7 @@ pause_one(void *ctx, struct queue *queue)
 	} else {
 		hand->rcpts += queue_n(queue);
 		queue->paused_by_hand = hand->paused;
-		if (had_jobs && !queue->held_jobs)
+		if (had_jobs && !hand->paused)
 			replace_job(queue, NULL, hand->now);
 	}
 	queue_poll(queue, hand->now);

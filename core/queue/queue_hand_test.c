@@ -199,6 +199,44 @@ a_resume_of_the_whole_ends_the_pauses_of_its_jobs(void **state)
 }
 
 static void
+a_resume_of_the_whole_frees_its_job_though_another_one_stays_paused(void **state)
+{
+	struct world *w = *state;
+
+	pause_job(w, "*", "b", true);
+	pause_job(w, "a.example/*", "a", true);
+	put(w, "a.example", .job = "a");
+	world_run(w, MINS(1));
+	assert_int_equal(queue_called(w, "a.example/v1")->held_n, 1);
+	pause_by(w, "a.example/*", false, 1);
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 1);
+	put(w, "b.example", .job = "b");
+	world_run(w, MINS(1));
+	assert_int_equal(queue_called(w, "b.example/v1")->held_n, 1);
+	pause_by(w, "*", false, 1);
+}
+
+static void
+a_narrower_resume_of_a_job_is_an_exception_of_its_wider_pause(void **state)
+{
+	struct world *w = *state;
+
+	pause_job(w, "*", "x", true);
+	put(w, "a.example", .job = "x");
+	put(w, "b.example", .job = "x");
+	world_run(w, MINS(1));
+	assert_int_equal(pause_job(w, "a.example/v1", "x", false), 1);
+	put(w, "a.example", .job = "x");
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 2);
+	assert_int_equal(queue_called(w, "b.example/v1")->held_n, 1);
+	pause_job(w, "*", "x", false);
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 3);
+}
+
+static void
 a_held_recipient_expires_and_can_be_taken(void **state)
 {
 	struct world *w = *state;
@@ -402,6 +440,8 @@ main(void)
 		T(a_pause_holds_queues_that_are_made_later),
 		T(a_paused_job_waits_beside_the_others),
 		T(a_resume_of_the_whole_ends_the_pauses_of_its_jobs),
+		T(a_resume_of_the_whole_frees_its_job_though_another_one_stays_paused),
+		T(a_narrower_resume_of_a_job_is_an_exception_of_its_wider_pause),
 		T(a_held_recipient_expires_and_can_be_taken),
 		T(retry_ends_the_wait_of_the_queue_and_leaves_its_recipients_floors),
 		T(retry_of_recipients_makes_the_deferred_ones_of_the_job_due),

@@ -228,12 +228,27 @@ limits_apply(struct queue *q)
 	};
 }
 
+/* Only another way, or none, concerns those that are away: each of a thousand replies may lay the same anew. */
+static void
+take_reroute(struct queue *q, char *before)
+{
+	const char *reroute = q->hold.reroute;
+
+	if (before != NULL && reroute != NULL && strcmp(before, reroute) == 0) {
+		q->hold.reroute = before;
+		return;
+	}
+	q->recall = q->recall || before != NULL;
+	q->hold.reroute = reroute != NULL ? mem_strdup(reroute) : NULL;
+	free(before);
+}
+
 void
 queue_apply(struct queue *q, mono_us_t now)
 {
 	const struct overlay_target *targets[3];
 	unsigned n = targets_of(q, targets);
-	bool rerouted = q->hold.reroute != NULL;
+	char *before = (char *)q->hold.reroute;
 
 	q->hold = (struct queue_hold){ 0 };
 	if (n == 0) {
@@ -251,7 +266,7 @@ queue_apply(struct queue *q, mono_us_t now)
 		}
 	hold_sources(q, now);
 	limits_apply(q);
-	q->recall = q->recall || rerouted;
+	take_reroute(q, before);
 	queue_poll_soon(q, now);
 }
 
@@ -439,6 +454,25 @@ queue_lift(struct queue *q, const char *name, struct now now)
 
 /* ---- by hand ---- */
 
+/* Was the queue, or a pattern that is for it, lifted after this one was laid? */
+static bool
+is_excepted(const struct queue *q, const struct overlay *suspension)
+{
+	list_each(node, &q->queues->overlays.patterns) {
+		const struct overlay_target *target = list_entry(node, struct overlay_target, in_patterns);
+
+		if (!queue_pattern_matches(span_text(target->name), span_text(q->name)))
+			continue;
+		list_each(overlay_node, &target->overlays) {
+			const struct overlay *o = list_entry(overlay_node, struct overlay, node);
+
+			if (!o->suspend && o->cut_at >= suspension->cut_at)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* What a hand has laid on names like this one lies on a queue that comes later as well. */
 static void
 take_patterns(struct queue *q, mono_us_t now)
@@ -457,7 +491,7 @@ take_patterns(struct queue *q, mono_us_t now)
 				.lasts_us = o->until == MONO_NEVER ? DURATION_NEVER : o->until - now,
 			};
 
-			if (overlay_lasts(o, now))
+			if (o->suspend && overlay_lasts(o, now) && !is_excepted(q, o))
 				overlays_lay(overlays, OVERLAY_QUEUE, q->name, &spec, NULL, now, now);
 		}
 	}
@@ -518,6 +552,24 @@ lift_one(void *ctx, struct queue *q)
 	hand->rcpts += queue_n(q);
 }
 
+/* A site's overlay goes when all its queues are meant, and a virtual MTA's likewise. */
+static bool
+is_meant(struct span pattern, const struct overlay_target *target)
+{
+	struct buf name;
+	bool meant;
+
+	buf_init(&name, 0);
+	switch (target->scope) {
+	case OVERLAY_SITE: buf_printf(&name, "%s/*", target->name); break;
+	case OVERLAY_VMTA: buf_printf(&name, "*/%s", target->name); break;
+	default:           buf_printf(&name, "%s", target->name); break;
+	}
+	meant = queue_pattern_matches(pattern, buf_span(&name));
+	buf_fini(&name);
+	return meant;
+}
+
 /* Those of queues that are not there now, and of queues to come. */
 static void
 lift_from_absent(struct queues *queues, struct hand *hand)
@@ -525,19 +577,50 @@ lift_from_absent(struct queues *queues, struct hand *hand)
 	struct applying a = { queues, hand->now.mono };
 	struct overlay_target *target;
 	uint32_t pos = 0;
-	bool is_queue;
+	bool is_there;
 
 	while ((target = table_next(&queues->overlays.targets, &pos)) != NULL) {
-		if ((target->scope != OVERLAY_QUEUE && target->scope != OVERLAY_PATTERN) ||
-		    !queue_pattern_matches(hand->pattern, span_text(target->name)))
+		if (!is_meant(hand->pattern, target))
 			continue;
-		is_queue = target->scope == OVERLAY_QUEUE;
+		is_there = target->scope != OVERLAY_PATTERN;    /* the lift may free it */
 		if (overlays_lift(&queues->overlays, target, hand->name, on_target_change, &a) == 0)
 			continue;
 		queues->changed = true;
-		hand->queues_n += is_queue;
+		hand->queues_n += is_there;
 	}
-	arm(queues);
+}
+
+/* The end of the last suspension by pattern that the lift has left; 0: there is none. */
+static mono_us_t
+patterns_until(const struct overlays *overlays)
+{
+	mono_us_t until = 0;
+
+	list_each(node, &overlays->patterns)
+		list_each(overlay_node, &list_entry(node, struct overlay_target, in_patterns)->overlays) {
+			const struct overlay *o = list_entry(overlay_node, struct overlay, node);
+
+			if (o->suspend)
+				until = max_i64(until, o->until);
+		}
+	return until;
+}
+
+/* A wider pattern would suspend the queue anew when it is made anew: a pattern that suspends nothing is an
+ * exception of those that were laid before it, and lasts as long as they. */
+static void
+except(struct queues *queues, struct span pattern, struct now now)
+{
+	mono_us_t until = patterns_until(&queues->overlays);
+	struct overlay_spec spec = { .name = BY_HAND, .lasts_us = until == MONO_NEVER ? DURATION_NEVER : until - now.mono };
+	char *name;
+
+	if (until <= now.mono)
+		return;
+	name = mem_strndup(pattern.p, pattern.n);
+	overlays_lay(&queues->overlays, OVERLAY_PATTERN, name, &spec, NULL, now.mono, now.mono);
+	queues->changed = true;
+	free(name);
 }
 
 uint64_t
@@ -547,6 +630,9 @@ queues_lift(struct queues *queues, struct span pattern, const char *name, unsign
 
 	queues_match(queues, pattern, lift_one, &hand);
 	lift_from_absent(queues, &hand);
+	if (name == NULL || strcmp(name, BY_HAND) == 0)
+		except(queues, pattern, now);
+	arm(queues);
 	*queues_out = hand.queues_n;
 	queues_save_now(queues, now);
 	return hand.rcpts;

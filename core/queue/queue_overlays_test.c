@@ -447,6 +447,83 @@ a_hand_suspends_what_is_there_and_what_comes_and_lifts_either(void **state)
 }
 
 static void
+a_clock_that_was_set_back_over_a_restart_prolongs_nothing(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\"");
+	struct overlay_spec spec = rule("r", HOUR(1), NULL, 0);
+	unsigned n;
+
+	spec.suspend = true;
+	put(w, "a.example");
+	world_run(w, MS(1));
+	lay(w, "a.example/v1", OVERLAY_QUEUE, &spec);
+	world_restart(w, NULL, true, SEC(1), -INT64_C(86400000));
+	assert_int_equal(w->queues->overlays.n, 1);
+	assert_in_range(overlays_next(&w->queues->overlays) - world_now(w), MINS(59), HOUR(1));
+	queues_lift(w->queues, SPAN("*"), NULL, &n, w->loop.now);
+	world_free(w);
+}
+
+static void
+what_lies_on_a_site_or_a_virtual_mta_without_a_queue_can_be_lifted(void **state)
+{
+	static const struct { enum overlay_scope scope; const char *pattern; unsigned left; } rows[] = {
+		{ OVERLAY_SITE, "*", 0 }, { OVERLAY_SITE, "a.example/*", 0 }, { OVERLAY_SITE, "b.example/*", 1 },
+		{ OVERLAY_SITE, "*/v1", 1 }, { OVERLAY_VMTA, "*", 0 }, { OVERLAY_VMTA, "*/v1", 0 }, { OVERLAY_VMTA, "*/v2", 1 },
+		{ OVERLAY_VMTA, "a.example/*", 1 },
+	};
+
+	for (unsigned i = 0; i < countof(rows); i++) {
+		struct world *w = world_with("bounce_after = \"1d\"");
+		struct overlay_spec spec = rule("r", DURATION_NEVER, NULL, 0);
+		unsigned n;
+
+		spec.suspend = true;
+		put(w, "a.example");
+		world_run(w, MS(1));
+		lay(w, "a.example/v1", rows[i].scope, &spec);
+		assert_true(run_until_empty(w, HOUR(25)));
+		world_run(w, MINS(5));
+		assert_null(queues_find(w->queues, SPAN("a.example/v1")));
+		queues_lift(w->queues, span_text(rows[i].pattern), NULL, &n, w->loop.now);
+		if (w->queues->overlays.n != rows[i].left)
+			fail_msg("\"%s\" leaves %u", rows[i].pattern, w->queues->overlays.n);
+		world_free(w);
+	}
+}
+
+static void
+a_queue_that_was_lifted_stays_so_when_it_is_made_anew_under_a_wider_suspension(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\"");
+	unsigned n;
+
+	put(w, "a.example");
+	world_run(w, SEC(1));
+	queues_suspend(w->queues, SPAN("a.example/*"), HOUR(24), &n, w->loop.now);
+	queues_lift(w->queues, SPAN("a.example/v1"), NULL, &n, w->loop.now);
+	for (unsigned i = 0; i < 2; i++) {
+		world_run(w, MINS(10));
+		assert_null(queues_find(w->queues, SPAN("a.example/v1")));
+		put(w, "a.example");
+		put(w, "a.example", .vmta = "v2");
+		world_run(w, MINS(1));
+		assert_int_equal(w->delivered, 2 + i);
+		assert_int_equal(queue_called(w, "a.example/v2")->ready_n, 1);
+		world_run(w, MINS(10));
+		world_restart(w, NULL, true, SEC(1), 0);
+	}
+	/* What is laid after the lift holds for it again; and nothing outlasts the suspensions. */
+	queues_suspend(w->queues, SPAN("*/v1"), HOUR(1), &n, w->loop.now);
+	put(w, "a.example");
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 3);
+	world_run(w, HOUR(24));
+	assert_int_equal(w->queues->overlays.n, 0);
+	world_free(w);
+}
+
+static void
 lifting_reaches_queues_that_are_not_there_now(void **state)
 {
 	struct world *w = world_with("bounce_after = \"1d\"");
@@ -641,6 +718,62 @@ a_paused_queue_keeps_its_mail_whatever_reroutes_it(void **state)
 }
 
 static void
+what_comes_due_in_a_paused_queue_does_not_leave_it_by_another_way(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\", retry_recipients_after = \"10m\"");
+	static const char *const jobs[] = { NULL, "bulk" };
+
+	for (unsigned i = 0; i < countof(jobs); i++) {
+		uint64_t delivered = w->delivered;
+		unsigned n;
+
+		w->play.temp = 1000;
+		put(w, "a.example", .messages = 5, .job = "bulk");
+		world_run(w, MINS(1));
+		assert_int_equal(queue_called(w, "a.example/v1")->deferred_n, 5);
+		w->play.temp = 0;
+		reroute(w, "a.example/v1", "v2", HOUR(10));
+		queues_pause(w->queues, SPAN("a.example/v1"), jobs[i], true, &n, w->loop.now);
+		world_run(w, HOUR(1));
+		assert_int_equal(w->delivered, delivered);
+		queues_retry(w->queues, SPAN("*"), true, NULL, &n, w->loop.now);
+		world_run(w, MINS(1));
+		assert_int_equal(w->delivered, delivered);
+		assert_int_equal(queue_n(queue_called(w, "a.example/v1")), 5);
+		queues_pause(w->queues, SPAN("a.example/v1"), jobs[i], false, &n, w->loop.now);
+		assert_true(run_until_empty(w, MINS(1)));
+		queues_lift(w->queues, SPAN("*"), NULL, &n, w->loop.now);
+	}
+	assert_int_equal(sent_by(w, "a.example/v2"), 10);
+	world_free(w);
+}
+
+static void
+only_another_way_calls_back_those_that_are_away(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\"");
+	struct queue *q;
+
+	put(w, "a.example");
+	world_run(w, MS(1));
+	q = queue_called(w, "a.example/v1");
+	reroute(w, "a.example/v1", "v2", HOUR(1));
+	assert_false(q->recall);
+	reroute(w, "a.example/v1", "v2", HOUR(2));
+	assert_false(q->recall);
+	reroute(w, "a.example/v1", "v1", HOUR(2));
+	assert_string_equal(q->hold.reroute, "v2");     /* the first one's */
+	queue_lift(q, "v2", w->loop.now);
+	assert_string_equal(q->hold.reroute, "v1");
+	assert_true(q->recall);
+	world_run(w, MS(1));
+	assert_false(q->recall);
+	queue_lift(q, NULL, w->loop.now);
+	assert_true(q->recall);
+	world_free(w);
+}
+
+static void
 mail_that_is_away_is_bounced_and_expires_like_any_other(void **state)
 {
 	struct world *w = world_with("bounce_after = \"30m\"");
@@ -751,6 +884,9 @@ main(void)
 		cmocka_unit_test(with_any_source_one_that_is_off_turns_all_off),
 		cmocka_unit_test(it_lies_on_the_name_and_outlives_the_queue_and_the_process),
 		cmocka_unit_test(a_hand_suspends_what_is_there_and_what_comes_and_lifts_either),
+		cmocka_unit_test(a_clock_that_was_set_back_over_a_restart_prolongs_nothing),
+		cmocka_unit_test(what_lies_on_a_site_or_a_virtual_mta_without_a_queue_can_be_lifted),
+		cmocka_unit_test(a_queue_that_was_lifted_stays_so_when_it_is_made_anew_under_a_wider_suspension),
 		cmocka_unit_test(lifting_reaches_queues_that_are_not_there_now),
 		cmocka_unit_test(ready_mail_goes_by_the_other_virtual_mta_and_what_waits_comes_back),
 		cmocka_unit_test(what_has_to_wait_waits_at_home_and_goes_away_when_it_is_due),
@@ -759,6 +895,8 @@ main(void)
 		cmocka_unit_test(ways_are_followed_on_and_a_circle_ends_at_home),
 		cmocka_unit_test(a_refused_recipient_goes_by_the_other_virtual_mta_at_once_but_once),
 		cmocka_unit_test(a_paused_queue_keeps_its_mail_whatever_reroutes_it),
+		cmocka_unit_test(what_comes_due_in_a_paused_queue_does_not_leave_it_by_another_way),
+		cmocka_unit_test(only_another_way_calls_back_those_that_are_away),
 		cmocka_unit_test(mail_that_is_away_is_bounced_and_expires_like_any_other),
 		cmocka_unit_test(a_paused_job_is_held_beside_the_ring_and_comes_back),
 		cmocka_unit_test(a_resume_of_the_whole_ends_the_pauses_of_its_jobs),

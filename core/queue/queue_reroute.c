@@ -7,7 +7,7 @@
  * all recipients of a message, so that they stay one transaction), and on from
  * there if that queue reroutes too. A circle, which the loader refuses, ends at home.
  *
- * Only what is due goes away. What has to wait waits in its own queue, so that an
+ * Only what is due and not paused goes away. What has to wait waits in its own queue, so that an
  * overlay's end has to call back no more than what stands ready elsewhere, and
  * the spool knows nothing of all this.
  */
@@ -52,6 +52,14 @@ keep_for_a_while(struct route *route, mono_us_t now)
 	list_add_tail(&route->queues->reap_routes, &route->reap);
 }
 
+/* What an operator holds here stays here: another way would be a way around the pause. */
+static bool
+stays_in(const struct queue *q, const struct rcpt *rcpt)
+{
+	return q->settings->paused || q->paused_by_hand ||
+	       (q->held_jobs && queues_hold_job(q->queues, q->name, rcpt->message->job->name));
+}
+
 static struct route *
 way_of(const struct rcpt *rcpt, struct now now)
 {
@@ -60,7 +68,7 @@ way_of(const struct rcpt *rcpt, struct now now)
 
 	if (rcpt->due.key > now.mono)
 		return home;
-	for (unsigned hops = 0; to->queue->hold.reroute != NULL; hops++) {
+	for (unsigned hops = 0; to->queue->hold.reroute != NULL && !stays_in(to->queue, rcpt); hops++) {
 		const struct ruleset_vmta *vmta = choose(to->queue, rcpt->message);
 
 		if (vmta == NULL)

@@ -282,6 +282,7 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 	uint64_t wall_ms;
 	uint8_t version, kind;
 	struct span pattern;
+	struct now since;
 
 	if (!span_get_u8(&in, &version) || version != SAVED_VERSION || !span_get_u64(&in, &wall_ms))
 		return;
@@ -290,6 +291,9 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 	queues->saved_at.wall.ms = (int64_t)wall_ms;
 	/* A clock that was set back must not put the checkpoint into the future. */
 	queues->saved_at.mono = now.mono - max_i64(0, now.wall.ms - (int64_t)wall_ms) * US_PER_MS;
+	/* Nor must it prolong what was saved by the wall clock: then no time has passed. */
+	since = now;
+	since.wall.ms = max_i64(now.wall.ms, (int64_t)wall_ms);
 	while (span_get_u8(&in, &kind)) {
 		if (kind == SAVED_SCOPE && get_scope(queues, &in))
 			continue;
@@ -300,9 +304,9 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		if ((kind == SAVED_JOB_PAUSE || kind == SAVED_JOB_RESUME) &&
 		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME))
 			continue;
-		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, now))
+		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, since))
 			continue;
-		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, now))
+		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, since))
 			continue;
 		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
 		break;

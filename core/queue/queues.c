@@ -400,6 +400,7 @@ queue_free(struct queue *queue)
 	scope_fini(&queue->scope);
 	heap_fini(&queue->deferred);
 	free(queue->effective);
+	free((char *)queue->hold.reroute);
 	free(queue->last_error);
 	free(queue->name);
 	free(queue);
