@@ -189,6 +189,7 @@ run_function(struct call *call, const struct reaction *rule)
 
 /* ---- the rules ---- */
 
+/* False: it is under its threshold. */
 static bool
 on_match(void *ctx, const struct reaction *rule)
 {
@@ -196,7 +197,7 @@ on_match(void *ctx, const struct reaction *rule)
 	struct react_verdict *verdict = call->verdict;
 
 	if (!is_reached(call, rule))
-		return true;
+		return false;
 	if (rule->notify)
 		log_warning(call->react->shard->log, "%s: \"%s\" (%s:%d) matches: %s", call->event->queue->name, rule->name,
 			    rule->where.file, rule->where.line, call->event->reply->line);

@@ -219,6 +219,7 @@ static const struct { const char *rules, *warnings; } doubtful[] = {
 	  "4: provider \"g\": backoff: \"421 RP-001\" can never match: \"421\" (policy.lua:2) matches all that it does, and stops\n" },
 	{ "{ '.', stop = true },\n{ 'x', defer = true }",
 	  "3: provider \"g\": backoff: \"x\" can never match: \".\" (policy.lua:2) matches all that it does, and stops\n" },
+	{ "{ '421', stop = true, after = '5/1h' },\n{ '421 RP-001', defer = true }", "" },
 	{ "{ '421', stop = true, at = 'mail' },\n{ '421', defer = true }", "" },
 	{ "{ '421', stop = true },\n{ '421', defer = true, at = 'connect' }", "" },
 	{ "{ '421', stop = true },\n{ '421', defer = true, at = 'rcpt' }",

@@ -2,7 +2,7 @@
  * Four ways not to match, all seen in shipped rules of others: nothing begins so;
  * a backslash too many, so that the reply itself would need one; the shape of a raw
  * reply of several lines, of which the code stands once here; and a rule before it
- * that matches as much and stops.
+ * that matches as much and always stops (one with a threshold does not).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/reaction_doubt.h"
@@ -67,7 +67,7 @@ shadow(struct loader *loader, const struct reaction_part *part, unsigned j, cons
 {
 	for (unsigned i = 0; i < j; i++) {
 		const struct reaction *before = &part->reactions[i];
-		if (before->stop && covers(before, &part->reactions[j], literals))
+		if (before->stop && before->after_n == 0 && covers(before, &part->reactions[j], literals))
 			return arena_printf(&loader->ruleset->arena, "\"%s\" (%s:%d) matches all that it does, and stops", before->pattern,
 					    before->where.file, before->where.line);
 	}

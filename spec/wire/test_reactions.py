@@ -291,6 +291,15 @@ domain "*" {{ backoff = {{ {{ "second", lasts = "30s", max_smtp_out = 8, stop = 
         self.assertEqual([o["name"] for o in self.why(node)["overlays"]], ["first", "second"])
         self.assertRegex(node.log, r'warning.*a\.example/default.*"first" .*policy\.lua:\d+.*450 4\.7\.1 first second third')
 
+    def test_stop_under_its_threshold_lets_the_rules_behind_it_apply(self):
+        node = self.one_queue('''{ "421 a", name = "many", after = "2/1h", lasts = "30s", max_smtp_out = 3, stop = true },
+            { "421 (a|b)", name = "one", lasts = "30s", max_smtp_out = 7 }, { "421 a", name = "last", after = "2/1h", lasts = "30s", max_smtp_out = 5 }''',
+                              "retry_recipients_after = 1, max_smtp_out = 9")
+        self.mx.answer("MAIL", "421 a", times=2)
+        self.fill(node, 1)
+        node.wait_records(1, "d")
+        self.assertEqual(sorted(o["name"] for o in self.why(node)["overlays"]), ["many", "one"], "the first time the one, then the other, and no more")
+
     def test_a_function_decides_by_itself(self):
         node = self.one_queue('''{ "S3140", function(reply, queue)
     assert(reply.code == 451 and reply.enhanced == "4.7.650" and reply.stage == "rcpt" and reply.line == "451 4.7.650 S3140 x")
