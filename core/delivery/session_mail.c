@@ -36,8 +36,8 @@ session_look_at(struct session *s, enum smtp_stage stage, const struct smtp_repl
 	struct ip source = connected ? s->conn->local.ip : s->source;
 	struct react_event event = {
 		.queue = s->slot.lane->queue, .reply = reply, .opened = s->slot.started,
-		/* 400 is nobody's but ours: a time-out, a broken connection, no SMTP. */
-		.stage = reply->code == 400 ? SMTP_STAGE_CONNECT : stage,
+		/* A time-out, a broken connection, no SMTP. */
+		.stage = reply->local ? SMTP_STAGE_CONNECT : stage,
 		.source = source.family != IP_NONE ? &source : NULL,
 	};
 
@@ -55,7 +55,7 @@ is_same_reply(const struct session *s, unsigned i, unsigned k)
 
 	if (a->stage != b->stage || strcmp(a->reply.line, b->reply.line) != 0)
 		return false;
-	return a->stage != SMTP_STAGE_RCPT || a->reply.code == 421 || a->reply.code == 400;
+	return a->stage != SMTP_STAGE_RCPT || a->reply.code == 421 || a->reply.local;
 }
 
 static struct react_verdict *
@@ -75,7 +75,7 @@ judge(struct session *s, const struct smtp_reply *ours)
 			continue;
 		}
 		session_look_at(s, answer->stage, &answer->reply, &verdicts[i]);
-		if (answer->stage != SMTP_STAGE_RCPT || answer->reply.code == 421 || answer->reply.code == 400)
+		if (answer->stage != SMTP_STAGE_RCPT || answer->reply.code == 421 || answer->reply.local)
 			last = i;
 	}
 	return verdicts;

@@ -278,6 +278,14 @@ backoff = { { at = "connect", "^400 ", name = "dns", lasts = "1m", retry_after_d
         until(lambda: self.overlay(node, "refused"), lambda: f"a refused connection is a reply; {self.why(node)}")
         self.assertIsNone(self.overlay(node, "any stage"), "rules without `at` see no failures of our own")
 
+    def test_a_receivers_own_400_is_no_failure_of_ours(self):
+        node = self.one_queue('''{ at = "connect", "odd", name = "local", lasts = "30s", max_smtp_out = 9 },
+            { "odd", name = "any", lasts = "30s", max_smtp_out = 8 }, { at = "rcpt", "odd", name = "rcpt", lasts = "30s", max_smtp_out = 7 },''')
+        self.mx.answer("RCPT", "400 4.4.2 odd", times=1)
+        self.fill(node, 1)
+        node.wait_records(1, "t")
+        self.assertEqual(sorted(o["name"] for o in self.why(node)["overlays"]), ["any", "rcpt"])
+
     def test_stop_inherit_and_notify(self):
         mx = self.mx = self.receiver()
         mx.answer("RCPT", "450 4.7.1 first second third", times=1)
