@@ -396,12 +396,13 @@ code_for(const char *status)
 }
 
 static void
-end_by_itself(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, bool bounce, struct now now)
+end_by_itself(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, const struct duration_list *floor, bool bounce,
+	      struct now now)
 {
 	struct spool_reader reader = { 0 };
 	struct envelope envelope;
 	struct arena arena;
-	struct outcome outcome = { .rcpt = rcpt, .reply = reply };
+	struct outcome outcome = { .rcpt = rcpt, .reply = reply, .floor = floor };
 
 	arena_init(&arena);
 	if (!read_envelope(shard, rcpt, &reader, &arena, &envelope)) {
@@ -422,13 +423,13 @@ outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, cons
 	struct smtp_reply reply;
 
 	smtp_reply_make(&reply, code_for(status), status, text);
-	end_by_itself(shard, rcpt, &reply, true, now);
+	end_by_itself(shard, rcpt, &reply, NULL, true, now);
 }
 
 void
-outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, struct now now)
+outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, const struct duration_list *floor, struct now now)
 {
-	end_by_itself(shard, rcpt, reply, false, now);
+	end_by_itself(shard, rcpt, reply, floor, false, now);
 }
 
 struct for_all {
@@ -442,7 +443,7 @@ bounce_with_reply(void *ctx, struct rcpt *rcpt)
 {
 	const struct for_all *all = ctx;
 
-	end_by_itself(all->shard, rcpt, all->reply, true, all->now);
+	end_by_itself(all->shard, rcpt, all->reply, NULL, true, all->now);
 }
 
 void

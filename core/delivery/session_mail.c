@@ -84,9 +84,11 @@ judge(struct session *s, const struct smtp_reply *ours)
 /* ---- ends ---- */
 
 static void
-carry(struct session *s, struct rcpt *rcpt, const struct smtp_reply *reply)
+carry(struct session *s, struct rcpt *rcpt, const struct smtp_reply *reply, const struct duration_list *floor)
 {
 	s->carried = mem_grow(s->carried, (s->carried_n + 1) * sizeof *s->carried);
+	s->carried_floors = mem_grow(s->carried_floors, (s->carried_n + 1) * sizeof *s->carried_floors);
+	s->carried_floors[s->carried_n] = *floor;
 	s->carried[s->carried_n++] = rcpt;
 	s->carried_reply = *reply;
 }
@@ -111,7 +113,7 @@ decide(struct session *s, unsigned i, const struct react_verdict *verdict, const
 	if (smtp_reply_perm(reply) && !verdict->skip_mx && !verdict->reroute)
 		return true;
 	if (may_carry && verdict->skip_mx && !verdict->reroute && !verdict->defer) {
-		carry(s, s->rcpts[i], reply);
+		carry(s, s->rcpts[i], reply, &verdict->floor);
 		return false;
 	}
 	if (queue_rcpt_last_attempt(s->rcpts[i]))
@@ -248,10 +250,14 @@ session_drop_carried(struct session *s)
 {
 	struct shard *shard = s->delivery->shard;
 
-	while (s->carried_n > 0)
-		outcome_put_off(shard, s->carried[--s->carried_n], &s->carried_reply, session_now(s));
+	while (s->carried_n > 0) {
+		s->carried_n--;
+		outcome_put_off(shard, s->carried[s->carried_n], &s->carried_reply, &s->carried_floors[s->carried_n], session_now(s));
+	}
 	free(s->carried);
+	free(s->carried_floors);
 	s->carried = NULL;
+	s->carried_floors = NULL;
 }
 
 /* Recipients of one message at the end of the row, as many as `max`. */

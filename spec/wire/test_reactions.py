@@ -147,6 +147,17 @@ backoff = {{
         self.assertLess(quick[1] - quick[0], 2.5)
         self.assertEqual(self.why(node)["overlays"], [])
 
+    def test_recipient_scope_keeps_its_floor_past_hosts_that_do_not_answer(self):
+        first, second = self.receiver(), self.receiver()
+        first.answer("RCPT", "452 4.2.2 mailbox full", times=1)
+        node = self.one_queue('{ "mailbox full", retry_recipients_after = "4s", scope = "recipient", skip_mx = true },',
+                              "retry_recipients_after = 1, retry_after = 1", receivers=[first, second])
+        second.stop()
+        self.fill(node, 1)
+        node.wait_records(1, "d")
+        tries = [at for at, _ in first.attempts]
+        self.assertGreater(tries[1] - tries[0], 3.9)
+
     def test_retry_settings_are_tightened_as_well(self):
         node = self.one_queue('{ "slow down", lasts = "1m", retry_recipients_after = "3s", max_msg_per_connection = 1 },',
                               "retry_recipients_after = 1, max_smtp_out = 1")
