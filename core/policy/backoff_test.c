@@ -188,6 +188,7 @@ ways_that_end_are_taken(void **state)
 	static const char *const good[] = {
 		ABC "provider 'g' { mx = '*.g', " TO("b") " }",
 		ABC "pool 'bc' { 'b', 'c' } provider 'g' { mx = '*.g', " TO("bc") " }",
+		"vmta 'x' { source = 'any' } vmta 'y' { source = 'any' } pool 'xy' { 'x', 'y' } provider 'g' { mx = '*.g', " TO("xy") " }",
 		ABC "provider 'g' { mx = '*.g', " TO("b") " } vmta 'x' { source = 'any', provider = { g = { " TO("a") " } } }",
 		/* another site's circle is none here */
 		"vmta 'x' { source = 'any', provider = { g = { " TO("y") " } } } vmta 'y' { source = 'any', provider = { h = { " TO("x") " } } }\n"
