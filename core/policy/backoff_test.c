@@ -233,6 +233,12 @@ static const struct { const char *rules, *warnings; } doubtful[] = {
 	{ "{ '421', lasts = '1h',\n max_msg_rate = '50%' }",
 	  "2: provider \"g\": backoff: max_msg_rate: a percent of \"unlimited\" is unlimited: nothing declares max_msg_rate\n" },
 	{ "{ '421', lasts = '1h', max_smtp_out = '50%' }", "" },
+	{ "{ '421', lasts = '1h', scope = 'site', max_smtp_out = '50%' }",
+	  "2: provider \"g\": backoff: max_smtp_out: a percent of \"unlimited\" is unlimited: nothing declares total_max_smtp_out\n" },
+	{ "{ '421', lasts = '1h', scope = 'vmta', max_smtp_out = '50%' }",
+	  "2: provider \"g\": backoff: max_smtp_out: a percent of \"unlimited\" is unlimited: no vmta declares max_smtp_out\n" },
+	{ "{ '421', lasts = '1h', scope = 'site', max_smtp_out = '50%' } } }\ndomain 'x' { total_max_smtp_out = 9, backoff = {", "" },
+	{ "{ '421', lasts = '1h', scope = 'vmta', max_smtp_out = '50%' } } }\nvmta 'x' { source = 'any', max_smtp_out = 9 } domain 'x' { backoff = {", "" },
 };
 
 static void

@@ -196,6 +196,14 @@ domain "b.example" {{ smtp_hosts = "{self.b.at}" }}''', paused=True)
         self.assertEqual(self.why(node, "b.example/one")["overlays"], [])
         node.wait_records(25, "d", deadline_s=20)
 
+    def test_a_percent_of_nothing_lays_nothing_and_is_told_once(self):
+        node = self.one_queue('{ "421 a", lasts = "1h", scope = "site", max_smtp_out = "50%" }', "retry_recipients_after = 1")
+        self.mx.answer("MAIL", "421 a", times=2)
+        self.fill(node, 1)
+        node.wait_records(1, "d")
+        self.assertEqual(self.why(node)["overlays"], [])
+        self.assertEqual(node.log.count("lays nothing"), 1, node.log)
+
     def test_a_virtual_mtas_overlay_tightens_it_everywhere(self):
         node = self.two_domains('{ "your address", scope = "vmta", lasts = "2s", suspend = true, max_msg_rate = "10/1s" },')
         for domain in ("a.example", "b.example"):
