@@ -188,13 +188,13 @@ outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, cons
 }
 
 void
-outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, struct now now)
+outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, const struct duration_list *floor, struct now now)
 {
 	struct spool_reader reader = { 0 };
 	struct envelope envelope;
 	struct arena arena;
 	struct err err = { 0 };
-	struct outcome outcome = { .rcpt = rcpt, .reply = reply };
+	struct outcome outcome = { .rcpt = rcpt, .reply = reply, .floor = floor };
 
 	if (queue_rcpt_last_attempt(rcpt)) {
 		bounces_add(shard, rcpt, reply, true, now);

@@ -39,8 +39,9 @@ void outcome_bounced(struct shard *shard, const struct envelope *envelope, struc
 
 /* For a recipient that no session holds: reads its envelope from the spool. */
 void outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now);
-/* The same, but it stays queued. */
-void outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, struct now now);
+/* The same, but it stays queued; floor: as an outcome's. */
+void outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *reply, const struct duration_list *floor,
+		     struct now now);
 /* Every recipient that waits in the queue, with that reply. */
 void outcome_bounce_queue(struct shard *shard, struct queue *queue, const struct smtp_reply *reply, struct now now);
 void outcome_queue_failed(struct shard *shard, struct queue *queue, const struct smtp_reply *reply, struct now now);

@@ -24,6 +24,8 @@ struct react {
 	bool          looking;          /* the scratch is in use */
 	struct every *every;
 	unsigned      every_n;
+	const struct reaction **told;   /* rules whose percents came to nothing: said once */
+	unsigned      told_n;
 };
 
 /* One reply being looked at. */
@@ -74,6 +76,65 @@ lay(const struct call *call, enum overlay_scope scope, const struct overlay_spec
 			    OVERLAYS_PER_TARGET_MAX, spec->name);
 }
 
+/* What a cap or rate of the queue is at that scope, and so what a percent of it is taken of. */
+static bool
+is_unlimited(const struct queue *queue, enum overlay_scope scope, enum setting_id setting)
+{
+	static const enum scope_level levels[] = { SCOPE_QUEUE, SCOPE_SITE, SCOPE_VMTA };
+	const struct queue_settings *own = queue_settings_now(queue);
+	const struct scope_limits *limits = &queue->scopes[levels[scope]]->limits;
+
+	switch (setting) {
+	case SETTING_total_max_smtp_out:
+	case SETTING_total_max_connect_rate:
+	case SETTING_total_max_msg_rate:
+		if (scope == OVERLAY_QUEUE)
+			limits = &queue->scopes[SCOPE_SITE]->limits;
+		break;
+	default:
+		break;
+	}
+	switch (setting) {
+	case SETTING_max_smtp_out:
+	case SETTING_total_max_smtp_out:         return limits->max_smtp_out == UNLIMITED;
+	case SETTING_max_connect_rate:
+	case SETTING_total_max_connect_rate:     return rate_unlimited(&limits->max_connect_rate);
+	case SETTING_max_msg_rate:
+	case SETTING_total_max_msg_rate:         return rate_unlimited(&limits->max_msg_rate);
+	case SETTING_max_msg_per_connection:     return own->max_msg_per_connection == UNLIMITED;
+	case SETTING_max_rcpt_per_message:       return own->max_rcpt_per_message == UNLIMITED;
+	case SETTING_max_errors_per_connection:  return own->max_errors_per_connection == UNLIMITED;
+	case SETTING_mx_connection_attempts:     return own->mx_connection_attempts == UNLIMITED;
+	default:                                 return false;
+	}
+}
+
+static void
+tell_nothing(const struct call *call, const struct reaction *rule)
+{
+	struct react *react = call->react;
+
+	for (unsigned i = 0; i < react->told_n; i++)
+		if (react->told[i] == rule)
+			return;
+	react->told = mem_grow(react->told, (react->told_n + 1) * sizeof *react->told);
+	react->told[react->told_n++] = rule;
+	log_warning(react->shard->log, "%s: \"%s\" (%s:%d) lays nothing: a percent of \"unlimited\" is unlimited",
+		    call->event->queue->name, rule->name, rule->where.file, rule->where.line);
+}
+
+/* All that it asks for are percents, and there is nothing that they could be of. */
+static bool
+comes_to_nothing(const struct call *call, const struct overlay_spec *spec, enum overlay_scope scope)
+{
+	if (spec->suspend || spec->reroute != NULL || spec->source != NULL)
+		return false;
+	for (unsigned i = 0; i < spec->tightenings_n; i++)
+		if (!spec->tightenings[i].is_percent || !is_unlimited(call->event->queue, scope, spec->tightenings[i].setting))
+			return false;
+	return true;
+}
+
 static void
 lay_rule(const struct call *call, const struct reaction *rule)
 {
@@ -88,8 +149,10 @@ lay_rule(const struct call *call, const struct reaction *rule)
 		spec.source = call->event->source;
 		call->verdict->source_off = true;
 	}
-	if (spec.tightenings_n > 0 || spec.suspend || spec.reroute != NULL || spec.source != NULL)
+	if (!comes_to_nothing(call, &spec, scope_of(rule)))
 		lay(call, scope_of(rule), &spec);
+	else if (spec.tightenings_n > 0)
+		tell_nothing(call, rule);
 }
 
 static void
@@ -189,6 +252,7 @@ run_function(struct call *call, const struct reaction *rule)
 
 /* ---- the rules ---- */
 
+/* False: it is under its threshold. */
 static bool
 on_match(void *ctx, const struct reaction *rule)
 {
@@ -196,7 +260,7 @@ on_match(void *ctx, const struct reaction *rule)
 	struct react_verdict *verdict = call->verdict;
 
 	if (!is_reached(call, rule))
-		return true;
+		return false;
 	if (rule->notify)
 		log_warning(call->react->shard->log, "%s: \"%s\" (%s:%d) matches: %s", call->event->queue->name, rule->name,
 			    rule->where.file, rule->where.line, call->event->reply->line);
@@ -289,5 +353,6 @@ react_free(struct react *react)
 		timer_stop(&react->shard->loop->timers, &react->every[i].timer);
 	reaction_scratch_free(react->scratch);
 	free(react->every);
+	free(react->told);
 	free(react);
 }

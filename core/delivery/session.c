@@ -213,6 +213,8 @@ address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply
 	session_look_at(s, stage, &s->last, &verdict);
 	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
 		outcome_bounce_queue(s->delivery->shard, queue, &s->last, session_now(s));
+	if (verdict.skip_mx)
+		target_skip_host(&s->target);
 	if (refused)
 		part(s, verdict.defer ? QUITTING : PARTING);
 	else if (verdict.defer)

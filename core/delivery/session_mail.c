@@ -36,8 +36,8 @@ session_look_at(struct session *s, enum smtp_stage stage, const struct smtp_repl
 	struct ip source = connected ? s->conn->local.ip : s->source;
 	struct react_event event = {
 		.queue = s->slot.lane->queue, .reply = reply, .opened = s->slot.started,
-		/* 400 is nobody's but ours: a time-out, a broken connection, no SMTP. */
-		.stage = reply->code == 400 ? SMTP_STAGE_CONNECT : stage,
+		/* A time-out, a broken connection, no SMTP. */
+		.stage = reply->local ? SMTP_STAGE_CONNECT : stage,
 		.source = source.family != IP_NONE ? &source : NULL,
 	};
 
@@ -55,7 +55,7 @@ is_same_reply(const struct session *s, unsigned i, unsigned k)
 
 	if (a->stage != b->stage || strcmp(a->reply.line, b->reply.line) != 0)
 		return false;
-	return a->stage != SMTP_STAGE_RCPT || a->reply.code == 421 || a->reply.code == 400;
+	return a->stage != SMTP_STAGE_RCPT || a->reply.code == 421 || a->reply.local;
 }
 
 static struct react_verdict *
@@ -75,7 +75,7 @@ judge(struct session *s, const struct smtp_reply *ours)
 			continue;
 		}
 		session_look_at(s, answer->stage, &answer->reply, &verdicts[i]);
-		if (answer->stage != SMTP_STAGE_RCPT || answer->reply.code == 421 || answer->reply.code == 400)
+		if (answer->stage != SMTP_STAGE_RCPT || answer->reply.code == 421 || answer->reply.local)
 			last = i;
 	}
 	return verdicts;
@@ -84,9 +84,11 @@ judge(struct session *s, const struct smtp_reply *ours)
 /* ---- ends ---- */
 
 static void
-carry(struct session *s, struct rcpt *rcpt, const struct smtp_reply *reply)
+carry(struct session *s, struct rcpt *rcpt, const struct smtp_reply *reply, const struct duration_list *floor)
 {
 	s->carried = mem_grow(s->carried, (s->carried_n + 1) * sizeof *s->carried);
+	s->carried_floors = mem_grow(s->carried_floors, (s->carried_n + 1) * sizeof *s->carried_floors);
+	s->carried_floors[s->carried_n] = *floor;
 	s->carried[s->carried_n++] = rcpt;
 	s->carried_reply = *reply;
 }
@@ -111,7 +113,7 @@ decide(struct session *s, unsigned i, const struct react_verdict *verdict, const
 	if (smtp_reply_perm(reply) && !verdict->skip_mx && !verdict->reroute)
 		return true;
 	if (may_carry && verdict->skip_mx && !verdict->reroute && !verdict->defer) {
-		carry(s, s->rcpts[i], reply);
+		carry(s, s->rcpts[i], reply, &verdict->floor);
 		return false;
 	}
 	if (queue_rcpt_last_attempt(s->rcpts[i]))
@@ -248,10 +250,14 @@ session_drop_carried(struct session *s)
 {
 	struct shard *shard = s->delivery->shard;
 
-	while (s->carried_n > 0)
-		outcome_put_off(shard, s->carried[--s->carried_n], &s->carried_reply, session_now(s));
+	while (s->carried_n > 0) {
+		s->carried_n--;
+		outcome_put_off(shard, s->carried[s->carried_n], &s->carried_reply, &s->carried_floors[s->carried_n], session_now(s));
+	}
 	free(s->carried);
+	free(s->carried_floors);
 	s->carried = NULL;
+	s->carried_floors = NULL;
 }
 
 /* Recipients of one message at the end of the row, as many as `max`. */

@@ -43,6 +43,7 @@ struct session {
 	bool                sources_off;        /* an address was passed over for want of a source */
 	/* recipients that go to the next host, SENDING; and why */
 	struct rcpt       **carried;
+	struct duration_list *carried_floors;   /* of each */
 	unsigned            carried_n;
 	struct smtp_reply   carried_reply;
 	/* the transaction under way */

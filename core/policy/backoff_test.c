@@ -188,6 +188,7 @@ ways_that_end_are_taken(void **state)
 	static const char *const good[] = {
 		ABC "provider 'g' { mx = '*.g', " TO("b") " }",
 		ABC "pool 'bc' { 'b', 'c' } provider 'g' { mx = '*.g', " TO("bc") " }",
+		"vmta 'x' { source = 'any' } vmta 'y' { source = 'any' } pool 'xy' { 'x', 'y' } provider 'g' { mx = '*.g', " TO("xy") " }",
 		ABC "provider 'g' { mx = '*.g', " TO("b") " } vmta 'x' { source = 'any', provider = { g = { " TO("a") " } } }",
 		/* another site's circle is none here */
 		"vmta 'x' { source = 'any', provider = { g = { " TO("y") " } } } vmta 'y' { source = 'any', provider = { h = { " TO("x") " } } }\n"
@@ -219,6 +220,7 @@ static const struct { const char *rules, *warnings; } doubtful[] = {
 	  "4: provider \"g\": backoff: \"421 RP-001\" can never match: \"421\" (policy.lua:2) matches all that it does, and stops\n" },
 	{ "{ '.', stop = true },\n{ 'x', defer = true }",
 	  "3: provider \"g\": backoff: \"x\" can never match: \".\" (policy.lua:2) matches all that it does, and stops\n" },
+	{ "{ '421', stop = true, after = '5/1h' },\n{ '421 RP-001', defer = true }", "" },
 	{ "{ '421', stop = true, at = 'mail' },\n{ '421', defer = true }", "" },
 	{ "{ '421', stop = true },\n{ '421', defer = true, at = 'connect' }", "" },
 	{ "{ '421', stop = true },\n{ '421', defer = true, at = 'rcpt' }",
@@ -231,6 +233,12 @@ static const struct { const char *rules, *warnings; } doubtful[] = {
 	{ "{ '421', lasts = '1h',\n max_msg_rate = '50%' }",
 	  "2: provider \"g\": backoff: max_msg_rate: a percent of \"unlimited\" is unlimited: nothing declares max_msg_rate\n" },
 	{ "{ '421', lasts = '1h', max_smtp_out = '50%' }", "" },
+	{ "{ '421', lasts = '1h', scope = 'site', max_smtp_out = '50%' }",
+	  "2: provider \"g\": backoff: max_smtp_out: a percent of \"unlimited\" is unlimited: nothing declares total_max_smtp_out\n" },
+	{ "{ '421', lasts = '1h', scope = 'vmta', max_smtp_out = '50%' }",
+	  "2: provider \"g\": backoff: max_smtp_out: a percent of \"unlimited\" is unlimited: no vmta declares max_smtp_out\n" },
+	{ "{ '421', lasts = '1h', scope = 'site', max_smtp_out = '50%' } } }\ndomain 'x' { total_max_smtp_out = 9, backoff = {", "" },
+	{ "{ '421', lasts = '1h', scope = 'vmta', max_smtp_out = '50%' } } }\nvmta 'x' { source = 'any', max_smtp_out = 9 } domain 'x' { backoff = {", "" },
 };
 
 static void

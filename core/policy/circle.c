@@ -125,8 +125,11 @@ follow(struct walk *walk)
 		struct loader_reroute *reroute = find(walk->loader, rule->reroute);
 		const struct ruleset_name *name = table_get(&walk->ruleset->names, span_text(rule->reroute));
 		reroute->asked = true;
-		if (stands_for(name, vmta))
+		if (stands_for(name, vmta)) {
+			/* To the others of its pool: what they send back the same way ends at home. */
+			reroute->moves = reroute->moves || targets_n(name) > 1;
 			continue;
+		}
 		reroute->moves = true;
 		while (step->member < targets_n(name)) {
 			unsigned next = target(name, step->member++)->index;

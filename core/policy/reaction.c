@@ -60,7 +60,7 @@ match_part(const struct reaction_part *part, struct reaction_scratch *scratch, e
 	for (unsigned word = 0; word < words; word++) {
 		for (uint64_t left = scratch->marks[word] & part->at_stage[stage][word]; left; left &= left - 1) {
 			unsigned i = word * 64 + (unsigned)__builtin_ctzll(left);
-			if (matches(part, i, scratch, line) && (!fn(ctx, &part->reactions[i]) || part->reactions[i].stop))
+			if (matches(part, i, scratch, line) && fn(ctx, &part->reactions[i]) && part->reactions[i].stop)
 				return false;
 		}
 	}

@@ -60,8 +60,8 @@ const struct reaction_list *ruleset_reactions(const struct ruleset *ruleset, con
 unsigned reaction_list_n(const struct reaction_list *list);
 const struct reaction *reaction_list_at(const struct reaction_list *list, unsigned i);
 
-/* In order, calls fn for every rule of the list whose pattern and stage match the line, until fn answers
- * false or a rule with `stop` matched. One combined pass says which rules are worth trying, so that 500 rules
+/* In order, calls fn for every rule of the list whose pattern and stage match the line, until one with `stop`
+ * applied: fn answers whether the rule did, for one under its threshold must not hide those behind it. One combined pass says which rules are worth trying, so that 500 rules
  * cost what 5 do. A pattern that passes its match limit does not match and is counted. Rules without `at` see no
  * local failures: nothing at SMTP_STAGE_CONNECT. fn must not match with the same scratch. */
 void reaction_match(const struct reaction_list *list, struct reaction_scratch *scratch, enum smtp_stage stage, struct span line,

@@ -2,7 +2,7 @@
  * Four ways not to match, all seen in shipped rules of others: nothing begins so;
  * a backslash too many, so that the reply itself would need one; the shape of a raw
  * reply of several lines, of which the code stands once here; and a rule before it
- * that matches as much and stops.
+ * that matches as much and always stops (one with a threshold does not).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/reaction_doubt.h"
@@ -67,7 +67,7 @@ shadow(struct loader *loader, const struct reaction_part *part, unsigned j, cons
 {
 	for (unsigned i = 0; i < j; i++) {
 		const struct reaction *before = &part->reactions[i];
-		if (before->stop && covers(before, &part->reactions[j], literals))
+		if (before->stop && before->after_n == 0 && covers(before, &part->reactions[j], literals))
 			return arena_printf(&loader->ruleset->arena, "\"%s\" (%s:%d) matches all that it does, and stops", before->pattern,
 					    before->where.file, before->where.line);
 	}
@@ -146,28 +146,68 @@ is_limited(const struct ruleset *ruleset, enum setting_id id)
 	return found;
 }
 
+static bool
+is_limited_of_vmtas(const struct ruleset *ruleset, enum setting_id id)
+{
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++) {
+		const struct ruleset_vmta *vmta = ruleset->vmtas[i];
+		if (id == SETTING_max_smtp_out ? vmta->max_smtp_out != UNLIMITED :
+		    !rate_unlimited(id == SETTING_max_connect_rate ? &vmta->max_connect_rate : &vmta->max_msg_rate))
+			return true;
+	}
+	return false;
+}
+
+/* Of a whole site its totals are cut, of a whole virtual MTA its own caps; a total is the site's in any case. */
+static enum setting_id
+cut_by(enum reaction_scope scope, enum setting_id id)
+{
+	static const struct { enum setting_id own, total; } shared[] = {
+		{ SETTING_max_smtp_out, SETTING_total_max_smtp_out },
+		{ SETTING_max_connect_rate, SETTING_total_max_connect_rate },
+		{ SETTING_max_msg_rate, SETTING_total_max_msg_rate },
+	};
+	for (size_t i = 0; i < countof(shared); i++) {
+		if (scope == REACTION_SITE && id == shared[i].own)
+			return shared[i].total;
+		if (scope == REACTION_VMTA && id == shared[i].total)
+			return shared[i].own;
+	}
+	return id;
+}
+
+static bool
+is_cap_of_vmta(enum setting_id id)
+{
+	return id == SETTING_max_smtp_out || id == SETTING_max_connect_rate || id == SETTING_max_msg_rate;
+}
+
+struct percents { struct loader *loader; bool asked[2][SETTINGS_N], limited[2][SETTINGS_N]; };
+
+static void
+doubt_percent(struct percents *percents, const struct reaction *reaction, const struct tightening *t)
+{
+	struct loader *loader = percents->loader;
+	enum setting_id id = cut_by(reaction->scope, t->setting);
+	bool of_vmta = reaction->scope == REACTION_VMTA && is_cap_of_vmta(id);
+	if (!percents->asked[of_vmta][id])
+		percents->limited[of_vmta][id] = of_vmta ? is_limited_of_vmtas(loader->ruleset, id) : is_limited(loader->ruleset, id);
+	percents->asked[of_vmta][id] = true;
+	if (!percents->limited[of_vmta][id])
+		loader_warning(loader, &reaction->where, "backoff: %s: a percent of \"unlimited\" is unlimited: %s declares %s",
+			       setting_name(t->setting), of_vmta ? "no vmta" : "nothing", setting_name(id));
+}
+
 void
 reaction_doubt_percents(struct loader *loader)
 {
 	const struct reaction_book *book = loader->ruleset->reactions;
-	bool asked[SETTINGS_N] = { false }, limited[SETTINGS_N] = { false };
+	struct percents percents = { .loader = loader };
 	for (unsigned p = 0; p < reaction_book_parts_n(book); p++) {
 		const struct reaction_part *part = reaction_book_part(book, p);
-		for (unsigned i = 0; i < part->n; i++) {
-			const struct reaction *reaction = &part->reactions[i];
-			/* Of a whole virtual MTA, its own caps are cut. */
-			for (unsigned t = 0; t < reaction->tightenings_n && reaction->scope != REACTION_VMTA; t++) {
-				enum setting_id id = reaction->tightenings[t].setting;
-				if (!reaction->tightenings[t].is_percent)
-					continue;
-				if (!asked[id])
-					limited[id] = is_limited(loader->ruleset, id);
-				asked[id] = true;
-				if (!limited[id])
-					loader_warning(loader, &reaction->where,
-						       "backoff: %s: a percent of \"unlimited\" is unlimited: nothing declares %s", setting_name(id),
-						       setting_name(id));
-			}
-		}
+		for (unsigned i = 0; i < part->n; i++)
+			for (unsigned t = 0; t < part->reactions[i].tightenings_n; t++)
+				if (part->reactions[i].tightenings[t].is_percent)
+					doubt_percent(&percents, &part->reactions[i], &part->reactions[i].tightenings[t]);
 	}
 }

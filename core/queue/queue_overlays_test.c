@@ -650,6 +650,28 @@ a_sites_reroute_leaves_who_sends_by_it_alone(void **state)
 }
 
 static void
+a_member_sends_by_the_others_of_its_pool(void **state)
+{
+	struct world *w = world_with("bounce_after = \"1d\"");
+
+	w->queues->stopping = true;
+	put(w, "a.example", .vmta = "v2", .messages = 20);
+	world_run(w, MS(10));
+	reroute(w, "a.example/v2", "others", MINS(10));
+	w->queues->stopping = false;
+	queues_poll_all(w->queues, w->loop.now);
+	assert_true(run_until_empty(w, MINS(1)));
+	assert_int_equal(sent_by(w, "a.example/v2"), 0);
+	assert_int_equal(sent_by(w, "a.example/v3"), 20);
+	/* Both are to send by the other: each keeps its own. */
+	reroute(w, "a.example/v3", "others", MINS(10));
+	put(w, "a.example", .vmta = "v2", .messages = 20);
+	assert_true(run_until_empty(w, MINS(1)));
+	assert_int_equal(sent_by(w, "a.example/v2"), 20);
+	world_free(w);
+}
+
+static void
 ways_are_followed_on_and_a_circle_ends_at_home(void **state)
 {
 	struct world *w = world_with("bounce_after = \"1d\"");
@@ -892,6 +914,7 @@ main(void)
 		cmocka_unit_test(what_has_to_wait_waits_at_home_and_goes_away_when_it_is_due),
 		cmocka_unit_test(a_pools_member_is_the_same_for_a_message),
 		cmocka_unit_test(a_sites_reroute_leaves_who_sends_by_it_alone),
+		cmocka_unit_test(a_member_sends_by_the_others_of_its_pool),
 		cmocka_unit_test(ways_are_followed_on_and_a_circle_ends_at_home),
 		cmocka_unit_test(a_refused_recipient_goes_by_the_other_virtual_mta_at_once_but_once),
 		cmocka_unit_test(a_paused_queue_keeps_its_mail_whatever_reroutes_it),

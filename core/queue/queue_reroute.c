@@ -3,8 +3,8 @@
  *
  * A recipient belongs to its own virtual MTA's route, its home; while it is away
  * it also remembers that. Where it goes is worked out anew whenever its turn
- * comes: from home, the overlay's virtual MTA (or a member of its pool, the same for
- * all recipients of a message, so that they stay one transaction), and on from
+ * comes: from home, the overlay's virtual MTA (or another member of its pool, the same
+ * for all recipients of a message, so that they stay one transaction), and on from
  * there if that queue reroutes too. A circle, which the loader refuses, ends at home.
  *
  * Only what is due and not paused goes away. What has to wait waits in its own queue, so that an
@@ -17,16 +17,59 @@
 #define HOPS_MAX  8
 #define AWAY_MAX  256           /* recipients sent away a turn; then others have theirs */
 
-static bool
-is_member(const struct ruleset_pool *pool, const struct ruleset_vmta *vmta)
+static uint64_t
+weight_of(const struct ruleset_pool *pool, const struct ruleset_vmta *vmta)
 {
+	uint64_t weight = 0;
+
 	for (unsigned i = 0; i < pool->members_n; i++)
 		if (pool->members[i].vmta == vmta)
-			return true;
-	return false;
+			weight += pool->members[i].weight;
+	return weight;
 }
 
-/* NULL: the name means nobody, or who sends already: an overlay on a site lies on the other virtual MTA's queue too. */
+struct search { const char *reroute; bool found; };
+
+static void
+look_for_site(void *ctx, const struct overlay *overlay)
+{
+	struct search *search = ctx;
+
+	if (overlay->reroute == search->reroute && overlay->target->scope == OVERLAY_SITE)
+		search->found = true;
+}
+
+/* The overlay that sends away lies on the other members' queues too. */
+static bool
+is_of_site(const struct queue *q)
+{
+	struct search search = { q->hold.reroute, false };
+
+	queue_overlays(q, look_for_site, &search);
+	return search.found;
+}
+
+/* By weight among all but `vmta`. NULL: there is no other. */
+static const struct ruleset_vmta *
+choose_other(const struct ruleset_pool *pool, const struct ruleset_vmta *vmta, struct prng *prng)
+{
+	uint64_t sum = pool->weight_sum - weight_of(pool, vmta), at;
+
+	if (sum == 0)
+		return NULL;
+	at = prng_below(prng, sum);
+	for (unsigned i = 0; i < pool->members_n; i++) {
+		if (pool->members[i].vmta == vmta)
+			continue;
+		if (at < pool->members[i].weight)
+			return pool->members[i].vmta;
+		at -= pool->members[i].weight;
+	}
+	check(!"the weights of a pool sum up");
+	return NULL;
+}
+
+/* NULL: the name means nobody else. */
 static const struct ruleset_vmta *
 choose(const struct queue *q, const struct message *message)
 {
@@ -37,9 +80,9 @@ choose(const struct queue *q, const struct message *message)
 
 	prng_seed(&prng, message->spool.id);
 	vmta = ruleset_choose(ruleset, span_text(q->hold.reroute), &prng, &pool);
-	if (vmta == q->vmta || (pool != NULL && is_member(pool, q->vmta)))
-		return NULL;
-	return vmta;
+	if (pool != NULL && weight_of(pool, q->vmta) > 0)
+		return is_of_site(q) ? NULL : choose_other(pool, q->vmta, &prng);
+	return vmta != q->vmta ? vmta : NULL;
 }
 
 /* One that nobody goes by after all is reaped like one that all have left. */

@@ -111,6 +111,7 @@ smtp_reply_make(struct smtp_reply *reply, unsigned code, const char *enhanced, c
 {
 	begin(reply, code, span_text(enhanced));
 	add_text(reply, span_text(text));
+	reply->local = true;
 }
 
 bool
@@ -125,6 +126,7 @@ smtp_reply_from_text(struct smtp_reply *reply, struct span text)
 	rest = span_trim(span_from(text, CODE_LEN));
 	len = enhanced_len(rest, text.p[0]);
 	begin(reply, code, span_first(rest, len));
+	reply->local = false;
 	add_text(reply, span_trim(span_from(rest, len)));
 	return true;
 }
@@ -138,6 +140,7 @@ smtp_reply_parser_init(struct smtp_reply_parser *parser)
 	parser->ctx = NULL;
 	parser->reply.code = 0;
 	parser->reply.enhanced[0] = '\0';
+	parser->reply.local = false;
 	parser->reply.line[0] = '\0';
 	parser->reply.text_at = 0;
 }

@@ -24,13 +24,14 @@ struct smtp_reply {
 	 * accounting see. Where lines differ in code, the last one's counts. */
 	char     line[SMTP_REPLY_TEXT_MAX + 1];
 	uint16_t text_at;               /* where the text begins in `line` */
+	bool     local;                 /* made here; a peer may send any code, 400 too */
 };
 
 static inline bool smtp_reply_ok(const struct smtp_reply *r) { return r->code >= 200 && r->code < 400; }
 static inline bool smtp_reply_temp(const struct smtp_reply *r) { return r->code >= 400 && r->code < 500; }
 static inline bool smtp_reply_perm(const struct smtp_reply *r) { return r->code >= 500; }
 
-/* Makes one as if it had been received: smtp_reply_make(&r, 400, "4.4.1", "connect timed out"). */
+/* Makes one, `local`, that reads as if it had been received: smtp_reply_make(&r, 400, "4.4.1", "connect timed out"). */
 void smtp_reply_make(struct smtp_reply *reply, unsigned code, const char *enhanced, const char *text);
 /* From "421 RP-001 too many" or "552 5.3.4 too big": code, enhanced code if there. False: not a reply. */
 bool smtp_reply_from_text(struct smtp_reply *reply, struct span text);

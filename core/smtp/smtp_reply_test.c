@@ -162,7 +162,9 @@ makes_replies_as_if_received(void **state)
 	assert_reply(&reply, &made);
 	smtp_reply_make(&reply, 400, "", "");
 	assert_reply(&reply, &bare);
+	assert_true(reply.local);
 	assert_true(smtp_reply_from_text(&reply, SPAN("552 5.3.4 too big")));
+	assert_false(reply.local);
 	assert_reply(&reply, &text);
 	assert_true(smtp_reply_from_text(&reply, SPAN("421 RP-001 too many")));
 	assert_string_equal(reply.line + reply.text_at, "RP-001 too many");

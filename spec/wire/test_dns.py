@@ -45,6 +45,10 @@ both.mx  AAAA 2001:db8::10
 loop.mx  A 127.0.0.1
 loop.mx  AAAA ::1
 zero.mx  A 0.0.0.0
+addrs    MX 10 addrs.mx
+addrs    MX 20 b.mx
+addrs.mx A 192.0.2.10
+addrs.mx A 192.0.2.13
 *.site.mx A 192.0.2.11
 *.prov.mx A 192.0.2.11
 best.big.mx A 192.0.2.13
@@ -98,6 +102,15 @@ class Dns(harness.Case):
         a.answer("connect", "421 4.3.2 not now")
         self.assertEqual(self.delivered_to("order.test")["dlvDestinationIp"], "192.0.2.11")
         self.assertEqual(len(a.sessions), 1)
+
+    def test_skip_mx_before_mail_leaves_out_the_hosts_other_addresses(self):
+        bad = [self.receiver("192.0.2.10"), self.receiver("192.0.2.13")]
+        for mx in bad:
+            mx.answer("connect", "554 5.7.1 not by this host")
+        good = self.receiver("192.0.2.11")
+        node = self.sent("addrs.test", 'domain "addrs.test" { backoff = { { "not by this host", skip_mx = true } } }')
+        node.wait_records(1, "d")
+        self.assertEqual((sum(len(mx.sessions) for mx in bad), len(good.messages)), (1, 1))
 
     def test_a_reply_to_a_recipient_is_final_for_this_try(self):
         a, b = self.receiver("192.0.2.10"), self.receiver("192.0.2.11")

@@ -148,6 +148,17 @@ backoff = {{
         self.assertLess(quick[1] - quick[0], 2.5)
         self.assertEqual(self.why(node)["overlays"], [])
 
+    def test_recipient_scope_keeps_its_floor_past_hosts_that_do_not_answer(self):
+        first, second = self.receiver(), self.receiver()
+        first.answer("RCPT", "452 4.2.2 mailbox full", times=1)
+        node = self.one_queue('{ "mailbox full", retry_recipients_after = "4s", scope = "recipient", skip_mx = true },',
+                              "retry_recipients_after = 1, retry_after = 1", receivers=[first, second])
+        second.stop()
+        self.fill(node, 1)
+        node.wait_records(1, "d")
+        tries = [at for at, _ in first.attempts]
+        self.assertGreater(tries[1] - tries[0], 3.9)
+
     def test_retry_settings_are_tightened_as_well(self):
         node = self.one_queue('{ "slow down", lasts = "1m", retry_recipients_after = "3s", max_msg_per_connection = 1 },',
                               "retry_recipients_after = 1, max_smtp_out = 1")
@@ -185,6 +196,14 @@ domain "b.example" {{ smtp_hosts = "{self.b.at}" }}''', paused=True)
             self.assertEqual(self.overlay(node, "busy", queue)["scope"], "site")
         self.assertEqual(self.why(node, "b.example/one")["overlays"], [])
         node.wait_records(25, "d", deadline_s=20)
+
+    def test_a_percent_of_nothing_lays_nothing_and_is_told_once(self):
+        node = self.one_queue('{ "421 a", lasts = "1h", scope = "site", max_smtp_out = "50%" }', "retry_recipients_after = 1")
+        self.mx.answer("MAIL", "421 a", times=2)
+        self.fill(node, 1)
+        node.wait_records(1, "d")
+        self.assertEqual(self.why(node)["overlays"], [])
+        self.assertEqual(node.log.count("lays nothing"), 1, node.log)
 
     def test_a_virtual_mtas_overlay_tightens_it_everywhere(self):
         node = self.two_domains('{ "your address", scope = "vmta", lasts = "2s", suspend = true, max_msg_rate = "10/1s" },')
@@ -279,6 +298,14 @@ backoff = { { at = "connect", "^400 ", name = "dns", lasts = "1m", retry_after_d
         until(lambda: self.overlay(node, "refused"), lambda: f"a refused connection is a reply; {self.why(node)}")
         self.assertIsNone(self.overlay(node, "any stage"), "rules without `at` see no failures of our own")
 
+    def test_a_receivers_own_400_is_no_failure_of_ours(self):
+        node = self.one_queue('''{ at = "connect", "odd", name = "local", lasts = "30s", max_smtp_out = 9 },
+            { "odd", name = "any", lasts = "30s", max_smtp_out = 8 }, { at = "rcpt", "odd", name = "rcpt", lasts = "30s", max_smtp_out = 7 },''')
+        self.mx.answer("RCPT", "400 4.4.2 odd", times=1)
+        self.fill(node, 1)
+        node.wait_records(1, "t")
+        self.assertEqual(sorted(o["name"] for o in self.why(node)["overlays"]), ["any", "rcpt"])
+
     def test_stop_inherit_and_notify(self):
         mx = self.mx = self.receiver()
         mx.answer("RCPT", "450 4.7.1 first second third", times=1)
@@ -291,6 +318,15 @@ domain "*" {{ backoff = {{ {{ "second", lasts = "30s", max_smtp_out = 8, stop = 
         node.wait_records(1, "t")
         self.assertEqual([o["name"] for o in self.why(node)["overlays"]], ["first", "second"])
         self.assertRegex(node.log, r'warning.*a\.example/default.*"first" .*policy\.lua:\d+.*450 4\.7\.1 first second third')
+
+    def test_stop_under_its_threshold_lets_the_rules_behind_it_apply(self):
+        node = self.one_queue('''{ "421 a", name = "many", after = "2/1h", lasts = "30s", max_smtp_out = 3, stop = true },
+            { "421 (a|b)", name = "one", lasts = "30s", max_smtp_out = 7 }, { "421 a", name = "last", after = "2/1h", lasts = "30s", max_smtp_out = 5 }''',
+                              "retry_recipients_after = 1, max_smtp_out = 9")
+        self.mx.answer("MAIL", "421 a", times=2)
+        self.fill(node, 1)
+        node.wait_records(1, "d")
+        self.assertEqual(sorted(o["name"] for o in self.why(node)["overlays"]), ["many", "one"], "the first time the one, then the other, and no more")
 
     def test_a_function_decides_by_itself(self):
         node = self.one_queue('''{ "S3140", function(reply, queue)
