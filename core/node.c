@@ -21,6 +21,8 @@
 #include "shard.h"
 
 #define TICK_US        (1 * US_PER_S)
+#define SAVE_LARGE     (4u << 20)               /* bytes of state, above which a save is work */
+#define SAVE_LARGE_US  (10 * US_PER_S)
 #define SAVE_PAUSE_US  (200 * US_PER_MS)        /* between two saves, whatever changes */
 #define STOP_TICK_US   (50 * US_PER_MS)
 #define STOP_US        (8 * US_PER_S)
@@ -45,6 +47,7 @@ struct node {
 	struct endpoint resolver;
 	struct timer    tick, stop_tick;
 	mono_us_t       stop_at, saved_at;
+	size_t          saved_n;        /* bytes, then */
 	bool            stopping;
 	struct arena    found_arena;
 	struct found   *found, **found_last;
@@ -132,6 +135,7 @@ save_state(struct node *node, bool last)
 	else if (!spool_state_save(node->shard.spool, buf_span(&bytes)))
 		node->shard.queues->changed = true;
 	node->saved_at = loop_now(node->shard.loop).mono;
+	node->saved_n = buf_len(&bytes);
 	buf_fini(&bytes);
 }
 
@@ -145,14 +149,20 @@ watch_memory(struct node *node)
 	node->shard.memory_full = full;
 }
 
+static mono_us_t
+save_again_at(const struct node *node)
+{
+	return node->saved_at + (node->saved_n > SAVE_LARGE ? SAVE_LARGE_US : SAVE_PAUSE_US);
+}
+
 static void
 on_changed(void *ctx)
 {
 	struct node *node = ctx;
-	mono_us_t now = loop_now(node->shard.loop).mono;
+	mono_us_t at = max_i64(loop_now(node->shard.loop).mono, save_again_at(node));
 
-	if (timer_started(&node->tick) && node->tick.node.key > max_i64(now, node->saved_at + SAVE_PAUSE_US))
-		timer_start(&node->shard.loop->timers, &node->tick, max_i64(now, node->saved_at + SAVE_PAUSE_US));
+	if (timer_started(&node->tick) && node->tick.node.key > at)
+		timer_start(&node->shard.loop->timers, &node->tick, at);
 }
 
 static void
@@ -162,7 +172,7 @@ on_tick(void *ctx, struct now now)
 
 	if (node->shard.account != NULL)
 		account_flush(node->shard.account);
-	if (node->shard.queues->changed)
+	if (node->shard.queues->changed && now.mono >= save_again_at(node))
 		save_state(node, false);
 	watch_memory(node);
 	timer_start(&node->shard.loop->timers, &node->tick, now.mono + TICK_US);

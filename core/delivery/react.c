@@ -71,7 +71,7 @@ lay(const struct call *call, enum overlay_scope scope, const struct overlay_spec
 {
 	const struct react_event *event = call->event;
 
-	if (!queue_lay(event->queue, scope, spec, event->opened, call->now))
+	if (!queue_lay(event->queue, scope, spec, event->opened, call->now) && event->queue->queues->overlays.n < OVERLAYS_MAX)
 		log_warning(call->react->shard->log, "%s: %u overlays lie there; \"%s\" is left out", event->queue->name,
 			    OVERLAYS_PER_TARGET_MAX, spec->name);
 }

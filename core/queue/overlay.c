@@ -67,8 +67,10 @@ setting_of(const struct queue_settings *of, enum setting_id setting)
 static double
 declared_in_window(const struct overlay_change *change)
 {
-	return (double)change->declared_rate.count * (double)change->to.rate.window_us /
-	       (double)change->declared_rate.window_us;
+	double count = (double)change->declared_rate.count * (double)change->to.rate.window_us /
+		       (double)change->declared_rate.window_us;
+
+	return fmin(count, UINT32_MAX);
 }
 
 static double
@@ -130,7 +132,7 @@ end_of(const struct overlay *o)
 		return MONO_NEVER;
 	for (unsigned i = 0; i < o->changes_n; i++)
 		most = max_i64(most, steps_needed(o, &o->changes[i]));
-	if (most > 0 && o->recover_every_us > (MONO_NEVER - o->until) / most)
+	if (most > 0 && o->recover_every_us > (MONO_NEVER - max_i64(0, o->until)) / most)
 		return MONO_NEVER;
 	return o->until + most * o->recover_every_us;
 }
@@ -467,25 +469,37 @@ schedule(struct overlays *overlays, struct overlay *o, mono_us_t now)
 		heap_add(&overlays->due, &o->due, at);
 }
 
+/* A hand's patterns are few, and what an operator was told must hold. */
+static bool
+has_room(const struct overlays *overlays, enum overlay_scope scope, const struct overlay_target *target)
+{
+	return (target == NULL || target->n < OVERLAYS_PER_TARGET_MAX) &&
+	       (scope == OVERLAY_PATTERN || overlays->n < OVERLAYS_MAX);
+}
+
+static struct overlay *
+find(const struct overlay_target *target, const struct overlay_spec *spec)
+{
+	if (target == NULL)
+		return NULL;
+	list_each(node, &target->overlays)
+		if (is_of(list_entry(node, struct overlay, node), spec))
+			return list_entry(node, struct overlay, node);
+	return NULL;
+}
+
 struct overlay *
 overlays_lay(struct overlays *overlays, enum overlay_scope scope, const char *name, const struct overlay_spec *spec,
 	     const struct overlay_ground *ground, mono_us_t opened, mono_us_t now)
 {
-	struct overlay_target *target = target_get(overlays, scope, name);
-	struct overlay *o = NULL;
-	bool may_cut;
+	struct overlay_target *target = overlays_of(overlays, scope, name);
+	struct overlay *o = find(target, spec);
+	bool may_cut = o == NULL || opened > o->cut_at;
 
-	list_each(node, &target->overlays) {
-		struct overlay *there = list_entry(node, struct overlay, node);
-
-		if (is_of(there, spec))
-			o = there;
-	}
-	may_cut = o == NULL || opened > o->cut_at;
-	if (o == NULL && target->n >= OVERLAYS_PER_TARGET_MAX)
+	if (o == NULL && !has_room(overlays, scope, target))
 		return NULL;
 	if (o == NULL)
-		o = overlay_new(overlays, target, spec, now);
+		o = overlay_new(overlays, target_get(overlays, scope, name), spec, now);
 	make_changes(o, spec, ground, may_cut);
 	if (may_cut)
 		o->cut_at = now;
@@ -504,9 +518,10 @@ overlays_lay(struct overlays *overlays, enum overlay_scope scope, const char *na
 void
 overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *o, mono_us_t now)
 {
-	struct overlay_target *target;
+	struct overlay_target *target = overlays_of(overlays, scope, name);
 
-	if (o->ends <= now) {
+	o->ends = end_of(o);            /* what was saved may be anything */
+	if (o->ends <= now || !has_room(overlays, scope, target)) {
 		overlay_free(o);
 		return;
 	}

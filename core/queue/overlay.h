@@ -12,7 +12,7 @@
  *            takes it. What on_change reads of one that goes is there until it returns.
  * Threads    One shard's.
  * Time       Monotonic, handed in; saved by the wall clock.
- * Limits     OVERLAYS_PER_TARGET_MAX; a further one is refused.
+ * Limits     OVERLAYS_PER_TARGET_MAX, OVERLAYS_MAX; a further one is refused.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -23,6 +23,7 @@
 #include "util/list.h"
 
 #define OVERLAYS_PER_TARGET_MAX 1024
+#define OVERLAYS_MAX            100000  /* all; by pattern there may be more */
 #define OVERLAY_REPLY_MAX       300     /* bytes kept of the reply */
 
 /* PATTERN: laid by hand on queues that come later, by a name with '*'. */
@@ -98,7 +99,7 @@ void overlays_init(struct overlays *overlays, uint64_t seed);
 void overlays_fini(struct overlays *overlays);
 
 /* Lays it, or renews the one that the same rule has laid there; `opened`: when the session that got
- * the reply began. NULL: too many lie there. ground NULL where nothing is a percent or recovers. */
+ * the reply began. NULL: too many lie there, or in all. ground NULL where nothing is a percent or recovers. */
 struct overlay *overlays_lay(struct overlays *overlays, enum overlay_scope scope, const char *name,
 			     const struct overlay_spec *spec, const struct overlay_ground *ground,
 			     mono_us_t opened, mono_us_t now);

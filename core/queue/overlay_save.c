@@ -11,6 +11,7 @@
 
 #define NEVER_MS   INT64_MAX
 #define CHANGES_MAX 256u
+#define SPAN_MAX_US (INT64_C(1) << 50)    /* of a window, and of a step of recovery: 35 years */
 
 static void
 put_instant(struct buf *out, mono_us_t at, struct now now)
@@ -150,7 +151,7 @@ static bool
 get_rate(struct span *in, struct rate_spec *rate)
 {
 	return span_get_u32(in, &rate->count) && span_get_u32(in, &rate->burst) && get_i64(in, &rate->window_us) &&
-	       (rate->count == 0 || (rate->window_us > 0 && rate->burst < rate->count));
+	       (rate->count == 0 || (rate->window_us > 0 && rate->window_us < SPAN_MAX_US && rate->burst < rate->count));
 }
 
 static enum setting_id
@@ -161,6 +162,17 @@ setting_by_name(struct span name)
 	while (id < SETTINGS_N && !span_eq(name, span_text(setting_name((enum setting_id)id))))
 		id++;
 	return (enum setting_id)id;
+}
+
+/* What no rule could have laid: of nothing there is no end, and of no list no step. */
+static bool
+has_value(const struct tightening *to)
+{
+	switch (overlay_kind_of(to->setting)) {
+	case OVERLAY_COUNT:     return to->count > 0;
+	case OVERLAY_DURATIONS: return to->durations.n > 0;
+	default:                return true;
+	}
 }
 
 static bool
@@ -176,6 +188,8 @@ get_change(struct span *in, struct overlay_change *change)
 		if (!get_i64(in, &list->us[i]))
 			return false;
 	change->to.setting = setting_by_name(name);
+	if (change->to.setting < SETTINGS_N && !has_value(&change->to))
+		return false;
 	return span_get_u32(in, &change->declared_count) && get_rate(in, &change->declared_rate);
 }
 
@@ -223,7 +237,10 @@ get_overlay(struct span *in, struct now now, struct overlay *o)
 	memcpy(&o->recover_percent, &bits, sizeof bits);
 	memcpy(&o->source, source.p, sizeof o->source);
 	o->suspend = suspend != 0;
-	return o->until <= o->ends && o->recover_percent >= 0 && o->recover_percent <= 100;
+	o->since = min_i64(o->since, now.mono);
+	o->cut_at = min_i64(o->cut_at, now.mono);       /* one of the future would keep every session from a cut */
+	return o->recover_every_us < SPAN_MAX_US && o->recover_percent >= 0 && o->recover_percent <= 100 &&
+	       o->source.family <= IP_V6;
 }
 
 bool

@@ -484,6 +484,98 @@ too_many_on_one_target_are_refused(void **state)
 
 /* All that an overlay can hold, and another clock. */
 static void
+too_many_in_all_are_refused_but_known_ones_and_a_hands_patterns(void **state)
+{
+	struct bench *b = *state;
+	struct overlay_spec spec = rule("r", 1, H, NULL);
+	char name[32];
+
+	for (unsigned i = 0; i < OVERLAYS_MAX; i++) {
+		snprintf(name, sizeof name, "%u/m", i);
+		assert_non_null(overlays_lay(&b->o, OVERLAY_QUEUE, name, &spec, NULL, T0, T0));
+	}
+	assert_null(overlays_lay(&b->o, OVERLAY_QUEUE, "further/m", &spec, NULL, T0, T0));
+	assert_null(overlays_of(&b->o, OVERLAY_QUEUE, "further/m"));
+	assert_non_null(overlays_lay(&b->o, OVERLAY_QUEUE, "7/m", &spec, NULL, T0, T0));
+	assert_non_null(overlays_lay(&b->o, OVERLAY_PATTERN, "f*", &spec, NULL, T0, T0));
+	run(b, T0 + H);
+	assert_int_equal(b->o.n, 0);
+}
+
+/* Saved as it is, read again. */
+static bool
+survives(const struct bench *b, const struct overlay **read, struct overlays *again)
+{
+	struct now now = { T0, { 1000000 } };
+	struct buf bytes;
+	struct span in;
+	uint8_t kind;
+	bool ok;
+
+	buf_init(&bytes, 0);
+	overlays_save(&b->o, 9, now, &bytes);
+	in = buf_span(&bytes);
+	overlays_init(again, 2);
+	ok = span_get_u8(&in, &kind) && overlays_load(again, &in, now);
+	*read = ok ? list_first(&overlays_of(again, OVERLAY_QUEUE, "a/m")->overlays, struct overlay, node) : NULL;
+	buf_fini(&bytes);
+	return ok;
+}
+
+static void
+what_no_rule_could_have_laid_is_refused(void **state)
+{
+	static const struct { struct tightening to; struct rate_spec declared; int64_t every_us; bool ok; } rows[] = {
+		{ { .setting = SETTING_max_smtp_out, .count = 1 }, { 0 }, 0, true },
+		{ { .setting = SETTING_max_smtp_out, .count = 0 }, { 0 }, 0, false },
+		{ { .setting = SETTING_max_smtp_out, .count = 1 }, { 0 }, INT64_C(1) << 50, false },
+		{ { .setting = SETTING_retry_after }, { 0 }, 0, false },
+		{ { .setting = SETTING_max_msg_rate, .rate = { 1, 0, INT64_C(1) << 49 } }, { UINT32_MAX, 0, 1 }, 1, true },
+		{ { .setting = SETTING_max_msg_rate, .rate = { 1, 0, INT64_C(1) << 50 } }, { 5, 0, 1 }, 1, false },
+		{ { .setting = SETTING_max_msg_rate, .rate = { 1, 0, 1 } }, { 5, 0, INT64_C(1) << 50 }, 1, false },
+	};
+	struct bench *b = *state;
+	struct tightening one = cap(1);
+	struct overlay_spec spec = rule("r", 1, H, &one);
+	struct overlay *o = lay(b, &spec, T0, T0);
+
+	for (unsigned i = 0; i < countof(rows); i++) {
+		const struct overlay *read;
+		struct overlays again;
+
+		o->changes[0].to = rows[i].to;
+		o->changes[0].declared_rate = rows[i].declared;
+		o->recover_every_us = rows[i].every_us;
+		if (survives(b, &read, &again) != rows[i].ok)
+			fail_msg("row %u", i);
+		if (rows[i].ok)
+			overlays_run(&again, T0 + 2 * H, on_change, b);
+		overlays_fini(&again);
+	}
+}
+
+static void
+the_end_is_worked_out_anew_so_that_no_saved_one_keeps_it_in_recovery_for_ever(void **state)
+{
+	struct bench *b = *state;
+	struct tightening one = cap(1);
+	struct overlay_spec spec = rule("r", 1, H, &one);
+	struct overlay *o = lay(b, &spec, T0, T0);
+	const struct overlay *read;
+	struct overlays again;
+
+	o->recover_every_us = 0;
+	o->ends = o->until + H;
+	o->cut_at = T0 + H;
+	assert_true(survives(b, &read, &again));
+	assert_int_equal(read->ends, read->until);
+	assert_int_equal(read->cut_at, T0);
+	overlays_run(&again, T0 + H, on_change, b);
+	assert_int_equal(again.n, 0);
+	overlays_fini(&again);
+}
+
+static void
 a_restart_keeps_everything_by_the_wall_clock(void **state)
 {
 	struct bench *b = *state;
@@ -623,6 +715,9 @@ main(void)
 		TEST(forever_ends_by_hand_only),
 		TEST(targets_of_one_name_are_told_apart_by_scope),
 		TEST(too_many_on_one_target_are_refused),
+		TEST(too_many_in_all_are_refused_but_known_ones_and_a_hands_patterns),
+		TEST(what_no_rule_could_have_laid_is_refused),
+		TEST(the_end_is_worked_out_anew_so_that_no_saved_one_keeps_it_in_recovery_for_ever),
 		TEST(a_restart_keeps_everything_by_the_wall_clock),
 		TEST(what_has_ended_while_the_node_was_down_is_not_taken_up),
 		TEST(a_damaged_record_is_refused_at_any_cut),

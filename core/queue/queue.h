@@ -275,6 +275,7 @@ struct queues {
 	struct list    pauses;          /* patterns paused by hand */
 	struct overlays overlays;
 	struct timer   overlays_timer;
+	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
 	struct recent  recent;          /* matches of the reactions */
 	struct list    reap, reap_routes;
 	struct timer   reaper;

@@ -17,6 +17,7 @@
 #include "queue/queue_own.h"
 
 #define BY_HAND "by hand"
+#define WARN_PAUSE_US (60 * US_PER_S)
 
 /* The queue's setting that is the cap or rate of a scope, and the site's total of it. */
 static const struct { enum setting_id of_queue, total; } shared[] = {
@@ -370,6 +371,15 @@ put_limits(struct queue_settings *s, const struct scope_limits *limits)
 	s->max_msg_rate = s->total_max_msg_rate = limits->max_msg_rate;
 }
 
+static void
+warn_if_full(struct queues *queues, const struct overlay_spec *spec, mono_us_t now)
+{
+	if (queues->overlays.n < OVERLAYS_MAX || now < queues->overlays_warn_at)
+		return;
+	queues->overlays_warn_at = now + WARN_PAUSE_US;
+	log_warning(queues->o.log, "%u overlays lie there; \"%s\" and any further one is left out", queues->overlays.n, spec->name);
+}
+
 static bool
 lay_on(struct queue *q, enum overlay_scope scope, const struct overlay_spec *spec, mono_us_t opened, struct now now)
 {
@@ -384,8 +394,10 @@ lay_on(struct queue *q, enum overlay_scope scope, const struct overlay_spec *spe
 	put_limits(&in_force, &q->scopes[levels[scope]]->limits);
 	put_limits(&declared, &q->scopes[levels[scope]]->declared);
 	o = overlays_lay(&q->queues->overlays, scope, names[scope], spec, &ground, opened, now.mono);
-	if (o == NULL)
+	if (o == NULL) {
+		warn_if_full(q->queues, spec, now.mono);
 		return false;
+	}
 	on_target_change(&a, o->target);
 	/* A renewal is as well saved with the next second's changes: a receiver may say the same a thousand times. */
 	if (o->since == now.mono)

@@ -145,7 +145,8 @@ void spool_read_rewind(struct spool_reader *reader);
 void spool_read_close(struct spool_reader *reader);
 
 /* A small file of the engine's own (limits, retry state, overlays), replaced whole; the write
- * happens off the loop. bytes is copied. One at a time: false while the last is under way. */
+ * happens off the loop. bytes is copied. One at a time: false while the last is under way,
+ * and for what is too large to be read again, with a warning. */
 bool spool_state_save(struct spool *spool, struct span bytes);
 /* The same before it returns, waiting for the disk: for what an operator was told. */
 void spool_state_save_now(struct spool *spool, struct span bytes);

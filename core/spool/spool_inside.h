@@ -135,6 +135,7 @@ struct spool {
 	mono_us_t compact_at;           /* look for one to compact; MONO_NEVER: no need */
 	struct spool_saving *saving;
 	struct spool_fresh *last_state;         /* for spool_close() */
+	bool last_state_lost;                   /* it was too large to be kept */
 	bool was_clean;                 /* the node before closed in order */
 
 	struct timer tell_timer, gather_timer, retry_timer;

@@ -72,12 +72,17 @@ spool_state_start(struct spool *spool)
 	return true;
 }
 
+/* NULL: more than would be read again. */
 static struct spool_fresh *
-state_record(struct span bytes)
+state_record(struct spool *spool, struct span bytes)
 {
 	struct spool_fresh *record;
 
-	check(bytes.n <= STATE_MAX);
+	if (bytes.n > STATE_MAX) {
+		log_warning(spool->log, "the state of limits and retries, of %zu MiB, is too large; it was not saved",
+			    bytes.n >> 20);
+		return NULL;
+	}
 	record = spool_fresh_new((uint32_t)bytes.n);
 	if (bytes.n)
 		memcpy(record->p + SPOOL_RECORD_HEADER, bytes.p, bytes.n);
@@ -88,10 +93,12 @@ state_record(struct span bytes)
 bool
 spool_state_save(struct spool *spool, struct span bytes)
 {
-	if (spool->saving || spool->closing)
+	struct spool_fresh *record;
+
+	if (spool->saving || spool->closing || (record = state_record(spool, bytes)) == NULL)
 		return false;
 	spool->saving = mem_alloc(sizeof(*spool->saving));
-	spool->saving->record = state_record(bytes);
+	spool->saving->record = record;
 	spool_pump(spool);
 	return true;
 }
@@ -99,12 +106,14 @@ spool_state_save(struct spool *spool, struct span bytes)
 void
 spool_state_save_now(struct spool *spool, struct span bytes)
 {
-	if (spool->closing)
+	struct spool_fresh *record;
+
+	if (spool->closing || (record = state_record(spool, bytes)) == NULL)
 		return;
 	spool_job_finish(spool);
 	spool_state_free(spool);
 	spool->saving = mem_alloc(sizeof(*spool->saving));
-	spool->saving->record = state_record(bytes);
+	spool->saving->record = record;
 	save_work(spool);
 	save_done(spool);
 	spool_pump(spool);
@@ -115,7 +124,8 @@ spool_state_last(struct spool *spool, struct span bytes)
 {
 	if (spool->last_state)
 		spool_fresh_unref(spool->last_state);
-	spool->last_state = state_record(bytes);
+	spool->last_state = state_record(spool, bytes);
+	spool->last_state_lost = spool->last_state == NULL;
 }
 
 /* A file that is not there is not an error; the listing tells. */
@@ -227,7 +237,7 @@ spool_state_end(struct spool *spool)
 		save_done(spool);
 	}
 	/* With an older state beside it the marker would promise more than is there. */
-	if (!err.kind && !spool->failing.kind && !write_new(spool->disk, MARKER, span_make(NULL, 0), &err))
+	if (!err.kind && !spool->failing.kind && !spool->last_state_lost && !write_new(spool->disk, MARKER, span_make(NULL, 0), &err))
 		log_warning(spool->log, "%s; the next start will check the spool as after a crash", err.text);
 }
 

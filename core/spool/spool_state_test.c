@@ -128,6 +128,24 @@ sets_no_marker_when_the_end_was_not_written(void **state)
 	expect_state(post, "", false);
 }
 
+/* Its bytes are not looked at: there are none. */
+static void
+refuses_a_state_that_is_too_large_and_then_does_not_promise_a_clean_end(void **state)
+{
+	const struct span huge = { "", (size_t)256 * 1024 * 1024 + 1 };
+	struct post *post = *state;
+
+	assert_true(spool_state_save(post->spool, SPAN("good")));
+	hand_settle(&post->hand);
+	assert_false(spool_state_save(post->spool, huge));
+	spool_state_save_now(post->spool, huge);
+	spool_state_last(post->spool, huge);
+	expect_state(post, "good", false);
+	post_close(post);
+	post_open(post);
+	expect_state(post, "good", false);
+}
+
 int
 main(void)
 {
@@ -139,6 +157,7 @@ main(void)
 		TEST(is_the_old_or_the_new_one_whenever_the_power_goes),
 		TEST(refuses_a_damaged_file),
 		TEST(sets_no_marker_when_the_end_was_not_written),
+		TEST(refuses_a_state_that_is_too_large_and_then_does_not_promise_a_clean_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
