@@ -35,7 +35,8 @@ look_for_site(void *ctx, const struct overlay *overlay)
 {
 	struct search *search = ctx;
 
-	if (overlay->reroute == search->reroute && overlay->target->scope == OVERLAY_SITE)
+	if (overlay->reroute != NULL && strcmp(overlay->reroute, search->reroute) == 0 &&
+	    overlay->target->scope == OVERLAY_SITE)
 		search->found = true;
 }
 
