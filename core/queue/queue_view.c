@@ -1,0 +1,62 @@
+/*
+ * queue_view - what the operator sees of a queue: looked for when somebody asks,
+ * so that nothing is kept for it while mail flows.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue_own.h"
+
+static mono_us_t
+oldest_on(const struct list *head)
+{
+	mono_us_t oldest = MONO_NEVER;
+
+	list_each(node, head)
+		oldest = min_i64(oldest, list_entry(node, struct rcpt, node)->message->accepted);
+	return oldest;
+}
+
+mono_us_t
+queue_oldest(const struct queue *q)
+{
+	mono_us_t oldest = oldest_on(&q->sending);
+
+	for (uint32_t i = 0; i < q->deferred.n; i++)
+		oldest = min_i64(oldest, container_of(q->deferred.slots[i], struct rcpt, due)->message->accepted);
+	list_each(node, &q->routes)
+		oldest = min_i64(oldest, oldest_on(&list_entry(node, struct route, in_queue)->waiting));
+	list_each(lane_node, &q->lanes) {
+		const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
+
+		list_each(node, &lane->streams)
+			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
+		list_each(node, &lane->held)
+			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
+	}
+	return oldest;
+}
+
+mono_us_t
+queue_next_attempt(const struct queue *q, mono_us_t now)
+{
+	const struct heap_node *due = heap_min(&q->deferred);
+	struct gate_answer answer;
+
+	if (queue_n(q) == 0)
+		return MONO_NEVER;
+	gate_decide(q, now, &answer);
+	if (answer.open || q->sending_n > 0)
+		return now;
+	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL && answer.binding.until != MONO_NEVER)
+		return max_i64(due->key, answer.binding.until);
+	return answer.binding.until;
+}
+
+const char *
+queue_mode(const struct queue *q)
+{
+	if (q->settings->paused || q->paused_by_hand)
+		return "paused";
+	if (q->hold.suspended_until > loop_now(q->queues->o.loop).mono)
+		return "suspended";
+	return q->hold.overlays_n > 0 ? "backoff" : "normal";
+}
