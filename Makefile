@@ -70,7 +70,7 @@ units: $(TESTS)
 
 test:
 	deps/install test
-	$(MAKE) suite
+	@$(MAKE) --no-print-directory suite
 
 # All tests, once everything they need is installed. Its last line: N passed, N failed.
 suite: all $(TESTS)
@@ -78,11 +78,11 @@ suite: all $(TESTS)
 
 test-asan:
 	deps/install test
-	$(MAKE) B=build-asan SAN=address,undefined suite
+	@$(MAKE) --no-print-directory B=build-asan SAN=address,undefined suite
 
 test-tsan:
 	deps/install test
-	$(MAKE) B=build-tsan SAN=thread suite
+	@$(MAKE) --no-print-directory B=build-tsan SAN=thread suite
 
 # make fuzz T=60: each fuzzer that many seconds, from its corpus.
 FUZZ_CC := clang-14
