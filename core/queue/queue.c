@@ -322,8 +322,9 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 			return;
 		if ((first = pick(lane, now)) == NULL)
 			continue;
+		/* Mail that pick() has sent to another queue may have taken the place: the gate is closed now, and has a line. */
 		if (!take_session(q))
-			return;
+			continue;
 		if (!take_connect(q, now.mono)) {
 			give_session(q);
 			*wake_at = min_i64(*wake_at, now.mono + US_PER_MS);
