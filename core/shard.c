@@ -239,6 +239,7 @@ shard_open(const struct shard_options *options, struct err *err)
 	shard->loop = options->loop;
 	shard->net = options->net;
 	shard->worker = options->worker;
+	shard->aside = options->aside != NULL ? options->aside : options->worker;
 	shard->disk = options->disk;
 	shard->log = options->log;
 	shard->policy = options->policy;
@@ -288,6 +289,7 @@ shard_close(struct shard *shard)
 {
 	if (shard == NULL)
 		return;
+	shard->closing = true;
 	reception_close(shard->reception);
 	shard->queues->stopping = true;
 	delivery_free(shard->delivery);
@@ -299,6 +301,6 @@ shard_close(struct shard *shard)
 	queues_free(shard->queues);
 	account_close(shard->account);
 	resolver_free(shard->resolver);
-	policy_free(shard->policy);
+	shard_unpin(shard, shard->policy);
 	free(shard);
 }

@@ -245,7 +245,7 @@ next_host(struct session *s, bool peer_gone)
 static bool
 choose_source(struct session *s, enum ip_family family)
 {
-	const struct ruleset_vmta *vmta = s->vmta;
+	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
 	unsigned *next = &s->delivery->next_source[vmta->index];
 
 	s->source = (struct ip){ 0 };
@@ -446,14 +446,16 @@ dial(struct session *s)
 {
 	struct shard *shard = s->delivery->shard;
 	const struct ruleset *ruleset = policy_ruleset(shard->policy);
+	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
 	struct smtp_client_config config = {
-		.helo = s->vmta->hostname ? s->vmta->hostname : ruleset->node.hostname,
+		.helo = s->helo,
 		.use_starttls = session_settings(s)->use_starttls && !s->no_tls,
 		.require_starttls = session_settings(s)->require_starttls || session_settings(s)->verify_tls,
 	};
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	snprintf(s->helo, sizeof s->helo, "%s", vmta->hostname ? vmta->hostname : ruleset->node.hostname);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
@@ -533,6 +535,18 @@ start_tls(struct session *s)
 	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
 }
 
+/* A swap may have taken the address from the virtual MTA: what is open by it takes no further message. */
+static bool
+source_is_gone(const struct session *s)
+{
+	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
+
+	for (unsigned i = 0; i < vmta->sources_n; i++)
+		if (ip_eq(&vmta->sources[i], &s->source))
+			return false;
+	return vmta->sources_n > 0;
+}
+
 static void
 ready(struct session *s)
 {
@@ -540,7 +554,7 @@ ready(struct session *s)
 		s->state = OPEN;
 		list_extensions(s);
 	}
-	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection ||
+	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection || source_is_gone(s) ||
 	    queue_source_is_off(s->slot.lane->queue, &s->conn->local.ip, session_now(s).mono)) {
 		session_quit(&s->slot);
 		return;
@@ -659,11 +673,10 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	struct session *s = mem_alloc(sizeof *s);
 
 	s->delivery = delivery;
-	s->vmta = lane->queue->vmta;
 	s->state = SEEKING;
 	s->connect_paid = true;
 	arena_init(&s->arena);
-	target_init(&s->target, delivery->shard->resolver, lane->hosts, s->vmta, &delivery->shard->prng, on_target_ready, s);
+	target_init(&s->target, delivery->shard->resolver, lane->hosts, lane->queue->vmta, &delivery->shard->prng, on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);
 	delivery->sessions_n++;
 	/* At the next turn: the queue has not counted us yet. */

@@ -22,6 +22,7 @@ struct policy {
 	struct ruleset *ruleset;
 	struct sandbox *sandbox;
 	struct hooks    hooks;
+	unsigned        pins;
 };
 
 /* What stopped the load, without what the report says already. */
@@ -79,6 +80,7 @@ struct policy *
 policy_load(const char *path, const struct policy_env *env, struct policy_report *report)
 {
 	struct policy *policy = mem_alloc(sizeof(*policy));
+	policy->pins = 1;
 	policy->ruleset = mem_alloc(sizeof(*policy->ruleset));
 	arena_init(&policy->ruleset->arena);
 	policy->ruleset->file = arena_strdup(&policy->ruleset->arena, path);
@@ -110,6 +112,19 @@ policy_free(struct policy *policy)
 	hooks_fini(&policy->hooks);
 	ruleset_free(policy->ruleset);
 	free(policy);
+}
+
+void
+policy_pin(struct policy *policy)
+{
+	policy->pins++;
+}
+
+bool
+policy_unpin(struct policy *policy)
+{
+	check(policy->pins > 0);
+	return --policy->pins == 0;
 }
 
 const struct ruleset *

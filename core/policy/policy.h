@@ -6,9 +6,9 @@
  * nonsense gives its default decision (inbound: 451 4.3.0) and a log line with a
  * traceback; the node goes on.
  *
- * Ownership  policy_load() gives a policy with its ruleset and its Lua state;
- *            policy_free() ends all three. Reports belong to the caller.
- * Threads    One shard's.
+ * Ownership  policy_load() gives a policy with its ruleset and its Lua state, pinned once;
+ *            policy_free() ends all three, whoever has it pinned. Reports belong to the caller.
+ * Threads    One shard's; loaded, and ended when nobody has it any more, on any.
  * Errors     A policy that does not load is NULL, and the report holds every
  *            error of the file, each with its place.
  */
@@ -47,6 +47,9 @@ struct policy;
 
 struct policy *policy_load(const char *path, const struct policy_env *env, struct policy_report *report);
 void policy_free(struct policy *policy);
+/* Who still needs one that is not in force any more keeps it. unpin: true when that was the last, who frees it. */
+void policy_pin(struct policy *policy);
+bool policy_unpin(struct policy *policy);
 const struct ruleset *policy_ruleset(const struct policy *policy);
 
 /* What the hooks see of an inbound session. */
