@@ -58,13 +58,13 @@ keep_files(struct policy *policy, const struct loader *loader)
 }
 
 static void
-load(struct policy *policy, const char *path, struct policy_report *report)
+load(struct policy *policy, struct bundle *bundle, struct policy_report *report)
 {
 	struct loader loader;
-	loader_init(&loader, policy->ruleset, report, sandbox_lua(policy->sandbox), path);
+	loader_init(&loader, policy->ruleset, report, sandbox_lua(policy->sandbox), bundle);
 	declare_export(&loader);
 	hooks_export(&policy->hooks, &loader);
-	bool done = run_file(policy, &loader, path);
+	bool done = run_file(policy, &loader, bundle->policy);
 	/* What an error kept from being declared would only be missed by name. */
 	if (done) {
 		declare_finish(&loader);
@@ -87,7 +87,9 @@ policy_load(const char *path, const struct policy_env *env, struct policy_report
 	assemble_begin(policy->ruleset);
 	policy->sandbox = sandbox_new(&(struct sandbox_options){ .log = env->log, .clock = env->clock, .seed = env->seed });
 	hooks_init(&policy->hooks, policy->sandbox, env->log);
-	load(policy, path, report);
+	struct bundle *own = env->bundle ? NULL : bundle_new(path, "");
+	load(policy, own ? own : env->bundle, report);
+	bundle_free(own);
 	if (report->errors_n) {
 		policy_free(policy);
 		return NULL;

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "net/clock.h"
+#include "policy/bundle.h"
 #include "policy/reaction.h"
 #include "util/buf.h"
 #include "util/log.h"
@@ -37,6 +38,7 @@ void policy_report_fini(struct policy_report *report);
 
 struct policy_env {
 	struct log         *log;
+	struct bundle      *bundle;     /* where its files are read from, and put; NULL: from the disk, and forgotten */
 	const struct clock *clock;      /* os.time and os.clock answer from it */
 	uint64_t            seed;       /* math.random */
 	/* A budget a call: instructions of the VM, and bytes over what the state held when loaded. 0: the defaults. */
