@@ -17,6 +17,7 @@
 
 #include "control/control_answers.h"
 #include "control/control_commands.h"
+#include "control/control_swap.h"
 
 #define PEERS_MAX   16u
 #define SILENCE_US  (30 * US_PER_S)
@@ -28,6 +29,8 @@ struct control {
 	struct listener *listener;
 	struct list      peers;
 	unsigned         peers_n;
+	control_swap_fn *on_swap;       /* NULL: this node cannot */
+	void            *swap_ctx;
 };
 
 struct peer {
@@ -37,6 +40,12 @@ struct peer {
 	struct buf      in;
 	struct timer    silence;
 	struct control_listing *listing;        /* being written; NULL: none */
+	struct control_later   *later;          /* it waits for this answer; NULL: for none */
+	bool            asking;                 /* the answer may come from within */
+};
+
+struct control_later {
+	struct peer *peer;                      /* NULL: it is gone */
 };
 
 static void
@@ -47,6 +56,8 @@ peer_free(struct peer *peer)
 	peer->control->peers_n--;
 	conn_close(peer->conn);
 	control_listing_free(peer->listing);
+	if (peer->later)
+		peer->later->peer = NULL;
 	buf_fini(&peer->in);
 	free(peer);
 }
@@ -97,6 +108,28 @@ go_on_listing(struct peer *peer)
 	buf_fini(&out);
 }
 
+static bool
+ask_to_swap(struct peer *peer, const struct control_request *request, struct err *err)
+{
+	struct control *control = peer->control;
+	struct control_swap asked;
+	struct control_later *later;
+
+	if (!control->on_swap)
+		return err_set(err, ERR_PERM, "this node cannot swap its policy");
+	if (!control_swap_parse(request, &asked, err))
+		return false;
+	later = mem_alloc(sizeof(*later));
+	later->peer = peer;
+	peer->later = later;
+	/* The work may take longer than a silence is borne. */
+	timer_stop(&control->shard->loop->timers, &peer->silence);
+	peer->asking = true;
+	control->on_swap(control->swap_ctx, &asked, later);
+	peer->asking = false;
+	return true;
+}
+
 /* False: the peer was refused. */
 static bool
 answer(struct peer *peer, struct span line)
@@ -109,6 +142,12 @@ answer(struct peer *peer, struct span line)
 	if (!control_request_parse(line, &request, &err)) {
 		refuse(peer, err.text);
 		return false;
+	}
+	if (!strcmp(request.command, "swap")) {
+		if (!ask_to_swap(peer, &request, &err))
+			tell(peer->conn, err.text);
+		control_request_fini(&request);
+		return true;
 	}
 	buf_init(&out, 0);
 	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->listing, &err))
@@ -146,7 +185,7 @@ serve(struct peer *peer)
 {
 	bool none = false;
 
-	while (!none && conn_pending(peer->conn) < OUTPUT_MAX) {
+	while (!none && !peer->later && conn_pending(peer->conn) < OUTPUT_MAX) {
 		if (peer->listing) {
 			go_on_listing(peer);
 			break;          /* the next piece when this one was taken */
@@ -157,12 +196,44 @@ serve(struct peer *peer)
 	conn_pause(peer->conn, !none);
 }
 
+void
+control_answer_later(struct control_later *later, json_t *result, const char *error)
+{
+	struct peer *peer = later->peer;
+	struct buf out;
+
+	free(later);
+	if (!peer) {
+		json_decref(result);
+		return;
+	}
+	peer->later = NULL;
+	buf_init(&out, 0);
+	if (result)
+		control_answer_ok(result, &out);
+	else
+		control_answer_error(error, &out);
+	conn_write(peer->conn, buf_span(&out));
+	buf_fini(&out);
+	lives(peer);
+	if (!peer->asking)
+		serve(peer);
+}
+
+void
+control_on_swap(struct control *control, control_swap_fn *fn, void *ctx)
+{
+	control->on_swap = fn;
+	control->swap_ctx = ctx;
+}
+
 static void
 on_data(void *ctx, struct span data)
 {
 	struct peer *peer = ctx;
 
-	lives(peer);
+	if (!peer->later)
+		lives(peer);
 	buf_add(&peer->in, data);
 	serve(peer);
 }
@@ -172,7 +243,8 @@ on_drained(void *ctx)
 {
 	struct peer *peer = ctx;
 
-	lives(peer);
+	if (!peer->later)
+		lives(peer);
 	serve(peer);
 }
 
@@ -252,6 +324,18 @@ control_open(struct shard *shard, const char *path, struct err *err)
 		return control;
 	free(control);
 	return NULL;
+}
+
+bool
+control_move(struct control *control, const char *path, struct err *err)
+{
+	struct listener *listener = net_listen_unix(control->shard->net, path, on_accept, control, err);
+
+	if (!listener)
+		return false;
+	listener_close(control->shard->net, control->listener);
+	control->listener = listener;
+	return true;
 }
 
 void

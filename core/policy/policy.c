@@ -135,6 +135,13 @@ policy_ruleset(const struct policy *policy)
 	return policy->ruleset;
 }
 
+void
+policy_counts(const struct policy *policy, uint64_t *calls_out, uint64_t *errors_out)
+{
+	*calls_out = policy->hooks.calls;
+	*errors_out = policy->hooks.errors;
+}
+
 bool
 policy_has_hook(const struct policy *policy, enum policy_hook hook)
 {
