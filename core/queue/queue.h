@@ -147,6 +147,9 @@ struct lane {
 	uint64_t         weights[2];    /* bit set: of_weight is not 0 */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
+	/* while a swap is under way, where it has sessions */
+	struct queue    *heir;          /* where a route to its hosts leads now */
+	bool             stays;         /* one leads here */
 };
 
 struct site {

@@ -109,6 +109,7 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 }
 
 /* lane.c */
+struct lane *lane_find(const struct queue *queue, struct host_set *hosts);      /* NULL: none */
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */
