@@ -12,6 +12,7 @@
 #include "control/control_commands.h"
 
 #include "delivery/outcome.h"
+#include "policy/reaction_book.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
 #define NAME_MAX_BYTES    400u          /* a domain, a slash, a virtual MTA */
@@ -127,16 +128,29 @@ queue_ceiling(const struct queue *queue)
 }
 
 struct overlay_list {
+	const struct shard *shard;
 	json_t   *rows;
 	mono_us_t now;
 };
+
+/* An overlay outlives its rule; the policy of now has none of that name. */
+static bool
+rule_is_gone(const struct shard *shard, const struct overlay *overlay)
+{
+	if (overlay->where.file == NULL || reaction_book_has(policy_ruleset(shard->policy)->reactions, span_text(overlay->name)))
+		return false;
+	return strcmp(overlay->name, "on.reply") != 0 || !policy_has_hook(shard->policy, HOOK_REPLY);
+}
 
 static void
 add_overlay(void *ctx, const struct overlay *overlay)
 {
 	struct overlay_list *list = ctx;
 
-	json_array_append_new(list->rows, control_answer_overlay(overlay, list->now));
+	json_t *row = control_answer_overlay(overlay, list->now);
+
+	json_object_set_new(row, "rule_gone", json_boolean(rule_is_gone(list->shard, overlay)));
+	json_array_append_new(list->rows, row);
 }
 
 static bool
@@ -146,7 +160,7 @@ on_why(const struct call *call, struct err *err)
 	struct gate_answer gates;
 	struct control_row row;
 	struct ceiling ceiling;
-	struct overlay_list overlays = { .now = call->now.mono };
+	struct overlay_list overlays = { .shard = call->shard, .now = call->now.mono };
 
 	if (!queue)
 		return no_such_queue(call, err);
