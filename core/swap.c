@@ -33,7 +33,8 @@ struct loading {
 	struct policy    *policy;       /* NULL: it does not load */
 	struct policy    *before;       /* pinned, to compare with */
 	struct policy_report report;
-	struct differences differences;
+	unsigned          changes_n, left_out;
+	struct buf        changed;      /* as JSON */
 	struct arena      arena;        /* of the live */
 	struct live      *live;
 	unsigned          live_n, live_cap;
@@ -210,7 +211,7 @@ loading_free(struct loading *loading)
 		policy_free(loading->before);
 	policy_free(loading->policy);
 	policy_report_fini(&loading->report);
-	differences_fini(&loading->differences);
+	buf_fini(&loading->changed);
 	arena_fini(&loading->arena);
 	bundle_free(loading->bundle);
 	free(loading->live);
@@ -238,20 +239,31 @@ note_live(void *ctx, struct queue *queue)
 	};
 }
 
+static void
+compare(struct loading *l)
+{
+	const struct ruleset *from = policy_ruleset(l->before), *to = policy_ruleset(l->policy);
+	struct differences all;
+
+	differences_init(&all);
+	differences_of(&all, from, to);
+	for (unsigned i = 0; i < l->live_n; i++)
+		differences_of_queue(&all, from, to, l->live[i].queue, l->live[i].site, l->live[i].domain, l->live[i].vmta);
+	l->changes_n = all.n + all.left_out;
+	l->left_out = all.left_out;
+	control_answer_changed(&all, &l->changed);
+	differences_fini(&all);
+}
+
 /* On the worker. */
 static void
 load(void *ctx)
 {
 	struct loading *l = ctx;
-	const struct ruleset *from = policy_ruleset(l->before), *to;
 
 	l->policy = policy_load(l->bundle->policy, &l->env, &l->report);
-	if (l->policy == NULL)
-		return;
-	to = policy_ruleset(l->policy);
-	differences_of(&l->differences, from, to);
-	for (unsigned i = 0; i < l->live_n; i++)
-		differences_of_queue(&l->differences, from, to, l->live[i].queue, l->live[i].site, l->live[i].domain, l->live[i].vmta);
+	if (l->policy != NULL)
+		compare(l);
 }
 
 /* ---- what comes of it ---- */
@@ -271,11 +283,32 @@ log_refusal(const struct loading *l, const char *why)
 static void
 refused(struct loading *l, const char *why)
 {
+	struct buf out;
+
 	if (!l->dry_run)
 		log_refusal(l, why);
-	if (l->later != NULL)
-		control_answer_later(l->later, why != NULL ? control_answer_refused_for(why) : control_answer_refused(&l->report), NULL);
-	l->later = NULL;
+	if (l->later == NULL)
+		return;
+	buf_init(&out, 0);
+	if (why != NULL)
+		control_answer_refused_for(why, &out);
+	else
+		control_answer_refused(&l->report, &out);
+	control_answer_later(l->later, buf_span(&out), NULL);
+	buf_fini(&out);
+}
+
+static void
+accepted(struct loading *l)
+{
+	struct buf out;
+
+	if (l->later == NULL)
+		return;
+	buf_init(&out, 0);
+	control_answer_swapped(shard_of(l->swap)->generation, buf_span(&l->changed), l->left_out, now_of(l->swap) - l->asked_at, &out);
+	control_answer_later(l->later, buf_span(&out), NULL);
+	buf_fini(&out);
 }
 
 static void
@@ -309,7 +342,7 @@ committed(struct loading *l)
 	for (unsigned i = 0; i < l->report.warnings_n; i++)
 		log_warning(shard->log, "%s:%d: %s", l->report.warnings[i].file, l->report.warnings[i].line, l->report.warnings[i].text);
 	log_info(shard->log, "generation %u is in force: %s (swap %s); %u settings changed", shard->generation, swap->current->policy,
-		 l->cause, l->differences.n + l->differences.left_out);
+		 l->cause, l->changes_n);
 }
 
 static bool
@@ -346,9 +379,8 @@ loaded(void *ctx)
 		refused(l, NULL);
 	else if (!put_in_force(l, &err))
 		refused(l, err.text);
-	else if (l->later != NULL)
-		control_answer_later(l->later, control_answer_swapped(shard_of(swap)->generation, &l->differences,
-								      now_of(swap) - l->asked_at), NULL);
+	else
+		accepted(l);
 	loading_free(l);
 	if (swap->again) {
 		swap->again = false;
@@ -369,7 +401,7 @@ begin(struct swap *swap, struct bundle *bundle, const char *cause)
 	l->before = shard->policy;
 	policy_pin(l->before);
 	policy_report_init(&l->report);
-	differences_init(&l->differences);
+	buf_init(&l->changed, 0);
 	arena_init(&l->arena);
 	l->cause = cause;
 	l->asked_at = now_of(swap);
@@ -417,11 +449,11 @@ swap_ask(void *ctx, const struct control_swap *asked, struct control_later *late
 
 	if (swap->loading != NULL) {
 		snprintf(busy, sizeof busy, "busy: generation %u is in preparation", shard_of(swap)->generation + 1);
-		control_answer_later(later, NULL, busy);
+		control_answer_later(later, span_make("", 0), busy);
 		return;
 	}
 	if (asked->back && swap->before == NULL) {
-		control_answer_later(later, NULL, "there is no policy to go back to: this one is the first since the node started");
+		control_answer_later(later, span_make("", 0), "there is no policy to go back to: this one is the first since the node started");
 		return;
 	}
 	if (asked->back)
@@ -509,7 +541,7 @@ swap_free(struct swap *swap, bool clean)
 		keep_last_good(swap);
 	if (swap->loading != NULL) {
 		if (swap->loading->later != NULL)
-			control_answer_later(swap->loading->later, NULL, "the node stops");
+			control_answer_later(swap->loading->later, span_make("", 0), "the node stops");
 		swap->loading->later = NULL;
 		swap->loading->swap = NULL;
 	}

@@ -197,24 +197,21 @@ serve(struct peer *peer)
 }
 
 void
-control_answer_later(struct control_later *later, json_t *result, const char *error)
+control_answer_later(struct control_later *later, struct span result, const char *error)
 {
 	struct peer *peer = later->peer;
-	struct buf out;
 
 	free(later);
-	if (!peer) {
-		json_decref(result);
+	if (!peer)
 		return;
-	}
 	peer->later = NULL;
-	buf_init(&out, 0);
-	if (result)
-		control_answer_ok(result, &out);
-	else
-		control_answer_error(error, &out);
-	conn_write(peer->conn, buf_span(&out));
-	buf_fini(&out);
+	if (result.n > 0) {
+		conn_write(peer->conn, SPAN("{\"ok\":true,\"result\":"));
+		conn_write(peer->conn, result);
+		conn_write(peer->conn, SPAN("}\n"));
+	} else {
+		tell(peer->conn, error);
+	}
 	lives(peer);
 	if (!peer->asking)
 		serve(peer);

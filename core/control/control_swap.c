@@ -75,20 +75,28 @@ changed(const struct difference *d)
 	return row;
 }
 
-json_t *
-control_answer_swapped(uint32_t generation, const struct differences *differences, int64_t took_us)
+void
+control_answer_changed(const struct differences *differences, struct buf *out)
 {
-	json_t *rows = json_array();
-
-	for (unsigned i = 0; i < differences->n; i++)
-		json_array_append_new(rows, changed(&differences->all[i]));
-	return json_pack("{s:I, s:o, s:I, s:o}", "generation", (json_int_t)generation, "changed", rows,
-			 "left_out", (json_int_t)differences->left_out,
-			 "seconds", json_real(round((double)took_us / 1000) / 1000));
+	buf_add_char(out, '[');
+	for (unsigned i = 0; i < differences->n; i++) {
+		if (i > 0)
+			buf_add_char(out, ',');
+		control_answer_write(changed(&differences->all[i]), out);
+	}
+	buf_add_char(out, ']');
 }
 
-json_t *
-control_answer_refused(const struct policy_report *report)
+void
+control_answer_swapped(uint32_t generation, struct span rows, unsigned left_out, int64_t took_us, struct buf *out)
+{
+	buf_printf(out, "{\"generation\":%u,\"changed\":", generation);
+	buf_add(out, rows);
+	buf_printf(out, ",\"left_out\":%u,\"seconds\":%.3f}", left_out, (double)took_us / (double)US_PER_S);
+}
+
+void
+control_answer_refused(const struct policy_report *report, struct buf *out)
 {
 	json_t *lines = json_array();
 
@@ -104,11 +112,11 @@ control_answer_refused(const struct policy_report *report)
 		json_array_append_new(lines, control_answer_text(buf_text(&line)));
 		buf_fini(&line);
 	}
-	return json_pack("{s:o}", "refused", lines);
+	control_answer_write(json_pack("{s:o}", "refused", lines), out);
 }
 
-json_t *
-control_answer_refused_for(const char *why)
+void
+control_answer_refused_for(const char *why, struct buf *out)
 {
-	return json_pack("{s:[o]}", "refused", control_answer_text(why));
+	control_answer_write(json_pack("{s:[o]}", "refused", control_answer_text(why)), out);
 }

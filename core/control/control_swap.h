@@ -30,10 +30,12 @@ void control_on_swap(struct control *control, control_swap_fn *fn, void *ctx);
 
 bool control_swap_parse(const struct control_request *request, struct control_swap *out, struct err *err);
 
-/* The result is taken; NULL: it went wrong, as `error` says. */
-void control_answer_later(struct control_later *later, json_t *result, const char *error);
+/* The result is JSON; one without text: it went wrong, as `error` says. */
+void control_answer_later(struct control_later *later, struct span result, const char *error);
 
-json_t *control_answer_swapped(uint32_t generation, const struct differences *differences, int64_t took_us);
+/* JSON onto *out. `changed` may be long, and is for another thread than the loop's to write. */
+void control_answer_changed(const struct differences *differences, struct buf *out);
+void control_answer_swapped(uint32_t generation, struct span changed, unsigned left_out, int64_t took_us, struct buf *out);
 /* FILE:LINE: and what is wrong, or FILE: alone; the node goes on as it was. */
-json_t *control_answer_refused(const struct policy_report *report);
-json_t *control_answer_refused_for(const char *why);
+void control_answer_refused(const struct policy_report *report, struct buf *out);
+void control_answer_refused_for(const char *why, struct buf *out);
