@@ -130,7 +130,7 @@ class Swaps(harness.Case):
         self.policy(node, 'vmta "default" { source = "any" }\nvmta "old" { source = "any" }\n')
         self.assertEqual(self.swap(node)["generation"], 2)
 
-    def test_the_spools_place_stays(self):
+    def test_a_comment_changes_nothing(self):
         node = self.start(f'node {{ min_free_space = "4M", hostname = "n.example" }}\nlistener "127.0.0.1:{free_port()}" {{}}\nvmta "default" {{ source = "any" }}\n', 1)
         with open(node.policy, "a", encoding="utf-8") as file:
             file.write("-- more\n")
@@ -301,6 +301,43 @@ class Swaps(harness.Case):
         self.swap(node)
         until(lambda: self.send(node, "b@a.example").code == 250, "it is not by the old one")
         node.wait_records(1, "d")
+
+    def test_what_the_command_line_leaves_to_the_policy_changes_with_it(self):
+        mx, port = self.receiver(), free_port()
+
+        def write(n):
+            self.write("p.lua", f'''node {{ hostname = "n.example", min_free_space = "4M", control = "{self.path(f"c{n}.sock")}", resolver = {{ "127.0.0.1:{8 + n}" }},
+                                     accounting = {{ file = "{self.path(f"a{n}.csv")}", records = {{ "d" }} }} }}
+listener "127.0.0.1:{port}" {{ relay_from = {{ "127.0.0.0/8" }} }}
+vmta "default" {{ source = "any" }}
+domain "a.example" {{ smtp_hosts = "{mx.at}" }}\n''')
+
+        def send():
+            with Client(port) as c:
+                self.assertEqual(c.message("", ["a@a.example"], b"Subject: x\r\n\r\n").code, 250)
+
+        def lines(n):
+            if not os.path.exists(self.path(f"a{n}.csv")):
+                return 0
+            with open(self.path(f"a{n}.csv"), encoding="utf-8") as file:
+                return file.read().count("\n")
+
+        ask = lambda n, *argv: harness.command(*argv, "--control", self.path(f"c{n}.sock")).returncode
+        write(1)
+        node = self.keep(harness.Process([harness.SLUICE, "run", self.path("p.lua"), "--spool", self.path("spool")], self.path("log")))
+        until(lambda: "ready" in node.log, "the node is ready")
+        send()
+        until(lambda: lines(1) == 2, "a delivery is accounted")
+        write(2)
+        self.assertEqual(ask(1, "swap"), 0)
+        self.assertEqual((ask(1, "status"), ask(2, "status")), (1, 0))
+        send()
+        until(lambda: lines(2) == 2, "the next one in the new file")
+        self.assertEqual(lines(1), 2)
+        with open(self.path("p.lua"), encoding="utf-8") as file:
+            text = file.read()
+        self.write("p.lua", text.replace("node {", f'node {{ spool = "{self.path("other")}", workers = 1, '))
+        self.assertEqual(ask(2, "swap", "--dry-run"), 1)
 
     # --- under load ---
 
