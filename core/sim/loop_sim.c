@@ -20,7 +20,7 @@ struct loop_sim {
 	struct list       turn_ends;
 	mono_us_t         wall_zero_us; /* wall time is monotonic time and this */
 	uint32_t          turns;        /* at this instant */
-	bool              more;         /* an end of a turn asked for another one */
+	bool              more;         /* the ends of the turn have something to do */
 	bool              stop;
 	bool              stuck;
 };
@@ -90,11 +90,11 @@ run_posted(struct loop_sim *sim)
 static void
 one_turn(struct loop_sim *sim)
 {
-	sim->more = false;
 	run_events(sim);
 	timers_run(&sim->loop.timers, sim->loop.now);
 	if (sim->first)
 		run_posted(sim);
+	sim->more = false;
 	list_each_safe(pos, &sim->turn_ends) {
 		struct loop_sim_turn_end *end = list_entry(pos, struct loop_sim_turn_end, link);
 
@@ -227,6 +227,12 @@ void
 loop_sim_remove_turn_end(struct loop_sim_turn_end *end)
 {
 	list_remove(&end->link);
+}
+
+void
+loop_sim_wake(struct loop *loop)
+{
+	sim_of(loop)->more = true;
 }
 
 void

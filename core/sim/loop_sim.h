@@ -44,6 +44,8 @@ struct loop_sim_turn_end {
 };
 void loop_sim_add_turn_end(struct loop *loop, struct loop_sim_turn_end *end);
 void loop_sim_remove_turn_end(struct loop_sim_turn_end *end);
+/* The ends have something to do: there is a turn at this instant, if none is under way. */
+void loop_sim_wake(struct loop *loop);
 
 /* When the next thing is due; MONO_NEVER: nothing is. */
 mono_us_t loop_sim_next(const struct loop *loop);

@@ -128,6 +128,23 @@ has_one_order_for_what_is_due_together(void **state)
 }
 
 static void
+has_a_turn_for_who_asks_for_its_end(void **state)
+{
+	struct story story;
+	begin(&story);
+	struct actor end = actor(&story, '.');
+	struct loop_sim_turn_end turn_end = { .fn = on_end, .ctx = &end };
+
+	loop_sim_add_turn_end(story.loop, &turn_end);
+	loop_sim_wake(story.loop);
+	assert_int_equal(loop_sim_next(story.loop), START);
+	loop_run(story.loop);
+	assert_string_equal(story.text, ".");
+	loop_sim_remove_turn_end(&turn_end);
+	loop_sim_free(story.loop);
+}
+
+static void
 forgets_what_is_cancelled_and_moves_what_is_scheduled_again(void **state)
 {
 	struct story story;
@@ -215,6 +232,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(goes_from_instant_to_instant),
 		cmocka_unit_test(has_one_order_for_what_is_due_together),
+		cmocka_unit_test(has_a_turn_for_who_asks_for_its_end),
 		cmocka_unit_test(forgets_what_is_cancelled_and_moves_what_is_scheduled_again),
 		cmocka_unit_test(says_that_an_instant_never_ends),
 		cmocka_unit_test(jumps_the_wall_clock_alone),
