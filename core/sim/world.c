@@ -24,6 +24,8 @@
 #define EXPIRED_TURNS   2000u
 #define STOP_US         (8 * US_PER_S)                  /* as in node.c */
 #define STOP_FINAL_US   (30 * US_PER_S)
+#define TORN_BYTES_MAX  2000u
+#define TORN_NAME_MAX   64u
 
 struct world_host {
 	struct ip        ip;
@@ -68,10 +70,10 @@ wall_now(void *ctx)
 	return loop_now(world->loop).wall;
 }
 
-static void
-digest(struct world *world, struct span bytes)
+static uint64_t
+digest_add(uint64_t digest, struct span bytes)
 {
-	world->digest = hash_bytes(bytes, world->digest);
+	return (digest ^ (uint64_t)bytes.n << 32 ^ crc32c((uint32_t)digest, bytes)) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static void
@@ -83,7 +85,7 @@ on_log(void *ctx, const char *line, size_t n)
 
 	if (world->muted)
 		return;
-	digest(world, text);
+	world->digest = digest_add(world->digest, text);
 	if (blank != SIZE_MAX && n > 0)
 		world_note(world, "%.*s", (int)(n - blank - 2), line + blank + 1);
 }
@@ -111,7 +113,9 @@ on_failure(void *ctx, const struct err *err)
 static void
 on_wire(void *ctx, struct span bytes)
 {
-	digest(ctx, bytes);
+	struct world *world = ctx;
+
+	world->digest = digest_add(world->digest, bytes);
 }
 
 static struct receiver *
@@ -243,7 +247,7 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 {
 	struct policy *policy = load(world, world->policy, report);
 	struct shard_options options = {
-		.loop = world->loop, .disk = world->disk, .names = world->names, .log = &world->log, .policy = policy,
+		.loop = world->loop, .disk = &world->disk->disk, .names = world->names, .log = &world->log, .policy = policy,
 		.seed = prng_u64(&world->prng), .listeners = &world->listener, .listeners_n = 1,
 		.on_bound = on_bound, .ctx = world,
 	};
@@ -274,6 +278,38 @@ close_node(struct world *world)
 	close_life(world);
 }
 
+static void
+newest(void *ctx, const char *name)
+{
+	char *found = ctx;
+
+	if (span_ends_nocase(span_text(name), SPAN(".seg")) && strcmp(name, found) > 0)
+		snprintf(found, TORN_NAME_MAX, "%s", name);
+}
+
+/* The front of a record on its way to the newest segment: nobody was told that it is safe. */
+static void
+tear(struct world *world)
+{
+	struct disk *disk = &world->disk->disk;
+	char name[TORN_NAME_MAX] = "", bytes[TORN_BYTES_MAX];
+	struct iovec iov = { bytes, 1 + prng_below(&world->prng, sizeof bytes) };
+	struct disk_file *file;
+	uint64_t end;
+
+	world->torn_write = false;
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (char)prng_u64(&world->prng);
+	if (!disk->ops->list(disk, newest, name, NULL) || name[0] == '\0')
+		return;
+	file = disk->ops->open(disk, name, false, NULL);
+	if (file == NULL)
+		return;
+	if (disk->ops->size(file, &end, NULL))
+		disk->ops->write(file, end, &iov, 1, NULL);
+	disk->ops->close(file);
+}
+
 bool
 world_crash(struct world *world, struct err *err)
 {
@@ -281,9 +317,12 @@ world_crash(struct world *world, struct err *err)
 		return err_set(err, ERR_PERM, "crash: the node is down already");
 	world_note(world, "the power goes");
 	world->muted = true;
+	if (world->torn_write)
+		tear(world);
 	disk_sim_cut(world->disk);
 	net_sim_cut_all(world->inside);
 	close_node(world);
+	disk_sim_crash(world->disk, &world->prng);
 	return true;
 }
 
@@ -298,6 +337,7 @@ stop(struct world *world)
 	while (waits && !shard_is_idle(world->shard) && world_turn(world, began + STOP_FINAL_US))
 		waits = now_of(world) < began + STOP_US || delivery_waiting_final(world->shard->delivery) > 0;
 	close_node(world);
+	disk_sim_revive(world->disk);
 }
 
 bool
@@ -308,8 +348,6 @@ world_restart(struct world *world, struct policy_report *report, struct err *err
 	if (world->shard != NULL) {
 		world_note(world, "the node stops");
 		stop(world);
-	} else {
-		disk_sim_power(world->disk);
 	}
 	world_note(world, "the node starts");
 	return open_node(world, report, err) && world_ok(world, err);
@@ -337,7 +375,8 @@ world_new(const struct world_options *options, struct policy_report *report, str
 	world->log = (struct log){ LOG_INFO, wall_now, world, on_log, world };
 	world->ledger = ledger_new();
 	open_outside(world);
-	world->disk = disk_sim_new(prng_u64(&world->prng), DISK_BYTES);
+	world->disk = disk_sim_new(prng_u64(&world->prng));
+	world->disk->capacity = DISK_BYTES;
 	world->injector = injector_new(world);
 	if (!open_node(world, report, err)) {
 		world_free(world);
@@ -390,7 +429,7 @@ world_digest(const struct world *world)
 		ledger_read(world->ledger, i, &record);
 		buf_clear(&line);
 		account_format(&record, &line);
-		sum = hash_bytes(buf_span(&line), sum);
+		sum = digest_add(sum, buf_span(&line));
 	}
 	buf_fini(&line);
 	return sum;
@@ -465,6 +504,30 @@ world_run_while(struct world *world, int (*go_on)(void *ctx), void *ctx, struct 
 }
 
 /* ---- faults ---- */
+
+void
+world_fault_torn_write(struct world *world, bool on)
+{
+	world->torn_write = on;
+}
+
+void
+world_fault_lying_sync(struct world *world, bool on)
+{
+	world->disk->lying = on;
+}
+
+void
+world_fault_disk_full(struct world *world, bool on)
+{
+	world->disk->full = on;
+}
+
+void
+world_fault_disk_error(struct world *world, uint64_t n)
+{
+	disk_sim_fail(world->disk, n, 0);
+}
 
 void
 world_fault_clock_jump(struct world *world, int64_t by_ms)

@@ -105,7 +105,7 @@ bool world_restart(struct world *world, struct policy_report *report, struct err
 bool world_swap(struct world *world, const char *policy, struct policy_report *report, struct err *err);
 
 enum world_dns_fault { WORLD_DNS_FINE, WORLD_DNS_SERVFAIL, WORLD_DNS_TIMEOUT };
-void world_fault_torn_write(struct world *world);               /* at the next crash */
+void world_fault_torn_write(struct world *world, bool on);      /* at the next crash */
 void world_fault_lying_sync(struct world *world, bool on);
 void world_fault_disk_full(struct world *world, bool on);
 void world_fault_disk_error(struct world *world, uint64_t n);   /* the n-th operation from now fails */

@@ -33,13 +33,14 @@ struct world {
 	struct wire    *wire;
 	struct net     *inside, *outside;
 	struct worker  *worker;
-	struct disk    *disk;
+	struct disk_sim *disk;
 	struct resolver_source *names;
 	struct log      log;
 	struct shard   *shard;          /* NULL: the node is down */
 	struct prng     prng;
 	struct ruleset_listener listener;       /* where the world's own client comes in */
-	struct table    receivers;      /* by host: struct world_host */
+	char            listener_name[256];
+	struct table    hosts;          /* by address: struct world_host */
 	struct injector *injector;
 	struct ledger  *ledger;
 	uint64_t        digest;
@@ -47,13 +48,14 @@ struct world {
 	uint64_t        events_n;       /* since the beginning */
 	unsigned        turns;          /* since it was asked whether time is up */
 	bool            muted;          /* the node has no power: what it still says is not heard */
+	bool            torn_write;
 	bool            failed;
 	struct err      failure;
 };
 
 /* world.c */
 bool world_turn(struct world *world, mono_us_t until);  /* one instant; false: nothing is due by then, or it failed */
-bool world_ok(const struct world *world, struct err *err);
+bool world_ok(struct world *world, struct err *err);
 
 /* world_inject.c */
 struct injector *injector_new(struct world *world);
