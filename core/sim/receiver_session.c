@@ -49,12 +49,16 @@ rules_answer(struct receiver_session *session, enum answer_stage stage, struct a
 		event.line = smtp_server_line(&session->server);
 	event.at_s = (double)receiver_now(receiver) / (double)US_PER_S;
 	ip_format(&session->conn->peer.ip, source);
-	if (!answers_ask(&receiver->answers, &event, out, &err))
-		return false;
+	session->asking = true;
+	bool answered = answers_ask(&receiver->answers, &event, out, &err);
+	session->asking = false;
 	if (err.kind != ERR_NONE && watch->on_failure)
 		watch->on_failure(watch->ctx, &err);
-	session->act = out->act;
-	return true;
+	if (session->act != ANSWER_REPLY)       /* the function took the receiver down */
+		out->act = session->act;
+	else if (answered)
+		session->act = out->act;
+	return answered || session->act != ANSWER_REPLY;
 }
 
 /* What stands behind the code: "4.2.1 busy". */
