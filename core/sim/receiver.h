@@ -28,7 +28,7 @@
 
 struct receiver_watch {                 /* each may be NULL */
 	void (*on_rcpt)(void *ctx);                             /* a recipient was taken, at RCPT */
-	void (*on_message)(void *ctx, uint64_t bytes);          /* a message was taken */
+	void (*on_message)(void *ctx);                          /* a message was taken */
 	void (*on_closed)(void *ctx);                           /* a connection is over */
 	void (*on_failure)(void *ctx, const struct err *err);   /* of a rule's function */
 	void  *ctx;

@@ -158,7 +158,7 @@ on_end(struct receiver_session *session)
 	if (!receiver->options.forgets)
 		sightings_accepted(&receiver->seen, receiver_now(receiver), recipients);
 	if (watch->on_message)
-		watch->on_message(watch->ctx, bytes);
+		watch->on_message(watch->ctx);
 }
 
 static void
