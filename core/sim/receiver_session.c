@@ -31,9 +31,8 @@ receiver_session_free(struct receiver_session *session)
 		watch->on_closed(watch->ctx);
 }
 
-/* What a rule has to say; false: none has. */
 static bool
-rules_answer(struct receiver_session *session, enum answer_stage stage, struct answer *out)
+ask_rules(struct receiver_session *session, enum answer_stage stage, struct answer *out)
 {
 	struct receiver *receiver = session->receiver;
 	const struct receiver_watch *watch = &receiver->options.watch;
@@ -41,8 +40,6 @@ rules_answer(struct receiver_session *session, enum answer_stage stage, struct a
 	struct answer_event event = { .stage = stage, .source = source, .line = SPAN("") };
 	struct err err = { 0 };
 
-	if (!answers_has(&receiver->answers, stage))
-		return false;
 	if (stage == ANSWER_END)
 		event.line = SPAN(".");
 	else if (stage != ANSWER_CONNECT)
@@ -59,6 +56,13 @@ rules_answer(struct receiver_session *session, enum answer_stage stage, struct a
 	else if (answered)
 		session->act = out->act;
 	return answered || session->act != ANSWER_REPLY;
+}
+
+/* What a rule has to say; false: none has, and for a stage without rules nothing is made. */
+static bool
+rules_answer(struct receiver_session *session, enum answer_stage stage, struct answer *out)
+{
+	return answers_has(&session->receiver->answers, stage) && ask_rules(session, stage, out);
 }
 
 /* What stands behind the code: "4.2.1 busy". */
