@@ -63,7 +63,7 @@ struct answers {
 };
 
 void answers_init(struct answers *answers);
-void answers_fini(struct answers *answers);
+void answers_fini(struct answers *answers);      /* it is empty then, and may be used */
 /* False where there are too many; the ctx is released then too. */
 bool answers_add(struct answers *answers, const struct answer_rule *rule, struct err *err);
 /* Whether any rule is for this stage: no rule, no event needs to be made. */

@@ -12,6 +12,8 @@
 
 #include <stdlib.h>
 
+#include "sim/net_sim.h"
+
 #define HASH_SEED 1u            /* nobody attacks a receiver of ours, and it replays */
 
 struct try {
@@ -31,6 +33,8 @@ receiver_new(const struct receiver_options *options)
 	struct receiver *receiver = mem_alloc(sizeof(*receiver));
 
 	receiver->options = *options;
+	if (options->net && !options->reset)
+		receiver->options.reset = net_sim_reset;
 	receiver->host = mem_strdup(options->host);
 	receiver->config.hostname = receiver->host;
 	answers_init(&receiver->answers);

@@ -9,7 +9,8 @@
  *
  * It counts a connection from its accept until it closed it or saw it closed, so
  * a node that hands a place on before is seen to exceed its cap; and a recipient
- * when its message's final reply is a 2xx.
+ * when its message's final reply is a 2xx. A rule's function may do anything to its
+ * receiver, but free it.
  *
  * Ownership  new/free; free closes what is open. The loop and the net outlive it.
  * Threads    The loop's.
@@ -27,7 +28,7 @@
 
 struct receiver_watch {                 /* each may be NULL */
 	void (*on_rcpt)(void *ctx);                             /* a recipient was taken, at RCPT */
-	void (*on_message)(void *ctx, uint64_t bytes);          /* a message was taken */
+	void (*on_message)(void *ctx);                          /* a message was taken */
 	void (*on_closed)(void *ctx);                           /* a connection is over */
 	void (*on_failure)(void *ctx, const struct err *err);   /* of a rule's function */
 	void  *ctx;
@@ -38,7 +39,7 @@ struct receiver_options {
 	const char  *host;              /* as it calls itself; copied */
 	mono_us_t    epoch;             /* since when events and observations count */
 	bool         forgets;           /* keeps no sightings, and so knows no rate: for who runs for days */
-	/* What makes the conn_close() that follows it a reset. NULL: it is a close. */
+	/* What makes the conn_close() that follows it a reset. NULL: it is a close; in a world net_sim_reset(). */
 	void       (*reset)(struct conn *conn);
 	struct receiver_watch watch;
 	/* Its place in a world: a net_sim, and an address on it, on whatever port. NULL:

@@ -40,6 +40,7 @@ struct receiver_session {
 	struct smtp_server server;
 	uint32_t           promised;
 	bool               admitted;
+	bool               asking;      /* a rule's function runs, and may do anything to the receiver */
 	enum answer_act    act;         /* how it is to end; ANSWER_REPLY: it goes on */
 };
 

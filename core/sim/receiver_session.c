@@ -31,9 +31,8 @@ receiver_session_free(struct receiver_session *session)
 		watch->on_closed(watch->ctx);
 }
 
-/* What a rule has to say; false: none has. */
 static bool
-rules_answer(struct receiver_session *session, enum answer_stage stage, struct answer *out)
+ask_rules(struct receiver_session *session, enum answer_stage stage, struct answer *out)
 {
 	struct receiver *receiver = session->receiver;
 	const struct receiver_watch *watch = &receiver->options.watch;
@@ -41,20 +40,29 @@ rules_answer(struct receiver_session *session, enum answer_stage stage, struct a
 	struct answer_event event = { .stage = stage, .source = source, .line = SPAN("") };
 	struct err err = { 0 };
 
-	if (!answers_has(&receiver->answers, stage))
-		return false;
 	if (stage == ANSWER_END)
 		event.line = SPAN(".");
 	else if (stage != ANSWER_CONNECT)
 		event.line = smtp_server_line(&session->server);
 	event.at_s = (double)receiver_now(receiver) / (double)US_PER_S;
 	ip_format(&session->conn->peer.ip, source);
-	if (!answers_ask(&receiver->answers, &event, out, &err))
-		return false;
+	session->asking = true;
+	bool answered = answers_ask(&receiver->answers, &event, out, &err);
+	session->asking = false;
 	if (err.kind != ERR_NONE && watch->on_failure)
 		watch->on_failure(watch->ctx, &err);
-	session->act = out->act;
-	return true;
+	if (session->act != ANSWER_REPLY)       /* the function took the receiver down */
+		out->act = session->act;
+	else if (answered)
+		session->act = out->act;
+	return answered || session->act != ANSWER_REPLY;
+}
+
+/* What a rule has to say; false: none has, and for a stage without rules nothing is made. */
+static bool
+rules_answer(struct receiver_session *session, enum answer_stage stage, struct answer *out)
+{
+	return answers_has(&session->receiver->answers, stage) && ask_rules(session, stage, out);
 }
 
 /* What stands behind the code: "4.2.1 busy". */
@@ -154,7 +162,7 @@ on_end(struct receiver_session *session)
 	if (!receiver->options.forgets)
 		sightings_accepted(&receiver->seen, receiver_now(receiver), recipients);
 	if (watch->on_message)
-		watch->on_message(watch->ctx, bytes);
+		watch->on_message(watch->ctx);
 }
 
 static void

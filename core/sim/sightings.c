@@ -89,6 +89,18 @@ sightings_recipients(const struct sightings *seen, int64_t from_us, int64_t to_u
 	return instants_between(&seen->accepted, from_us, to_us);
 }
 
+static bool
+opens(int64_t change)
+{
+	return change & 1;
+}
+
+static int64_t
+instant_of(int64_t change)
+{
+	return change >> 1;
+}
+
 uint64_t
 sightings_peak(const struct sightings *seen, int64_t from_us, int64_t to_us)
 {
@@ -98,12 +110,12 @@ sightings_peak(const struct sightings *seen, int64_t from_us, int64_t to_us)
 
 	if (from_us >= to_us)
 		return 0;
-	for (; i < changes->n && changes->at[i] >> 1 < from_us; i++)
-		open += (changes->at[i] & 1) ? 1 : UINT64_MAX;
-	if (i == changes->n || changes->at[i] >> 1 > from_us)
-		most = open;
-	for (; i < changes->n && changes->at[i] >> 1 < to_us; i++) {
-		open += (changes->at[i] & 1) ? 1 : UINT64_MAX;
+	/* Who closed at `from` is not open at it. */
+	for (; i < changes->n && instant_of(changes->at[i]) < from_us + !opens(changes->at[i]); i++)
+		open += opens(changes->at[i]) ? 1 : UINT64_MAX;
+	most = open;
+	for (; i < changes->n && instant_of(changes->at[i]) < to_us; i++) {
+		open += opens(changes->at[i]) ? 1 : UINT64_MAX;
 		if (open > most)
 			most = open;
 	}
