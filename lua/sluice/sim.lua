@@ -7,34 +7,42 @@
 local native = require("sluice.world")
 
 local sim = {}
-local runner = { new = {} }     -- new: the worlds made since the test began
+-- The worlds that were made since the test began, and those before it, while somebody has them.
+local runner = { new = {}, kept = setmetatable({}, { __mode = "v" }) }
 
--- An error of whoever called the function that was called by the spec.
+local Mistake = {}
+
+-- What the caller of a method did wrong.
 local function wrong(format, ...)
-  error(format:format(...), 0)
+  error(setmetatable({ text = format:format(...) }, Mistake), 0)
 end
 
--- Methods run under this: what is wrong is told at the caller's line, what has a
--- place of its own (a policy's, a function's of the spec) at that one.
+local function finished(fine, ...)
+  if fine then
+    return ...
+  end
+  local caught = ...
+  if getmetatable(caught) == Mistake then
+    error(caught.text, 2)               -- placed() called this in its place
+  end
+  error(caught, 0)
+end
+
+-- Every method runs under this: a mistake is told at the caller's line, and what has a
+-- place of its own (in a policy, in a function of the spec) at that one.
 local function placed(fn)
   return function(...)
-    local results = { pcall(fn, ...) }
-    if results[1] then
-      return unpack(results, 2, table.maxn(results))
-    end
-    local caught = results[2]
-    if type(caught) == "string" and not caught:find("^[^\n:]+:%d+: ") and not caught:find("^[^\n:]+%.lua: ") then
-      error(caught, 2)
-    end
-    error(caught, 0)
+    return finished(pcall(fn, ...))
   end
 end
 
-local function must(value, text)
-  if value == nil then
-    wrong("%s", text)
+local function must(value, text, has_place)
+  if value ~= nil then
+    return value
+  elseif has_place then
+    error(text, 0)
   end
-  return value
+  wrong("%s", text)
 end
 
 local function list(names)
@@ -270,7 +278,11 @@ local function headers(name, value)
     end
     plain(name .. ": " .. field, content)
   end
-  return value
+  local fields = {}
+  for _, field in ipairs(list(value)) do
+    fields[#fields + 1] = { field, value[field] }
+  end
+  return fields
 end
 
 local INJECT = {
@@ -307,8 +319,8 @@ World.inject = placed(function(self, given)
     local to = o.to
     o.to = function(i) return address("to", to(i)) end
   end
-  local accepted, refusal = native.inject(self.native, o)
-  must(accepted, refusal)
+  local accepted, refusal, has_place = native.inject(self.native, o)
+  must(accepted, refusal, has_place)
   return accepted, refusal
 end)
 
@@ -453,16 +465,29 @@ end)
 
 -- ---- what the runner asks ----
 
+local function report_on(world, lines)
+  for _, line in ipairs(native.report(world.native)) do
+    lines[#lines + 1] = line
+  end
+end
+
 sim._runner = {
   seed = function(seed) runner.default = seed end,
-  -- Worlds that were made before a test (in setup) stay until they are collected.
-  begin = function() runner.new = {} end,
+  begin = function()
+    for _, world in ipairs(runner.new) do
+      runner.kept[table.maxn(runner.kept) + 1] = world
+    end
+    runner.new = {}
+  end,
   report = function()
     local lines = {}
-    for _, world in ipairs(runner.new) do
-      for _, line in ipairs(native.report(world.native)) do
-        lines[#lines + 1] = line
+    for i = 1, table.maxn(runner.kept) do
+      if runner.kept[i] then
+        report_on(runner.kept[i], lines)
       end
+    end
+    for _, world in ipairs(runner.new) do
+      report_on(world, lines)
     end
     return lines
   end,
