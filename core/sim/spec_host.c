@@ -26,8 +26,10 @@
 
 #include "net/clock.h"
 #include "policy/embedded.h"
+#include "policy/strpat.h"
 
 #define STEP       1000         /* instructions between two looks at the clock */
+#define PATTERN_STEP 100000    /* a pattern's steps between two looks */
 #define RUN_AGAIN  (-1)         /* what the runner returns when a watched file changed */
 #define WHY_MAX    700
 
@@ -132,6 +134,21 @@ l_call(lua_State *L)
 	lua_pushstring(L, host->why);
 	return 3;
 }
+
+static uint64_t
+l_pattern_left(lua_State *L)
+{
+	return PATTERN_STEP;
+}
+
+static void
+l_pattern_charge(lua_State *L, uint64_t instructions)
+{
+	if (spec_host_expired(L))
+		l_raise_expired(L);
+}
+
+static const struct strpat_meter pattern_meter = { l_pattern_left, l_pattern_charge };
 
 /* The prelude asks after each protected call. */
 static int
@@ -292,6 +309,8 @@ l_main(lua_State *L)
 
 	luaL_openlibs(L);
 	luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+	lua_getglobal(L, "string");
+	strpat_fill(L, &pattern_meter);
 	luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 8);
 	for (unsigned i = 0; i < options->modules_n; i++) {
 		lua_pushcfunction(L, options->modules[i].open);
