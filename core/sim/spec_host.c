@@ -32,6 +32,7 @@
 #define PATTERN_STEP 100000    /* a pattern's steps between two looks */
 #define RUN_AGAIN  (-1)         /* what the runner returns when a watched file changed */
 #define WHY_MAX    700
+#define TOO_LONG   "took longer than %g s"
 
 struct spec_host {
 	const struct spec_host_options *options;
@@ -89,11 +90,11 @@ l_raise_expired(lua_State *L)
 	for (int level = 0; !host->why[0] && level < 100 && lua_getstack(L, level, &frame); level++) {
 		lua_getinfo(L, "Sl", &frame);
 		if (frame.source[0] == '@' && frame.currentline > 0)
-			snprintf(host->why, sizeof(host->why), "%.500s:%d: took longer than %g s", frame.source + 1,
+			snprintf(host->why, sizeof(host->why), "%.500s:%d: " TOO_LONG, frame.source + 1,
 				 frame.currentline, host->limit_s);
 	}
 	if (!host->why[0])
-		snprintf(host->why, sizeof(host->why), "took longer than %g s", host->limit_s);
+		snprintf(host->why, sizeof(host->why), TOO_LONG, host->limit_s);
 	lua_pushstring(L, host->why);
 	return lua_error(L);
 }
@@ -126,6 +127,9 @@ l_call(lua_State *L)
 	lua_sethook(L, l_on_count, LUA_MASKCOUNT, STEP);
 	status = lua_pcall(L, 0, 1, 2);
 	lua_sethook(L, NULL, 0, 0);
+	/* Where C came back too late, and nothing of Lua followed. */
+	if (!host->why[0] && spec_host_expired(L))
+		snprintf(host->why, sizeof(host->why), TOO_LONG, seconds);
 	host->deadline = MONO_NEVER;
 	lua_pushboolean(L, status == 0);
 	lua_insert(L, -2);

@@ -51,11 +51,11 @@ add("near", 3, function(expected, actual, tolerance)
   return holds, ("%s within %s"):format(show(expected), show(tolerance)), show(actual)
 end)
 
-add("true", 1, function(value) return value == true, "true", show(value) end)
-add("false", 1, function(value) return value == false, "false", show(value) end)
-add("nil", 1, function(value) return value == nil, "nil", show(value) end)
-add("truthy", 1, function(value) return value and true or false, "a true value", show(value) end)
-add("falsy", 1, function(value) return not value, "nil or false", show(value) end)
+add("true", 0, function(value) return value == true, "true", show(value) end)
+add("false", 0, function(value) return value == false, "false", show(value) end)
+add("nil", 0, function(value) return value == nil, "nil", show(value) end)
+add("truthy", 0, function(value) return value and true or false, "a true value", show(value) end)
+add("falsy", 0, function(value) return not value, "nil or false", show(value) end)
 
 for _, kind in ipairs { "boolean", "number", "string", "table", "function", "userdata", "thread", "cdata" } do
   add(kind, 1, function(value)
@@ -212,10 +212,10 @@ local function unknown(state, name)
     names[#names + 1] = known
   end
   table.sort(names)
-  local near = text.nearest(name, names)
-  if not near and not state.spy and spy_checks[name] then
+  if not state.spy and spy_checks[name] then
     misuse(("assert.%s: of a spy: assert.spy(s).%s"):format(state.words, state.words))
   end
+  local near = text.nearest(name, names)
   misuse(("assert.%s: no such assertion%s"):format(state.words, near and " (" .. near .. "?)" or ""))
 end
 

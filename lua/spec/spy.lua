@@ -91,7 +91,7 @@ end
 
 function spy.new(fn)
   if fn ~= nil and type(fn) ~= "function" and not (getmetatable(fn) or {}).__call then
-    error("spy.new: a function, not a " .. type(fn), 2)
+    error("spy.new: a function, not a " .. type(fn), 0)
   end
   return setmetatable({ calls = {}, callback = fn or function() end }, metatable)
 end
@@ -106,7 +106,7 @@ end
 
 function spy.on(home, key)
   if type(home) ~= "table" or home[key] == nil then
-    error("spy.on: a table and the name of a function in it", 2)
+    error("spy.on: a table and the name of a function in it", 0)
   end
   return put(home, key, home[key])
 end
@@ -125,7 +125,7 @@ function stub.new(home, key, ...)
     return answers(spy.new())
   end
   if type(home) ~= "table" or key == nil then
-    error("stub: a table and the name of a function in it", 2)
+    error("stub: a table and the name of a function in it", 0)
   end
   return answers(put(home, key), ...)
 end

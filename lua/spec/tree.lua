@@ -26,9 +26,9 @@ end
 
 local function need(word, name, fn)
   if type(name) ~= "string" then
-    error(("%s: a name, then a function"):format(word), 3)
+    error(("%s: a name, then a function"):format(word), 0)
   elseif fn ~= nil and type(fn) ~= "function" then
-    error(("%s: a function after the name, not a %s"):format(word, type(fn)), 3)
+    error(("%s: a function after the name, not a %s"):format(word, type(fn)), 0)
   end
 end
 
@@ -37,7 +37,7 @@ local function structure(file, loading)
   local words = {}
 
   local function place(word)
-    return loading.at or error(word .. ": not inside of a test", 3)
+    return loading.at or error(word .. ": not inside of a test", 0)
   end
 
   local function describe(name, fn)
@@ -79,7 +79,7 @@ local function structure(file, loading)
     words[word] = function(fn)
       local block = place(word)
       if type(fn) ~= "function" then
-        error(word .. ": a function, not a " .. type(fn), 2)
+        error(word .. ": a function, not a " .. type(fn), 0)
       end
       block[list][#block[list] + 1] = fn
     end
@@ -89,7 +89,7 @@ local function structure(file, loading)
   end
   function words.finally(fn)
     if not file.finally then
-      error("finally: only inside of a test", 2)
+      error("finally: only inside of a test", 0)
     end
     file.finally[#file.finally + 1] = fn
   end
