@@ -15,5 +15,7 @@
 void cmd_view_status(const json_t *status, bool colour, struct buf *out);
 void cmd_view_queues(const json_t *queues, wall_ms_t now, bool colour, struct buf *out);
 void cmd_view_why(const json_t *why, bool colour, struct buf *out);
+/* Rows of `why MESSAGE` and `why RECIPIENT`. */
+void cmd_view_found(const json_t *found, bool colour, struct buf *out);
 /* done: "paused", "dropped". */
 void cmd_view_touched(const json_t *touched, const char *done, const char *pattern, struct buf *out);
