@@ -118,8 +118,8 @@ instant(const char *s)
 	return (int64_t)timegm(&tm) * MS_PER_S + ms;
 }
 
-static enum cmd_style
-style_of(const char *mode, const char *gate)
+enum cmd_style
+cmd_view_queue_style(const char *mode, const char *gate)
 {
 	if (strcmp(mode, "normal") != 0)
 		return CMD_RED;
@@ -146,7 +146,7 @@ queue_row(struct cmd_table *table, const json_t *row, wall_ms_t now)
 	cmd_table_cell(table, 1, CMD_PLAIN, "%lld", count(row, "queued"));
 	cmd_table_cell(table, 2, CMD_PLAIN, "%lld", count(row, "ready"));
 	cmd_table_cell(table, 3, CMD_PLAIN, "%lld", count(row, "sessions"));
-	cmd_table_cell(table, 4, style_of(mode, gate), "%s", strcmp(mode, "normal") ? mode : *gate ? gate : "open");
+	cmd_table_cell(table, 4, cmd_view_queue_style(mode, gate), "%s", strcmp(mode, "normal") ? mode : *gate ? gate : "open");
 	cmd_table_cell(table, 5, CMD_PLAIN, "%s", oldest);
 	cmd_table_cell(table, 6, CMD_PLAIN, "%s", wait);
 	buf_clear(&clean);

@@ -113,7 +113,12 @@ on_status(const struct call *call, struct err *err)
 static bool
 on_queues(const struct call *call, struct err *err)
 {
-	*call->stream_out = control_listing_new(call->shard->queues, argument(call));
+	const char *limit = option(call, "limit");
+	unsigned most = limit ? (unsigned)strtoul(limit, NULL, 10) : UINT32_MAX;
+
+	if (most == 0)
+		return err_set(err, ERR_PERM, "queues: limit must be a number from 1 on");
+	*call->stream_out = control_listing_new(call->shard->queues, argument(call), most);
 	return true;
 }
 
@@ -253,7 +258,7 @@ static const struct command {
 	bool      (*run)(const struct call *call, struct err *err);
 } commands[] = {
 	{ "status",  0, 0, "no arguments",                      { NULL },                on_status },
-	{ "queues",  0, 1, "at most one argument: a pattern",   { NULL },                on_queues },
+	{ "queues",  0, 1, "at most one argument: a pattern",   { "limit" },             on_queues },
 	{ "why",     1, 1, A_QUEUE ", a message or a recipient", { NULL },               on_why },
 	{ "pause",   1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "resume",  1, 1, A_QUEUE,                             { "job" },               on_pause },

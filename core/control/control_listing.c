@@ -112,7 +112,7 @@ listing_free(struct control_stream *stream)
 }
 
 struct control_stream *
-control_listing_new(struct queues *queues, struct span pattern)
+control_listing_new(struct queues *queues, struct span pattern, unsigned most)
 {
 	struct listing *listing = mem_alloc(sizeof(*listing));
 
@@ -122,5 +122,7 @@ control_listing_new(struct queues *queues, struct span pattern)
 	queues_match(queues, pattern, collect, listing);
 	if (listing->n)
 		qsort(listing->entries, listing->n, sizeof(*listing->entries), order);
+	if (listing->n > most)
+		listing->n = most;
 	return &listing->stream;
 }
