@@ -15,18 +15,19 @@ function report.place(failure)
   return failure.line and ("%s:%d"):format(failure.file, failure.line) or failure.file
 end
 
--- FILE:LINE: what is wrong, what differs, what the world was doing, the command that runs it again.
+-- FILE:LINE: what is wrong, the command that runs it again, and beneath them what
+-- differs and what the world was doing.
 function report.failure(failure)
-  local lines = {}
-  for line in (report.place(failure) .. ": " .. text.utf8(failure.text)):gmatch("[^\n]+") do
-    lines[#lines + 1] = (#lines > 0 and "  " or "") .. line:gsub("%c", " ")
+  local first, more = text.utf8(failure.text):match("^([^\n]*)\n?(.*)$")
+  local lines = { report.line(report.place(failure) .. ": " .. first), "again: " .. failure.again }
+  for line in more:gmatch("[^\n]+") do
+    lines[#lines + 1] = "  " .. report.line(line)
   end
   for _, list in ipairs { failure.details or {}, failure.world or {} } do
     for _, line in ipairs(list) do
       lines[#lines + 1] = "  " .. report.line(tostring(line))
     end
   end
-  lines[#lines + 1] = "again: " .. failure.again
   return lines
 end
 

@@ -64,7 +64,14 @@ end
 
 local function coverage()
   local runner = sim_runner()
-  return runner and runner.coverage() or {}
+  if not runner then
+    return {}
+  end
+  local fine, rows = pcall(runner.coverage)
+  if not fine then
+    complain("coverage: %s", tostring(rows))
+  end
+  return fine and rows or {}
 end
 
 local function new_run(options)
@@ -109,30 +116,37 @@ local function run_all(paths, asked, options)
   return run.totals.failed == 0 and ran > 0 and 0 or 1, run.modules
 end
 
+local function list_caught(file, caught)
+  io.stderr:write(("%s%s: %s\n"):format(file.path, caught.line and ":" .. caught.line or "", caught.text))
+end
+
+-- The number of what could not be loaded.
 local function list_block(file, block)
+  local broken = block.caught and 1 or 0
+  if block.caught then
+    list_caught(file, block.caught)
+  end
   for _, child in ipairs(block.children) do
     if child.kind == "block" then
-      list_block(file, child)
+      broken = broken + list_block(file, child)
     elseif child.selected then
-      print(("%s:%d: %s"):format(file.path, child.line or 0, child.title))
+      io.stdout:write(("%s:%d: %s\n"):format(file.path, child.line or 0, child.title:gsub("%c", " ")))
     end
   end
+  return broken
 end
 
 local function list_all(paths, asked, options)
-  local run, status = new_run(options), 0
+  local run, broken = new_run(options), 0
   set_seed(options.seed)
   for _, path in ipairs(paths) do
     local file = load_file(run, path)
     run.selected = run.selected + select_tests.mark(file.root, asked)
-    list_block(file, file.root)
-    if file.caught then
-      status = 1
-      io.stderr:write(("%s%s: %s\n"):format(path, file.caught.line and ":" .. file.caught.line or "", file.caught.text))
-    end
+    file.root.caught = file.caught
+    broken = broken + list_block(file, file.root)
     tree.unload(file)
   end
-  return run.selected > 0 and status or 1
+  return run.selected > 0 and broken == 0 and 0 or 1
 end
 
 return function(options)

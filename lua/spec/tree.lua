@@ -4,6 +4,7 @@
 -- file has globals of its own, and so have the modules that lie beside it.
 --
 -- SPDX-License-Identifier: Apache-2.0
+local host = require("sluice.host")
 local assertions = require("spec.assert")
 local failures = require("spec.failure")
 local spies = require("spec.spy")
@@ -32,60 +33,59 @@ local function need(word, name, fn)
   end
 end
 
--- The words whose place is in the file or in a describe; `loading.at` is that place.
-local function structure(file, loading)
-  local words = {}
+-- Words that stand in the file or in a describe; `loading.at` is that place.
+local function place(loading, word)
+  return loading.at or error(word .. ": not inside of a test", 0)
+end
 
-  local function place(word)
-    return loading.at or error(word .. ": not inside of a test", 0)
+local function add_block(file, loading, name, fn)
+  local parent = place(loading, "describe")
+  need("describe", name, fn)
+  local block = new_block(parent, name)
+  parent.children[#parent.children + 1] = block
+  loading.at = block
+  local fine, caught = xpcall(fn or function() end, failures.handler(file))
+  loading.at = parent
+  block.caught = not fine and caught or nil
+end
+
+local function add_test(file, loading, word, name, fn, pending)
+  local parent = place(loading, word)
+  need(word, name, fn)
+  parent.children[#parent.children + 1] = {
+    kind = "test", parent = parent, name = name, title = parent.title ~= "" and parent.title .. " " .. name or name,
+    fn = fn, pending = pending or not fn, line = failures.line_in(file),
+  }
+end
+
+local function add_hook(loading, word, fn)
+  local list = place(loading, word)[hook_words[word]]
+  if type(fn) ~= "function" then
+    error(word .. ": a function, not a " .. type(fn), 0)
   end
+  list[#list + 1] = fn
+end
 
-  local function describe(name, fn)
-    local parent = place("describe")
-    need("describe", name, fn)
-    local block = new_block(parent, name)
-    parent.children[#parent.children + 1] = block
-    loading.at = block
-    local fine, caught = xpcall(fn or function() end, failures.handler(file))
-    loading.at = parent
-    if not fine then
-      block.caught = caught
-    end
-  end
-
-  local function add_test(word, name, fn, pending)
-    local parent = place(word)
-    need(word, name, fn)
-    parent.children[#parent.children + 1] = {
-      kind = "test", parent = parent, name = name, title = parent.title ~= "" and parent.title .. " " .. name or name,
-      fn = fn, pending = pending or not fn, line = failures.line_in(file),
-    }
-  end
-
+-- A file's globals, but for Lua's own.
+local function vocabulary(file, loading)
+  local words = { assert = assertions.assert, spy = spies.spy, stub = spies.stub, mock = spies.mock }
   for _, word in ipairs { "describe", "context", "insulate", "expose" } do
-    words[word] = describe
+    words[word] = function(name, fn) add_block(file, loading, name, fn) end
   end
   for _, word in ipairs { "it", "test", "spec" } do
-    words[word] = function(name, fn) add_test(word, name, fn) end
+    words[word] = function(name, fn) add_test(file, loading, word, name, fn) end
+  end
+  for word in pairs(hook_words) do
+    words[word] = function(fn) add_hook(loading, word, fn) end
   end
   function words.pending(name, fn)
-    if loading.at then
-      add_test("pending", name, type(fn) == "function" and fn or nil, true)
-    else
+    if not loading.at then
       error(setmetatable({ reason = name and tostring(name) }, failures.PENDING), 0)
     end
-  end
-  for word, list in pairs(hook_words) do
-    words[word] = function(fn)
-      local block = place(word)
-      if type(fn) ~= "function" then
-        error(word .. ": a function, not a " .. type(fn), 0)
-      end
-      block[list][#block[list] + 1] = fn
-    end
+    add_test(file, loading, "pending", name, type(fn) == "function" and fn or nil, true)
   end
   function words.randomize(wanted)
-    place("randomize").shuffle = wanted ~= false
+    place(loading, "randomize").shuffle = wanted ~= false
   end
   function words.finally(fn)
     if not file.finally then
@@ -93,13 +93,14 @@ local function structure(file, loading)
     end
     file.finally[#file.finally + 1] = fn
   end
-  return words
+  words._G = words
+  return setmetatable(words, { __index = _G })
 end
 
 -- What a module beside the spec is: FOLDER/a/b.lua or FOLDER/a/b/init.lua for a.b.
 local function find_beside(file)
   return function(name)
-    local host, base = require("sluice.host"), file.folder .. name:gsub("%.", "/")
+    local base = file.folder .. name:gsub("%.", "/")
     for _, path in ipairs { base .. ".lua", base .. "/init.lua" } do
       if host.stat(path) == "file" then
         local chunk, problem = loadfile(path, "t", file.env)
@@ -119,27 +120,23 @@ local function loaded_names()
   return names
 end
 
--- A file's own modules go with it; what is embedded keeps its state.
+-- A file's own modules go with it; what is embedded, or C, keeps its state.
 local function forget(names)
   for _, name in ipairs(text.sorted_keys(package.loaded)) do
-    if not names[name] and not name:find("^sluice%.") and not name:find("^spec%.") then
+    if not names[name] and not package.preload[name] and not host.embedded(name) then
       package.loaded[name] = nil
     end
   end
 end
 
 -- A file, with its tests in file.root; file.caught where it could not be loaded.
--- guard(fn) calls it under the time limit: true, or false and what was caught.
+-- guard(file, chunk) calls it under the time limit: true, or false and what was caught.
 function tree.load(path, guard)
   local file = { path = path, source = "@" .. path, folder = path:match("^(.*/)") or "", modules = {} }
   local loading = { at = new_block(nil, "") }
-  local words = structure(file, loading)
-  local env = setmetatable(words, { __index = _G })
-  env._G, env.assert = env, assertions.assert
-  env.spy, env.stub, env.mock = spies.spy, spies.stub, spies.mock
-  file.env, file.root, file.names = env, loading.at, loaded_names()
+  file.env, file.root, file.names = vocabulary(file, loading), loading.at, loaded_names()
   package.loaders[3] = find_beside(file)
-  local chunk, problem = loadfile(path, "t", env)
+  local chunk, problem = loadfile(path, "t", file.env)
   if not chunk then
     file.caught = failures.of_text(file, problem)
   else

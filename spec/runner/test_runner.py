@@ -118,6 +118,9 @@ class Runner(harness.Case):
         self.assertEqual(out, "a_spec.lua:2: numbers add\n")
         done = self.spec("--list", "b_spec.lua", files={"b_spec.lua": "it('x' function() end)\n"}, status=1)
         self.assertRegex(done.err, r"^b_spec\.lua:1: .*near")
+        done = self.spec("--list", "c_spec.lua", files={"c_spec.lua": 'describe("d", function() it("x") nothing() end)\n'}, status=1)
+        self.assertEqual(done.out, "c_spec.lua:1: d x\n")
+        self.assertRegex(done.err, r"^c_spec\.lua:1: attempt to call global 'nothing'")
 
     def test_shuffle_is_drawn_by_the_seed(self):
         many = "".join(f'it("t{i}", function() end)\n' for i in range(20))
