@@ -36,7 +36,7 @@ struct peer {
 	struct conn    *conn;
 	struct buf      in;
 	struct timer    silence;
-	struct control_listing *listing;        /* being written; NULL: none */
+	struct control_stream *stream;  /* being written; NULL: none */
 };
 
 static void
@@ -46,7 +46,7 @@ peer_free(struct peer *peer)
 	list_remove(&peer->node);
 	peer->control->peers_n--;
 	conn_close(peer->conn);
-	control_listing_free(peer->listing);
+	control_stream_free(peer->stream);
 	buf_fini(&peer->in);
 	free(peer);
 }
@@ -84,14 +84,14 @@ on_silence(void *ctx, struct now now)
 }
 
 static void
-go_on_listing(struct peer *peer)
+go_on_streaming(struct peer *peer)
 {
 	struct buf out;
 
 	buf_init(&out, 0);
-	if (!control_listing_next(peer->listing, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
-		control_listing_free(peer->listing);
-		peer->listing = NULL;
+	if (!peer->stream->next(peer->stream, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
+		control_stream_free(peer->stream);
+		peer->stream = NULL;
 	}
 	conn_write(peer->conn, buf_span(&out));
 	buf_fini(&out);
@@ -111,7 +111,7 @@ answer(struct peer *peer, struct span line)
 		return false;
 	}
 	buf_init(&out, 0);
-	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->listing, &err))
+	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->stream, &err))
 		control_answer_error(err.text, &out);
 	conn_write(peer->conn, buf_span(&out));
 	buf_fini(&out);
@@ -147,8 +147,8 @@ serve(struct peer *peer)
 	bool none = false;
 
 	while (!none && conn_pending(peer->conn) < OUTPUT_MAX) {
-		if (peer->listing) {
-			go_on_listing(peer);
+		if (peer->stream) {
+			go_on_streaming(peer);
 			break;          /* the next piece when this one was taken */
 		}
 		if (!answer_next(peer, &none))
@@ -181,7 +181,7 @@ on_close(void *ctx, const struct err *err)
 {
 	struct peer *peer = ctx;
 
-	if (!err && !peer->listing && buf_len(&peer->in))
+	if (!err && !peer->stream && buf_len(&peer->in))
 		refuse(peer, "a request ends with a line feed");
 	else
 		peer_free(peer);

@@ -113,6 +113,37 @@ outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, 
 	return did(shard->queues, "drop", pattern, job, queues_out);
 }
 
+/* No queue of this engine has recipients that could be looked at: `why` of an address is tried on the wire. */
+void
+queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
+{
+	snprintf(((struct engine *)queue->queues)->did, 200, "each of %s", queue->name);
+}
+
+void
+message_hold(struct message *message)
+{
+	check(false);
+}
+
+void
+message_unhold(struct queues *queues, struct message *message)
+{
+	check(false);
+}
+
+bool
+spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err)
+{
+	check(false);
+}
+
+void
+spool_read_close(struct spool_reader *reader)
+{
+	check(false);
+}
+
 mono_us_t
 queue_oldest(const struct queue *queue)
 {
@@ -518,6 +549,30 @@ queues_that_end_while_they_are_listed_have_no_row(void **state)
 }
 
 static void
+an_address_or_an_id_is_looked_for_in_every_queue(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	json_t *rows;
+
+	add_queues(e, "site%u/mta-1", 2);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"user@example.com\"]}\n");
+	rows = take_result(&c);
+	assert_int_equal(json_array_size(rows), 0);
+	json_decref(rows);
+	assert_string_equal(e->did, "each of site1/mta-1");
+	e->did[0] = '\0';
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEF\"]}\n");
+	json_decref(take_result(&c));
+	assert_string_equal(e->did, "each of site1/mta-1");
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEFG\"]}\n");
+	assert_error(&c, "no such queue");
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
 a_listing_ends_with_its_peer(void **state)
 {
 	struct engine *e = engine_new();
@@ -697,6 +752,7 @@ main(void)
 		cmocka_unit_test(a_name_too_long_for_a_queue_is_refused),
 		cmocka_unit_test(a_long_listing_comes_in_pieces_most_queued_first),
 		cmocka_unit_test(queues_that_end_while_they_are_listed_have_no_row),
+		cmocka_unit_test(an_address_or_an_id_is_looked_for_in_every_queue),
 		cmocka_unit_test(a_listing_ends_with_its_peer),
 		cmocka_unit_test(requests_may_come_in_pieces_or_many_at_once),
 		cmocka_unit_test(who_does_not_listen_is_not_served),

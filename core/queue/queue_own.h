@@ -22,8 +22,6 @@ bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */
 void route_use(struct route *route);                    /* one more recipient points there */
 void route_unuse(struct route *route, mono_us_t now);
-void message_hold(struct message *message);
-void message_unhold(struct queues *queues, struct message *message);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */

@@ -83,7 +83,7 @@ struct world_injection {
 
 struct world_injected {
 	uint64_t accepted, refused;             /* messages, up to now */
-	char     refusal[600];                  /* the first; "" none */
+	char     refusal[1001];                  /* the first; "" none */
 };
 
 /* Sends what is for now and returns with the answers: no time passes. What comes later is sent as time goes by. The
