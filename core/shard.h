@@ -14,6 +14,7 @@
 #include "util/log.h"
 
 struct bounces;
+struct coverage;
 struct delivery;
 struct reception;
 
@@ -31,6 +32,7 @@ struct shard {
 	struct reception *reception;
 	struct account  *account;       /* NULL: none */
 	struct log      *log;
+	struct coverage *coverage;      /* NULL: nobody asks what of the policy is exercised */
 	struct prng      prng;
 	uint32_t         generation;
 	mono_us_t        started;

@@ -22,6 +22,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
+#include "policy/setting.h"
 
 #define PENDING_MAX      (256 * 1024)   /* body bytes that wait for the peer's socket */
 #define READ_PIECE       (64 * 1024)
@@ -40,7 +41,15 @@ session_of(struct list *node)
 void
 session_arm(struct session *s, int64_t us)
 {
+	s->timeout = SETTINGS_N;
 	timer_start(&s->delivery->shard->loop->timers, &s->timer, session_now(s).mono + us);
+}
+
+static void
+arm_by(struct session *s, enum setting_id timeout)
+{
+	session_arm(s, setting_duration(session_settings(s), timeout));
+	s->timeout = timeout;
 }
 
 /* ---- the end ---- */
@@ -118,9 +127,9 @@ send_body(struct session *s)
 	if (done) {
 		s->body_wanted = false;
 		smtp_client_body_sent(&s->client);
-		session_arm(s, session_settings(s)->final_timeout);
+		arm_by(s, SETTING_final_timeout);
 	} else if (may_take) {
-		session_arm(s, session_settings(s)->data_timeout);
+		arm_by(s, SETTING_data_timeout);
 	}
 }
 
@@ -285,7 +294,7 @@ on_open(void *ctx)
 
 	ip_format(&s->conn->local.ip, s->local);
 	s->state = TALKING;
-	session_arm(s, session_settings(s)->greeting_timeout);
+	arm_by(s, SETTING_greeting_timeout);
 }
 
 static void
@@ -322,7 +331,7 @@ on_tls(void *ctx, const struct err *err)
 	s->in_tls_handshake = false;
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
-		session_arm(s, session_settings(s)->command_timeout);
+		arm_by(s, SETTING_command_timeout);
 		session_pump(s);
 	} else if (session_settings(s)->require_starttls || session_settings(s)->verify_tls) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err->text);
@@ -413,6 +422,8 @@ on_timer(void *ctx, struct now now)
 	struct session *s = ctx;
 
 	session_enter(s);
+	if (s->state != SEEKING && s->timeout != SETTINGS_N)
+		queue_used(s->slot.lane->queue, s->timeout);
 	if (s->state == SEEKING)
 		seek(s);
 	else if (s->state == OPEN && !s->in_transaction && s->carried_n > 0)
@@ -444,6 +455,7 @@ pay_connect(struct session *s)
 static void
 dial(struct session *s)
 {
+	static const enum setting_id asked[] = { SETTING_use_starttls, SETTING_require_starttls, SETTING_verify_tls };
 	struct shard *shard = s->delivery->shard;
 	const struct ruleset *ruleset = policy_ruleset(shard->policy);
 	struct smtp_client_config config = {
@@ -454,6 +466,8 @@ dial(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	for (unsigned i = 0; i < countof(asked); i++)
+		queue_used(s->slot.lane->queue, asked[i]);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
@@ -469,7 +483,7 @@ dial(struct session *s)
 	s->replies = 0;
 	s->half_sent = false;
 	s->state = CONNECTING;
-	session_arm(s, session_settings(s)->connect_timeout);
+	arm_by(s, SETTING_connect_timeout);
 }
 
 /* True: this address was none for us. */
@@ -486,9 +500,13 @@ seek_address(struct session *s)
 			return true;
 		}
 		s->no_tls = s->clear_tried = false;
+		if (s->target.host->port == 0)
+			queue_used(s->slot.lane->queue, SETTING_smtp_port);
 		dial(s);
 		return false;
 	case TARGET_NONE:
+		if (s->target.next_host < s->target.hosts->n)
+			queue_used(s->slot.lane->queue, SETTING_mx_connection_attempts);
 		seek_failed(s);
 	}
 	return false;
@@ -522,6 +540,7 @@ start_tls(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	queue_used(s->slot.lane->queue, SETTING_tls_ca);
 	tls = delivery_tls_client(s->delivery, session_settings(s)->tls_ca, &err);
 	if (tls == NULL) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err.text);
@@ -529,7 +548,7 @@ start_tls(struct session *s)
 		return;
 	}
 	s->in_tls_handshake = true;
-	session_arm(s, session_settings(s)->command_timeout);
+	arm_by(s, SETTING_command_timeout);
 	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
 }
 
@@ -540,6 +559,8 @@ ready(struct session *s)
 		s->state = OPEN;
 		list_extensions(s);
 	}
+	if (s->errors >= session_settings(s)->max_errors_per_connection)
+		queue_used(s->slot.lane->queue, SETTING_max_errors_per_connection);
 	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection ||
 	    queue_source_is_off(s->slot.lane->queue, &s->conn->local.ip, session_now(s).mono)) {
 		session_quit(&s->slot);
@@ -564,18 +585,18 @@ flush(struct session *s)
 static void
 arm_for_reply(struct session *s)
 {
-	int64_t us = session_settings(s)->command_timeout;
+	enum setting_id timeout = SETTING_command_timeout;
 
 	if (!s->owes_anew)
 		return;
 	s->owes_anew = false;
 	if (s->state == TALKING && smtp_client_awaits(&s->client) == SMTP_STAGE_GREETING)
-		us = session_settings(s)->greeting_timeout;
+		timeout = SETTING_greeting_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_DATA)
-		us = session_settings(s)->data_timeout;
+		timeout = SETTING_data_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_FINAL)
-		us = session_settings(s)->final_timeout;
-	session_arm(s, us);
+		timeout = SETTING_final_timeout;
+	arm_by(s, timeout);
 }
 
 /* One event of the machine; false: wait for more. */
@@ -692,7 +713,10 @@ session_idle(struct queue_slot *slot)
 {
 	struct session *s = container_of(slot, struct session, slot);
 
-	session_arm(s, slot->waits_for_rate ? RATE_IDLE_US : session_settings(s)->idle_timeout);
+	if (slot->waits_for_rate)
+		session_arm(s, RATE_IDLE_US);
+	else
+		arm_by(s, SETTING_idle_timeout);
 }
 
 void

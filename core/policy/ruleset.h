@@ -239,3 +239,9 @@ bool ruleset_domain_is_alone(const struct ruleset *ruleset, struct span domain);
  * vmta NULL: as if none had blocks. */
 void ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
 		     const struct ruleset_vmta *vmta, struct queue_settings *out);
+
+union setting_value;                    /* policy/setting.h */
+/* The same, and fn is told of each value that a stronger one beat (out->where says which), strongest first. */
+typedef void ruleset_beaten_fn(void *ctx, enum setting_id id, const union setting_value *value, const struct where *where);
+void ruleset_resolve_told(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+			  const struct ruleset_vmta *vmta, struct queue_settings *out, ruleset_beaten_fn *fn, void *ctx);
