@@ -4,6 +4,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
 #include "cmd/cmd_print.h"
+#include "control/arithmetic.h"
 #include "control/control_answers.h"
 #include "policy/policy.h"
 
@@ -88,6 +89,8 @@ run(int argc, char **argv)
 	clock_os_init(&clock);
 	policy_report_init(&report);
 	policy = policy_load(argv[1], &(struct policy_env){ .log = &log, .clock = &clock, .seed = 1 }, &report);
+	if (policy)
+		arithmetic_warn(policy_ruleset(policy), &report);
 	if (options[0].value) {
 		print_as_json(&report);
 	} else {
@@ -108,7 +111,9 @@ const struct cmd cmd_check = {
 	.help =
 	"Loads the policy and everything it requires, but runs nothing. Errors and\n"
 	"warnings go to standard error as FILE:LINE: what is wrong; then comes a\n"
-	"summary. Exit status 1 if there is an error; warnings alone are fine.\n"
+	"summary. Warned of are rules that can never match or are never asked, and caps\n"
+	"and rates that others keep from ever being reached. Exit status 1 if there is\n"
+	"an error; warnings alone are fine.\n"
 	"\n"
 	"  --json   {\"ok\", \"errors\": [{\"file\", \"line\", \"text\"}], \"warnings\": […]}\n"
 	"\n"
