@@ -145,8 +145,11 @@ duration_value(int64_t us)
 static json_t *
 durations_value(const struct duration_list *list)
 {
-	json_t *all = json_array();
+	json_t *all;
 
+	if (list->n == 1)
+		return duration_value(list->us[0]);
+	all = json_array();
 	for (unsigned i = 0; i < list->n; i++)
 		json_array_append_new(all, duration_value(list->us[i]));
 	return all;

@@ -52,7 +52,7 @@ json_t *control_answer_where(const struct where *where);
 
 /* A queue's settings by name: what `explain` prints, and what a spec's world:effective() holds.
  *   a count    20, "unlimited"                 a rate      "50/h", "unlimited"
- *   a duration 600 (seconds), "never"          a list      [600, 1200]
+ *   a duration 600 (seconds), "never"          a list      [600, 1200]; one duration alone is no list
  *   a percent  "5%"                            yes or no   true
  *   smtp_hosts ["host", "[192.0.2.1]:2525"], as they are tried; null: by MX
  *   tls_ca     a path; null: the system's

@@ -293,3 +293,23 @@ ruleset_domain_is_alone(const struct ruleset *ruleset, struct span domain)
 			return true;
 	return false;
 }
+
+struct span
+ruleset_site(const struct ruleset *ruleset, struct span domain, const char *const *hosts, unsigned n,
+	     const struct ruleset_provider **provider_out)
+{
+	const struct ruleset_provider *provider = ruleset_provider_of_domain(ruleset, domain);
+	const char *first = n ? hosts[0] : "";
+	if (!provider)
+		provider = ruleset_provider_of_mx(ruleset, hosts, n);
+	*provider_out = provider;
+	if (provider)
+		return span_text(provider->name);
+	for (unsigned i = 1; i < n; i++)
+		if (strcmp(hosts[i], first) < 0)
+			first = hosts[i];
+	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
+	if (!*first || ruleset_domain_is_alone(ruleset, domain) || ruleset_provider(ruleset, span_text(first)))
+		return domain;
+	return span_text(first);
+}

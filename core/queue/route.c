@@ -292,14 +292,14 @@ on_address(void *ctx, const struct resolver_answer *answer)
 	struct now now = loop_now(route->queues->o.loop);
 	const struct ruleset_provider *provider;
 	struct smtp_host host = { 0 };
+	struct span site;
 
 	route->query = NULL;
 	switch (answer->status) {
 	case RESOLVER_OK:
 		snprintf(host.name, sizeof host.name, "%s", route->name);
-		provider = ruleset_provider_of_domain(route->queues->o.ruleset, span_text(route->name));
-		route_ready(route, provider, span_text(provider != NULL ? provider->name : route->name),
-			    &host, 1, true, answer->ttl_s * US_PER_S, now);
+		site = ruleset_site(route->queues->o.ruleset, span_text(route->name), NULL, 0, &provider);
+		route_ready(route, provider, site, &host, 1, true, answer->ttl_s * US_PER_S, now);
 		return;
 	case RESOLVER_NODATA:
 	case RESOLVER_NXDOMAIN:
@@ -315,35 +315,21 @@ on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct no
 {
 	const struct ruleset *ruleset = route->queues->o.ruleset;
 	struct span domain = span_text(route->name);
-	const struct ruleset_provider *provider = ruleset_provider_of_domain(ruleset, domain);
+	const struct ruleset_provider *provider;
 	struct smtp_host hosts[RESOLVER_RECORDS_MAX] = { 0 };
 	const char *lowest[RESOLVER_RECORDS_MAX];
-	const char *first = answer->mx[0].host;
 	unsigned lowest_n = 0;
 	struct span name;
 
 	for (unsigned i = 0; i < answer->n; i++) {
 		hosts[i].group = answer->mx[i].preference;
 		snprintf(hosts[i].name, sizeof hosts[i].name, "%s", answer->mx[i].host);
-		if (answer->mx[i].preference != answer->mx[0].preference)
-			continue;
-		lowest[lowest_n++] = answer->mx[i].host;
-		if (strcmp(answer->mx[i].host, first) < 0)
-			first = answer->mx[i].host;
+		if (answer->mx[i].preference == answer->mx[0].preference)
+			lowest[lowest_n++] = answer->mx[i].host;
 	}
-	if (provider == NULL)
-		provider = ruleset_provider_of_mx(ruleset, lowest, lowest_n);
+	name = ruleset_site(ruleset, domain, lowest, lowest_n, &provider);
 	if (provider == NULL)
 		settings_used(route->queues, route->settings, SETTING_rollup);
-	if (provider != NULL)
-		name = span_text(provider->name);
-	else if (ruleset_domain_is_alone(ruleset, domain))
-		name = domain;
-	else
-		name = span_text(first);
-	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
-	if (provider == NULL && (name.n == 0 || ruleset_provider(ruleset, name) != NULL))
-		name = domain;
 	/* A provider found by MX may bring smtp_hosts of its own. */
 	if (provider != NULL) {
 		const struct queue_settings *settings = settings_intern(route->queues, provider, domain, route->vmta);
