@@ -349,6 +349,8 @@ bool queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now);
 void queue_slot_seeks_again(struct queue_slot *slot);
 unsigned queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out);
 
+/* '*' stands for any run of characters. */
+bool queue_pattern_matches(struct span pattern, struct span name);
 /* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
 typedef void queue_visit_fn(void *ctx, struct queue *queue);
 unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);

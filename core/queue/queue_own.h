@@ -33,7 +33,6 @@ bool queues_hold_jobs(struct queues *queues, const char *name);                 
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
 void queues_save_now(struct queues *queues, struct now now);
-bool queue_pattern_matches(struct span pattern, struct span name);
 /* Its waiting recipients, of the job (NULL: all), away ones not; the caller frees the array. */
 struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);
 
