@@ -118,7 +118,7 @@ world_effective(struct world *world, const char *name, struct err *err)
 {
 	const struct queue *queue = find(world, name, err);
 
-	return queue != NULL ? control_answer_settings(queue_settings_now(queue)) : NULL;
+	return queue != NULL ? control_answer_settings(queue_settings_now(queue), false) : NULL;
 }
 
 json_t *
