@@ -217,7 +217,7 @@ make_listener(struct world *world, const struct ruleset *ruleset)
 	l->relay_from = &everybody;
 	l->relay_from_n = 1;
 	l->relay_to_n = 0;
-	l->max_sessions = l->max_sessions_per_client = UNLIMITED;
+	l->max_messages_per_connection = l->max_sessions = l->max_sessions_per_client = UNLIMITED;
 	l->hostname = l->tls_certificate = l->tls_key = NULL;
 	l->require_tls = false;
 }

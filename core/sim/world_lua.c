@@ -319,8 +319,14 @@ to_of(void *ctx, uint64_t i)
 		world_fail(source->lw->world, err.text);
 		return NULL;
 	}
-	address = lua_tostring(L, -1);
-	snprintf(source->address, sizeof source->address, "%s", address != NULL ? address : "");
+	address = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+	if (address == NULL || strlen(address) >= sizeof source->address || strpbrk(address, " \t\r\n<>") != NULL) {
+		err_set(&err, ERR_PERM, "inject: to: its function gave no address but %s", address ? address : luaL_typename(L, -1));
+		world_fail(source->lw->world, err.text);
+		lua_pop(L, 1);
+		return NULL;
+	}
+	memcpy(source->address, address, strlen(address) + 1);
 	lua_pop(L, 1);
 	return source->address;
 }

@@ -315,9 +315,6 @@ World.inject = placed(function(self, given)
   spread(o)
   if type(o.to) == "string" then
     o.to = { o.to }
-  elseif type(o.to) == "function" then
-    local to = o.to
-    o.to = function(i) return address("to", to(i)) end
   end
   local accepted, refusal, has_place = native.inject(self.native, o)
   must(accepted, refusal, has_place)
