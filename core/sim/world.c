@@ -22,6 +22,7 @@
 #define LATENCY_MIN_US  INT64_C(2)                      /* of a receiver, there and back */
 #define IDLE_US         (60 * INT64_C(86400) * US_PER_S)
 #define EXPIRED_TURNS   2000u
+#define NEVER_US        (3650 * INT64_C(86400) * US_PER_S)
 #define STOP_US         (8 * US_PER_S)                  /* as in node.c */
 #define STOP_FINAL_US   (30 * US_PER_S)
 #define TORN_BYTES_MAX  2000u
@@ -220,6 +221,8 @@ make_listener(struct world *world, const struct ruleset *ruleset)
 	l->max_messages_per_connection = l->max_sessions = l->max_sessions_per_client = UNLIMITED;
 	l->hostname = l->tls_certificate = l->tls_key = NULL;
 	l->require_tls = false;
+	/* Its client says nothing for days, and would not like to lose a message to that. */
+	l->command_timeout = NEVER_US;
 }
 
 static struct policy *

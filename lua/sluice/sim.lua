@@ -150,6 +150,17 @@ local function options(what, given, kinds)
   return result
 end
 
+local function methods(what, class)
+  local missing = placed(function(name) unknown("method of " .. what, name, class) end)
+  return function(_, name)
+    local method = class[name]
+    if method then
+      return method
+    end
+    return missing(name)
+  end
+end
+
 -- ---- receivers ----
 
 local Receiver = {}
@@ -222,9 +233,7 @@ Receiver.rate_in_any = placed(function(self, window)
 end)
 
 local receiver_meta = {
-  __index = function(_, name)
-    return Receiver[name] or placed(unknown)("method of a receiver", name, Receiver)
-  end,
+  __index = methods("a receiver", Receiver),
   __call = placed(function(self, given)
     local o = options("a receiver", given, RECEIVER)
     for name, value in pairs(o) do
@@ -439,9 +448,7 @@ World.dns = placed(function(self, given)
 end)
 
 local world_meta = {
-  __index = function(_, name)
-    return World[name] or placed(unknown)("method of a world", name, World)
-  end,
+  __index = methods("a world", World),
   __tostring = function(self) return "world of " .. rawget(self, "policy") end,
 }
 
