@@ -23,6 +23,7 @@
 #include "util/trace.h"
 
 struct bounces;
+struct coverage;
 struct delivery;
 struct finding;
 struct reception;
@@ -64,6 +65,7 @@ struct shard {
 	struct reception *reception;
 	struct account  *account;       /* NULL: none */
 	struct log      *log;
+	struct coverage *coverage;      /* NULL: nobody asks what of the policy is exercised */
 	struct trace     trace;
 	struct prng      prng;
 	struct ruleset_node settings;
