@@ -21,7 +21,7 @@ queue_oldest(const struct queue *q)
 	mono_us_t oldest = oldest_on(&q->sending);
 
 	for (uint32_t i = 0; i < q->deferred.n; i++)
-		oldest = min_i64(oldest, container_of(q->deferred.slots[i], struct rcpt, due)->message->accepted);
+		oldest = min_i64(oldest, container_of(q->deferred.slots[i].node, struct rcpt, due)->message->accepted);
 	list_each(node, &q->routes)
 		oldest = min_i64(oldest, oldest_on(&list_entry(node, struct route, in_queue)->waiting));
 	list_each(lane_node, &q->lanes) {

@@ -486,15 +486,3 @@ net_sim_reset(struct conn *conn)
 	if (peer && peer->state < SIM_ENDED)
 		reset_end(peer);
 }
-
-void
-net_sim_hang(struct conn *conn)
-{
-	struct conn_sim *c = container_of(conn, struct conn_sim, conn);
-
-	for (struct conn_sim *end = c; end; end = end == c ? c->peer : NULL) {
-		end->hung = true;
-		loop_sim_cancel(c->wire->loop, &end->arrive);
-		loop_sim_cancel(c->wire->loop, &end->ack);
-	}
-}

@@ -410,6 +410,18 @@ net_sim_own(struct net *base, struct ip ip)
 }
 
 void
+net_sim_hang(struct conn *conn)
+{
+	struct conn_sim *c = container_of(conn, struct conn_sim, conn);
+
+	for (struct conn_sim *end = c; end; end = end == c ? c->peer : NULL) {
+		end->hung = true;
+		loop_sim_cancel(c->wire->loop, &end->arrive);
+		loop_sim_cancel(c->wire->loop, &end->ack);
+	}
+}
+
+void
 net_sim_cut_all(struct net *base)
 {
 	struct net_sim *net = sim_of(base);
