@@ -19,7 +19,7 @@ MAY = {
     "policy": "util mail net smtp", "queue": "util limit smtp mail net spool policy",
     "delivery": "util limit smtp mail net spool policy queue account",
     "reception": "util limit smtp mail net spool policy queue account delivery",
-    "sim": "util net smtp", "control": "util limit smtp mail net spool policy queue account delivery",
+    "sim": "util net smtp spool", "control": "util limit smtp mail net spool policy queue account delivery",
 }
 OUTSIDE = {
     r"<ev\.h>": r"core/net/\w+_os\.[ch]", r"<udns\.h>": r"core/net/\w+_os\.c",
