@@ -563,6 +563,41 @@ ends_a_handshake_with_a_peer_that_goes_or_talks_in_clear(void **state)
 	tear_down(&f);
 }
 
+/* More latencies than there are lanes, each with an end that answers. */
+static void
+keeps_any_number_of_latencies_apart(void **state)
+{
+	for (mono_us_t latency = 1; latency <= 40; latency++) {
+		struct fixture f;
+		struct conn *others[100] = { 0 };
+		struct end *unheard = mem_alloc(countof(others) * sizeof(*unheard));
+		char text[100];
+
+		set_up(&f);
+		for (unsigned i = 0; i < countof(others); i++) {
+			struct endpoint to = { { IP_V4, { 198, 51, 100, (uint8_t)(100 + i) } }, 25 };
+			struct net_sim_host silent = { .latency_us = 1000 + i, .behaviour = NET_SIM_SILENT };
+
+			unheard[i].f = &f;
+			net_sim_host(f.world, to.ip, &silent);
+			if (latency % 2)
+				others[i] = net_dial(f.node, NULL, &to, &events, &unheard[i], NULL);
+		}
+		f.host.latency_us = latency;
+		f.server.reply = SPAN("ok");
+		net_sim_host(f.world, host_ip, &f.host);
+		dial(&f);
+		conn_write(f.client.conn, SPAN("hi"));
+		loop_run(f.loop);
+		snprintf(text, sizeof(text), "open@%d data(ok)@%d", (int)(2 * latency), (int)(4 * latency));
+		assert_story(f.client, text);
+		for (unsigned i = 0; i < countof(others); i++)
+			conn_close(others[i]);
+		free(unheard);
+		tear_down(&f);
+	}
+}
+
 /* Two ends that write, pause and take at random: what was written is what is read. */
 static uint64_t
 stream(uint64_t seed, size_t *bytes_out)
@@ -640,6 +675,7 @@ main(void)
 		cmocka_unit_test(shakes_hands_in_a_round_trip),
 		cmocka_unit_test(fails_the_handshake_as_the_host_says),
 		cmocka_unit_test(ends_a_handshake_with_a_peer_that_goes_or_talks_in_clear),
+		cmocka_unit_test(keeps_any_number_of_latencies_apart),
 		cmocka_unit_test(keeps_order_and_tells_the_same_story_again),
 	};
 
