@@ -20,8 +20,10 @@
 #include "queue/queue.h"
 #include "spool/spool.h"
 #include "util/log.h"
+#include "util/trace.h"
 
 struct bounces;
+struct coverage;
 struct delivery;
 struct finding;
 struct reception;
@@ -63,6 +65,8 @@ struct shard {
 	struct reception *reception;
 	struct account  *account;       /* NULL: none */
 	struct log      *log;
+	struct coverage *coverage;      /* NULL: nobody asks what of the policy is exercised */
+	struct trace     trace;
 	struct prng      prng;
 	struct ruleset_node settings;
 	const struct shard_choices *choices;    /* NULL but while a world injects */

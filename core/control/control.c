@@ -17,6 +17,7 @@
 
 #include "control/control_answers.h"
 #include "control/control_commands.h"
+#include "control/control_trace.h"
 
 #define PEERS_MAX   16u
 #define SILENCE_US  (30 * US_PER_S)
@@ -37,6 +38,7 @@ struct peer {
 	struct buf      in;
 	struct timer    silence;
 	struct control_stream *stream;  /* being written; NULL: none */
+	struct control_trace  *trace;   /* for as long as the peer stays; NULL: none */
 };
 
 static void
@@ -47,6 +49,7 @@ peer_free(struct peer *peer)
 	peer->control->peers_n--;
 	conn_close(peer->conn);
 	control_stream_free(peer->stream);
+	control_trace_stop(peer->trace);
 	buf_fini(&peer->in);
 	free(peer);
 }
@@ -74,7 +77,9 @@ static void
 lives(struct peer *peer)
 {
 	struct loop *loop = peer->control->shard->loop;
-	timer_start(&loop->timers, &peer->silence, loop_now(loop).mono + SILENCE_US);
+
+	if (peer->trace == NULL)
+		timer_start(&loop->timers, &peer->silence, loop_now(loop).mono + SILENCE_US);
 }
 
 static void
@@ -97,6 +102,20 @@ go_on_streaming(struct peer *peer)
 	buf_fini(&out);
 }
 
+/* From now on the peer only listens, however long nothing is said. */
+static bool
+start_trace(struct peer *peer, const struct control_request *request, struct err *err)
+{
+	struct shard *shard = peer->control->shard;
+
+	if (!control_command_fits(request, err))
+		return false;
+	peer->trace = control_trace_start(shard, peer->conn, request, err);
+	if (peer->trace != NULL)
+		timer_stop(&shard->loop->timers, &peer->silence);
+	return peer->trace != NULL;
+}
+
 /* False: the peer was refused. */
 static bool
 answer(struct peer *peer, struct span line)
@@ -109,6 +128,14 @@ answer(struct peer *peer, struct span line)
 	if (!control_request_parse(line, &request, &err)) {
 		refuse(peer, err.text);
 		return false;
+	}
+	if (!strcmp(request.command, "trace") && peer->trace == NULL) {
+		bool begun = start_trace(peer, &request, &err);
+
+		control_request_fini(&request);
+		if (!begun)
+			refuse(peer, err.text);
+		return begun;
 	}
 	buf_init(&out, 0);
 	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->stream, &err))

@@ -254,12 +254,13 @@ static const struct command {
 	const char *name;
 	unsigned    arguments_min, arguments_max;
 	const char *arguments;          /* in words */
-	const char *options[2];
+	const char *options[3];
 	bool      (*run)(const struct call *call, struct err *err);
 } commands[] = {
 	{ "status",  0, 0, "no arguments",                      { NULL },                on_status },
 	{ "queues",  0, 1, "at most one argument: a pattern",   { "limit" },             on_queues },
 	{ "why",     1, 1, A_QUEUE ", a message or a recipient", { NULL },               on_why },
+	{ "trace",   0, 0, "no arguments",                      { "to", "queue", "listener" }, NULL /* control.c's */ },
 	{ "pause",   1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "resume",  1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "suspend", 2, 2, "two arguments: a queue, how long",  { NULL },                on_suspend },
@@ -308,6 +309,15 @@ is_fit(const struct command *command, const struct control_request *request, str
 }
 
 bool
+control_command_fits(const struct control_request *request, struct err *err)
+{
+	const struct command *command = find(request->command);
+
+	check(command != NULL);
+	return is_fit(command, request, err);
+}
+
+bool
 control_command(struct shard *shard, const struct control_request *request, struct now now,
 		struct buf *out, struct control_stream **stream_out, struct err *err)
 {
@@ -317,5 +327,7 @@ control_command(struct shard *shard, const struct control_request *request, stru
 	*stream_out = NULL;
 	if (!command)
 		return err_set(err, ERR_PERM, "no such command: %.40s", request->command);
+	if (!command->run)
+		return err_set(err, ERR_PERM, "%s: this connection traces already", command->name);
 	return is_fit(command, request, err) && command->run(&call, err);
 }

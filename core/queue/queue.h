@@ -259,6 +259,9 @@ struct queues_options {
 	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
 	void           (*on_changed)(void *ctx);
 	void            *changed_ctx;
+	/* A setting had a say in what becomes of mail: for the coverage of policies. May be NULL. */
+	void           (*on_used)(void *ctx, const struct where *where, const char *name);
+	void            *used_ctx;
 };
 
 struct queues {
@@ -284,6 +287,15 @@ struct queues {
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	bool           stopping;        /* no new sessions, no new transactions */
 };
+
+static inline void
+settings_used(const struct queues *queues, const struct queue_settings *settings, enum setting_id id)
+{
+	if (queues->o.on_used != NULL)
+		queues->o.on_used(queues->o.used_ctx, &settings->where[id], setting_name(id));
+}
+
+static inline void queue_used(const struct queue *q, enum setting_id id) { settings_used(q->queues, queue_settings_now(q), id); }
 
 struct queues *queues_new(const struct queues_options *options, struct now now);
 void queues_free(struct queues *queues);
@@ -349,6 +361,8 @@ bool queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now);
 void queue_slot_seeks_again(struct queue_slot *slot);
 unsigned queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out);
 
+/* '*' stands for any run of characters. */
+bool queue_pattern_matches(struct span pattern, struct span name);
 /* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
 typedef void queue_visit_fn(void *ctx, struct queue *queue);
 unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);

@@ -311,7 +311,7 @@ class Commands(harness.Case):
     def test_help_and_misuse(self):
         top = command("--help")
         self.assertEqual(top.returncode, 0)
-        for name in ("run", "check", "status", "queues", "top", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
+        for name in ("run", "check", "status", "queues", "top", "trace", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
                      "inject"):
             with self.subTest(name):
                 self.assertIn(name, top.stdout)
