@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #include "delivery/delivery.h"
-#include "delivery/outcome.h"
+#include "policy/coverage.h"
 #include "util/crc.h"
 
 #define DISK_BYTES      (UINT64_C(1) << 40)
@@ -245,6 +245,27 @@ close_life(struct world *world)
 	world->inside = NULL;
 }
 
+static void
+on_used(void *ctx, const struct where *where, const char *name)
+{
+	coverage_setting(ctx, where, name);
+}
+
+static void
+cover(struct world *world)
+{
+	struct shard *shard = world->shard;
+	struct coverage *coverage = world->o.coverage;
+
+	if (coverage == NULL)
+		return;
+	coverage_declare(coverage, shard->policy);
+	policy_cover(shard->policy, coverage);
+	shard->coverage = coverage;
+	shard->queues->o.on_used = on_used;
+	shard->queues->o.used_ctx = coverage;
+}
+
 static bool
 open_node(struct world *world, struct policy_report *report, struct err *err)
 {
@@ -268,6 +289,7 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 		close_life(world);
 		return false;
 	}
+	cover(world);
 	shard_start(world->shard);
 	injector_node_is_up(world->injector);
 	return true;

@@ -452,17 +452,17 @@ local world_meta = {
   __tostring = function(self) return "world of " .. rawget(self, "policy") end,
 }
 
-local function default_seed()
-  local host = package.loaded["sluice.host"]
-  return runner.default or host and host.seed or 1
-end
+local host = package.loaded["sluice.host"] or {}
 
 -- A world { policy = FILE, seed = N }: FILE is relative to where the command was started.
 sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")
   local world = setmetatable({ policy = o.policy, receivers = {} }, world_meta)
-  world.native = must(native.new(o.policy, o.seed or default_seed()))
+  if host.coverage then
+    native.cover()
+  end
+  world.native = must(native.new(o.policy, o.seed or host.seed or 1))
   runner.new[#runner.new + 1] = world
   return world
 end)
@@ -476,7 +476,7 @@ local function report_on(world, lines)
 end
 
 sim._runner = {
-  seed = function(seed) runner.default = seed end,
+  seed = function(seed) host.seed = seed end,
   begin = function()
     for _, world in ipairs(runner.new) do
       runner.kept[table.maxn(runner.kept) + 1] = world
