@@ -37,4 +37,4 @@ int cmd_failed(const char *format, ...) PRINTF_LIKE(1, 2);                      
 
 extern const struct cmd cmd_run, cmd_check, cmd_status, cmd_queues, cmd_why, cmd_pause, cmd_resume,
 	cmd_suspend, cmd_lift,
-	cmd_retry, cmd_bounce, cmd_drop, cmd_sink, cmd_inject;
+	cmd_retry, cmd_bounce, cmd_drop, cmd_import_pmta, cmd_sink, cmd_inject;

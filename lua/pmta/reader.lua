@@ -1,0 +1,257 @@
+-- reader: a configuration's text as statements with their places and comments.
+--
+-- PowerMTA wants a directive a line. Text that was pasted has lost its newlines, so a line is read on behind a
+-- complete value as long as a tag or a known name follows. What a "#" hides stays hidden: it is only told.
+-- SPDX-License-Identifier: Apache-2.0
+local directives = require "pmta.directives"
+
+local reader = {}
+
+local LINE_MAX = 65536
+
+-- Kinds whose values tell themselves from prose.
+local STRICT = {
+  count = "^%d+$", count0 = "^%d+$", hourly = "^%d+$", rate = "^%d+/%d*%a+$", duration = "^%d+[wdhms%d]*$",
+  durations = "^%d+[wdhms,%d]*$", duration_or_never = "^%d+[wdhms%d]*$", bool = "^%a+$", not_bool = "^%a+$", port = "^%d+$",
+  percent = "^%d+$", size = "^%d+%a?$",
+}
+local BOOLS = { yes = true, no = true, ["true"] = true, ["false"] = true }
+
+local function is_value(kind, text)
+  if not STRICT[kind] or not text:match(STRICT[kind]) then
+    return false
+  end
+  return not (kind == "bool" or kind == "not_bool") or BOOLS[text:lower()] == true
+end
+
+-- The directives that a comment holds: "max-smtp-out 8". A name must have a hyphen and its value be one, for the
+-- rest is prose; what a lost newline has glued before the name is cut off.
+function reader.hidden(comment)
+  local found = {}
+  for at, word, value in comment:gmatch("()(%a[%w%-]*%-[%w%-]+)[ \t=]+([^%s<]+)") do
+    for cut = 1, #word do
+      local name = word:sub(cut):lower()
+      local kind = name:find("-", 1, true) and directives.is_name(name) and directives.kind(name, "domain")
+      if kind and (is_value(kind, value) or name == "queue-to" and value:find(".", 1, true)) then
+        found[#found + 1] = { name = name, value = value, at = at + cut - 1 }
+        break
+      end
+    end
+  end
+  for code, rest in comment:gmatch("%f[%d]([45]%d%d) ([^,#]-%*), ?%d+%a") do
+    found[#found + 1] = { name = code .. " " .. rest, value = "" }
+  end
+  return found
+end
+
+-- Behind a name that is not known only a tag or a name with a hyphen is taken for a beginning: the rest may be prose.
+local function next_begins(rest, strange)
+  if rest:match("^</?%a") or rest:match("^[45]%d%d%s[^,]*,%s*%d+%a,") then
+    return true
+  end
+  local word = rest:match("^([^%s=<]+)")
+  return word ~= nil and (not strange or word:find("-", 1, true) ~= nil) and directives.is_name(word)
+end
+
+-- How far the value goes that begins at `at`: the text, and where what follows begins.
+local function take_value(code, at, kind)
+  if kind == "rest" then
+    local close = code:match("()%s*</[%w%-]+>%s*$", at)
+    return code:sub(at, (close or #code + 1) - 1), close or #code + 1
+  end
+  if code:sub(at, at) == '"' then
+    local stop = at + 1
+    while stop <= #code and code:sub(stop, stop) ~= '"' do
+      stop = stop + (code:sub(stop, stop) == "\\" and 2 or 1)
+    end
+    return code:sub(at, stop), stop + 1
+  end
+  local from = at
+  while true do
+    local word, after = code:match("^([^%s<]+)%s*()", at)
+    if not word then
+      break
+    end
+    at = after
+    local list = (kind == "durations" or kind == "hosts") and (word:match("[,;]$") or code:match("^[,;]", at))
+    local known = kind ~= nil or next_begins(code:sub(at, at + 200), true)
+    if known and not list then
+      break
+    end
+  end
+  return code:sub(from, at - 1):gsub("%s+$", ""), at
+end
+
+-- What stands behind a value and begins nothing: it belongs to the value, which then is no good.
+local function take_surplus(code, at)
+  local from = at
+  while at <= #code and not next_begins(code:sub(at, at + 200)) do
+    local after = code:match("^<?[^%s<]*%s*()", at)
+    if after == at then
+      break
+    end
+    at = after
+  end
+  return code:sub(from, at - 1):gsub("%s+$", ""), at
+end
+
+local function read_tag(code, at)
+  local closing, after = code:match("^</%s*([%w%-_]+)%s*>()", at)
+  if closing then
+    return { kind = "close", name = directives.canonical(closing) }, after
+  end
+  local name, content, stop = code:match("^<([%w%-_]+)>%s*([^<>]-)%s*</%1>()", at)
+  if name and content ~= "" and not content:find("%s") then
+    return { kind = "set", name = directives.canonical(name), value = content, form = "element" }, stop
+  end
+  local opening, value, behind = code:match("^<%s*([%w%-_]+)%s*([^<>]*)>()", at)
+  if opening then
+    return { kind = "open", name = directives.canonical(opening), value = value:gsub("%s+$", "") }, behind
+  end
+  return { kind = "error", name = code:sub(at):match("^%S+"), why = "this tag does not end: a block begins with <name …>" }, #code + 1
+end
+
+-- 421 RP-001 *, 1h, 5, 1000
+local function read_rule(code, at)
+  local code_text, text, lasts, sessions, rate, after =
+    code:match("^([45]%d%d)%s+([^,]-)%s*,%s*([^%s,]+)%s*,%s*([^%s,]+)%s*,%s*([^%s,]+)()", at)
+  if not code_text then
+    return nil
+  end
+  return { kind = "rule", name = code_text .. " " .. text:gsub("%s*%*+$", ""), code = code_text, text = text, lasts = lasts,
+           sessions = sessions, rate = rate, value = "" }, after
+end
+
+local function read_directive(code, at, context)
+  local name, equals, value_at = code:match("^([^%s=<]+)%s*(=?)%s*()", at)
+  if not name then
+    return { kind = "error", name = code:sub(at):match("^%S+"), why = "no directive begins so" }, #code + 1
+  end
+  local kind = directives.kind(name, context)
+  local value, after = take_value(code, value_at, kind)
+  local surplus
+  if kind and kind ~= "rest" and after <= #code then
+    surplus, after = take_surplus(code, after)
+  end
+  return { kind = "set", name = directives.canonical(name), written = name, value = value, equals = equals ~= "",
+           surplus = surplus ~= "" and surplus or nil }, after
+end
+
+-- The statements of one line without its comments. `state.context` is the innermost block's kind.
+local function split(code, state, emit)
+  local at, n = 1, 0
+  while true do
+    at = code:match("^[%s;]*()", at)
+    if at > #code then
+      return n
+    end
+    local from, statement = at, nil
+    if code:sub(at, at) == "<" then
+      statement, at = read_tag(code, at)
+    elseif code:sub(at, at) == "/" or directives.blocks[state.context or ""] and directives.blocks[state.context].why and
+      not (directives.contexts[state.context]) then
+      statement = { kind = "set", name = code:sub(at):match("^/.-/") or code:sub(at):match("^[^%s<]+") or "?",
+                    value = "" }
+      local _, after = take_value(code, at, "rest")
+      at = math.max(after, at + 1)
+    else
+      local after
+      statement, after = read_rule(code, at)
+      if not statement then
+        statement, after = read_directive(code, at, state.context)
+      end
+      at = after
+    end
+    statement.raw = code:sub(from, at - 1):gsub("%s+$", "")
+    statement.is_last = code:match("^[%s;]*()", at) > #code
+    statement.is_first = n == 0
+    n = n + 1
+    emit(statement)
+  end
+end
+
+-- Takes <!-- … --> out of the line: the code that is left, and the comments.
+local function cut_xml(line, state)
+  local comments = {}
+  while true do
+    if state.xml then
+      local stop, after = line:match("()%-%->()")
+      comments[#comments + 1] = line:sub(1, stop and stop - 1 or #line):match("^%s*(.-)%s*$")
+      if not stop then
+        return "", comments
+      end
+      state.xml, line = false, state.before .. " " .. line:sub(after)
+    end
+    local from, after = line:match("()<!%-%-()")
+    if not from or (line:find("#", 1, true) or #line + 1) < from then
+      return line, comments
+    end
+    state.xml, state.before = true, line:sub(1, from - 1)
+    line = line:sub(after)
+  end
+end
+
+local function cut_comment(line)
+  local code, comment = line:match("^(.-)#(.*)$")
+  if not code then
+    return line, nil
+  end
+  return code, (comment:gsub("%s+$", ""))
+end
+
+-- Reads the text and hands each statement to emit(). Statements of kind "hidden" are comments that hold directives.
+function reader.read(text, file, state, emit)
+  local lead, blank, number = {}, false, 0
+  local function tell_hidden(comment, line)
+    local found = reader.hidden(comment)
+    if #found > 0 then
+      emit { kind = "hidden", file = file, line = line, found = found, value = "", raw = comment, name = found[1].name, lead = {} }
+    end
+  end
+  local function read_line(line)
+    local code, comments = cut_xml(line, state)
+    for _, comment in ipairs(comments) do
+      if comment ~= "" then
+        lead[#lead + 1] = " " .. comment
+        tell_hidden(comment, number)
+      end
+    end
+    local comment
+    code, comment = cut_comment(code)
+    local n = split(code, state, function(statement)
+      statement.file, statement.line = file, number
+      statement.lead, statement.blank = statement.is_first and lead or {}, statement.is_first and blank
+      statement.trail = statement.is_last and comment or nil
+      statement.glued = not (statement.is_first and statement.is_last)
+      lead, blank = {}, false
+      emit(statement)
+    end)
+    if n > 0 and comment then
+      tell_hidden(comment, number)
+    elseif comment then
+      lead[#lead + 1] = comment
+      tell_hidden(comment, number)
+    elseif n == 0 and #comments == 0 and #lead == 0 then
+      blank = true
+    elseif n == 0 and #comments == 0 then
+      lead[#lead + 1] = false           -- a blank line between comments
+    end
+  end
+  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
+    number = number + 1
+    line = line:gsub("\r$", "")
+    if #line > LINE_MAX then
+      emit { kind = "error", file = file, line = number, name = line:match("^%s*([%w%-<]*)"):sub(1, 40), value = "", raw = line:sub(1, 60) .. "…",
+             lead = {}, why = "the line is longer than 64 KiB" }
+    else
+      read_line(line)
+    end
+  end
+  if state.xml then
+    emit { kind = "error", file = file, line = number, name = "<!--", value = "", raw = "<!--", lead = {}, why = "the comment does not end" }
+    state.xml = false
+  end
+  return lead
+end
+
+return reader
