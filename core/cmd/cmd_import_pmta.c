@@ -22,7 +22,7 @@
 #define BECOMES_MAX 60
 #define NOTE_MAX    100
 
-enum { JSON, OUTPUT, AS, FORCE, OPTIONS };
+enum { JSON, OUTPUT, AS, FORCE, SPLIT, OPTIONS };
 
 static bool
 read_file(void *ctx, const char *path, struct buf *out, struct err *err)
@@ -182,7 +182,7 @@ print_summary(const struct import_result *result, FILE *to)
 	static const char *const verdicts[] = { "known", "alias", "deprecated", "not-powermta", "unsupported", "error" };
 	const char *separator = ": ";
 
-	fprintf(to, "%u %s", result->lines_n, result->lines_n == 1 ? "entry" : "entries");
+	fprintf(to, "%u %s", result->lines_n, result->lines_n == 1 ? "line" : "lines");
 	for (size_t v = 0; v < countof(verdicts); v++) {
 		unsigned n = 0;
 		for (unsigned i = 0; i < result->lines_n; i++)
@@ -285,7 +285,7 @@ import(const char *path, const char *as, const struct cmd_option *options)
 	struct import_result result;
 	int status = EXIT_FAILED;
 
-	import_pmta(path, as, &files, &result);
+	import_pmta(path, &(struct import_options){ as, options[SPLIT].value != NULL }, &files, &result);
 	if (result.refusal)
 		cmd_failed("%s: %s", path, result.refusal);
 	else
@@ -299,6 +299,7 @@ run(int argc, char **argv)
 {
 	struct cmd_option options[OPTIONS] = {
 		[JSON] = { "json", false, NULL }, [OUTPUT] = { "output", true, NULL }, [AS] = { "as", true, NULL }, [FORCE] = { "force", false, NULL },
+		[SPLIT] = { "split", false, NULL },
 	};
 	struct arena arena;
 	int status;
@@ -325,7 +326,7 @@ run(int argc, char **argv)
 
 const struct cmd cmd_import_pmta = {
 	.name = "import-pmta",
-	.arguments = "FILE [-o POLICY] [--as domain NAME] [--force] [--json]",
+	.arguments = "FILE [-o POLICY] [--as domain NAME] [--split] [--force] [--json]",
 	.summary = "make a policy of a PowerMTA configuration, and say what became of each line",
 	.help =
 	"Reads the configuration and what it includes, and writes a policy that loads.\n"
@@ -337,6 +338,7 @@ const struct cmd cmd_import_pmta = {
 	"  -o POLICY          write the policy there; what import-pmta did not make is\n"
 	"                     only overwritten with --force\n"
 	"  --as domain NAME   whom lines outside of any block are for; else all domains\n"
+	"  --split            read also what a \"#\" hides where newlines were lost\n"
 	"  --json             {\"lines\": [{\"file\", \"line\", \"directive\", \"verdict\", \"becomes\",\n"
 	"                     \"note\"}]}, and \"policy\" without -o\n"
 	"\n"

@@ -29,7 +29,8 @@
 #define FILES_MAX        10000
 
 struct import {
-	const char *path, *as;
+	const char *path;
+	const struct import_options *options;
 	const struct import_files *files;
 	struct import_result *out;
 	struct sandbox *sandbox;
@@ -288,8 +289,10 @@ l_import(lua_State *L)
 	lua_call(L, 1, 1);
 	lua_pushstring(L, import->path);
 	lua_newtable(L);
-	lua_pushstring(L, import->as);
+	lua_pushstring(L, import->options->as);
 	lua_setfield(L, -2, "as");
+	lua_pushboolean(L, import->options->split);
+	lua_setfield(L, -2, "split");
 	lua_pushboolean(L, import->no_reroute);
 	lua_setfield(L, -2, "no_reroute");
 	lua_call(L, 2, 1);
@@ -351,9 +354,9 @@ load_error(struct import *import)
 }
 
 void
-import_pmta(const char *path, const char *as, const struct import_files *files, struct import_result *out)
+import_pmta(const char *path, const struct import_options *options, const struct import_files *files, struct import_result *out)
 {
-	struct import import = { .path = path, .as = as, .files = files, .out = out };
+	struct import import = { .path = path, .options = options, .files = files, .out = out };
 	const char *why = NULL;
 	*out = (struct import_result){ .refusal = NULL };
 	arena_init(&out->arena);

@@ -44,8 +44,12 @@ struct import_files {
 	void *ctx;
 };
 
-/* as: the domain that lines outside of any block are for; NULL: all domains. */
-void import_pmta(const char *path, const char *as, const struct import_files *files, struct import_result *out);
+struct import_options {
+	const char *as;                 /* the domain that lines outside of any block are for; NULL: all domains */
+	bool        split;              /* read what a comment hides where newlines were lost */
+};
+
+void import_pmta(const char *path, const struct import_options *options, const struct import_files *files, struct import_result *out);
 /* Whether `as` may be that: a domain or a pattern of domains. */
 bool import_is_domain(const char *as);
 void import_fini(struct import_result *result);

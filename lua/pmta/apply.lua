@@ -391,11 +391,12 @@ function own.reply(self, s, row, value, verdict, notes, holder)
     holder.rules[#holder.rules + 1] = { comment = s.raw, lead = s.lead }
     return
   end
+  if rule.mode == "normal" and rule.pattern:match("^%^?[23]") then
+    unsupported(self, s, "rules are asked about refusals only: `lasts` ends what a rule lays", notes, self.globals)
+    return
+  end
   rule.s, rule.lead, rule.trail, rule.line = s, s.lead, s.trail, s.line
   rule.entry = tell(self, s, verdict, backoff.render(rule, {})[1], notes)
-  if rule.reroute_note then
-    policy.add_note(rule.entry, rule.reroute_note)
-  end
   holder.rules[#holder.rules + 1] = rule
 end
 
@@ -434,7 +435,7 @@ local function holder_for(self, s, top, real, row)
     return top.kind == "global" and self.globals or top.object
   end
   local foreign = directives.foreign[real]
-  local of_queue = directives.contexts.domain[real] or (foreign and foreign[2])
+  local of_queue = directives.contexts.domain[real] or (foreign and (foreign[2] or foreign.of_queue))
   if foreign and foreign.own == "mx_rollup" then
     if top.kind == "virtual-mta-pool" or top.kind == "virtual-mta" then
       return top.object
@@ -568,7 +569,7 @@ function policy:hidden(s)
     return
   end
   self.hidden_lines = (self.hidden_lines or 0) + 1
-  self:tell(s, "error", nil, ("the comment holds %d directive%s that PowerMTA does not read: %s; give each a line of its own"):format(
+  self:tell(s, "error", nil, ("the comment holds %d directive%s that PowerMTA does not read: %s; give each a line of its own, or use --split"):format(
             #s.found, #s.found == 1 and "" or "s", table.concat(names, ", ")))
 end
 
@@ -592,13 +593,16 @@ end
 function policy:read(text, file)
   self.including[file] = true
   self.including[#self.including + 1] = file
-  local state = { xml = false, context = self:top().kind }
+  local state = { xml = false, context = self:top().kind, split = self.options.split }
   local rest = reader.read(text, file, state, function(s)
     self:take(s)
     state.context = self:top().kind
   end)
   self.including[#self.including] = nil
   self.including[file] = nil
+  while rest[#rest] == false do
+    rest[#rest] = nil
+  end
   if #rest > 0 then
     local top = self:top()
     local holder = top.object or self.fragment

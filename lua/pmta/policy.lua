@@ -84,6 +84,22 @@ local function new_block(patterns, explicit, s, owner)
 end
 policy.new_block = new_block
 
+-- The comments before the first directive: what stands before the last blank line is about the whole.
+local function part_lead(lead)
+  local cut = #lead
+  for i, text in ipairs(lead) do
+    cut = text == false and i - 1 or cut
+  end
+  local head, rest = {}, {}
+  for i, text in ipairs(lead) do
+    table.insert(i <= cut and head or rest, text)
+  end
+  if rest[1] == false then
+    table.remove(rest, 1)
+  end
+  return head, rest
+end
+
 -- The block that a directive of a queue goes into which stands where none does: that of all domains.
 function policy:star_block(top, s)
   if top.kind == "global" then
@@ -91,10 +107,10 @@ function policy:star_block(top, s)
       local as = self.options.as
       self.fragment = new_block({ as or "*" }, false)
       self.fragment.as, self.fragment.line = as, s.line
-      self.fragment.is_fragment = true
+      self.fragment.lead, s.lead = part_lead(s.lead)
       self.blocks[#self.blocks + 1] = self.fragment
     end
-    return self.fragment, as and nil
+    return self.fragment
   end
   local owner = top.object
   if not owner.star then

@@ -15,6 +15,7 @@ local STRICT = {
   durations = "^%d+[wdhms,%d]*$", duration_or_never = "^%d+[wdhms%d]*$", bool = "^%a+$", not_bool = "^%a+$", port = "^%d+$",
   percent = "^%d+$", size = "^%d+%a?$",
 }
+local TOLD_BY_VALUE = { ["queue-to"] = "%w%.%a", ["mx-rollup"] = "%w%.%a", ["virtual-mta-pool"] = "%w%-%w", ["virtual-mta"] = "%w%-%w" }
 local BOOLS = { yes = true, no = true, ["true"] = true, ["false"] = true }
 
 local function is_value(kind, text)
@@ -32,16 +33,50 @@ function reader.hidden(comment)
     for cut = 1, #word do
       local name = word:sub(cut):lower()
       local kind = name:find("-", 1, true) and directives.is_name(name) and directives.kind(name, "domain")
-      if kind and (is_value(kind, value) or name == "queue-to" and value:find(".", 1, true)) then
+      local told = kind and (is_value(kind, value) or kind == "word" and BOOLS[value:lower()])
+      if told or TOLD_BY_VALUE[name] and value:match(TOLD_BY_VALUE[name]) then
         found[#found + 1] = { name = name, value = value, at = at + cut - 1 }
         break
       end
     end
   end
-  for code, rest in comment:gmatch("%f[%d]([45]%d%d) ([^,#]-%*), ?%d+%a") do
-    found[#found + 1] = { name = code .. " " .. rest, value = "" }
+  for at, code, rest in comment:gmatch("()%f[%d]([45]%d%d) ([^,#]-%*), ?%d+%a") do
+    found[#found + 1] = { name = code .. " " .. rest, value = "", at = at }
   end
   return found
+end
+
+-- "a # b # c" into lines: only the first may stand behind a directive.
+local function add_lines(out, text, is_comment)
+  local first = true
+  for part in (text .. " # "):gmatch("(.-)%s+#+%s") do
+    if first and not is_comment then
+      out[#out + 1] = part
+    elseif not first and not is_comment and #out > 0 and not out[#out]:find("#", 1, true) then
+      out[#out] = out[#out] .. " # " .. part
+    elseif part:match("%S") then
+      out[#out + 1] = "# " .. part
+    end
+    first = false
+  end
+end
+
+-- The comment cut before each directive that it holds; what stood before the first is a comment still.
+function reader.pieces(comment)
+  local places, out, from = {}, {}, 1
+  for _, found in ipairs(reader.hidden(comment)) do
+    places[#places + 1] = found.at
+  end
+  if #places < 2 then
+    return { comment }
+  end
+  table.sort(places)
+  for _, at in ipairs(places) do
+    add_lines(out, comment:sub(from, at - 1), from == 1)
+    from = at
+  end
+  add_lines(out, comment:sub(from), false)
+  return out
 end
 
 -- Behind a name that is not known only a tag or a name with a hyphen is taken for a beginning: the rest may be prose.
@@ -208,7 +243,8 @@ function reader.read(text, file, state, emit)
       emit { kind = "hidden", file = file, line = line, found = found, value = "", raw = comment, name = found[1].name, lead = {} }
     end
   end
-  local function read_line(line)
+  local read_line
+  function read_line(line)
     local code, comments = cut_xml(line, state)
     for _, comment in ipairs(comments) do
       if comment ~= "" then
@@ -218,6 +254,17 @@ function reader.read(text, file, state, emit)
     end
     local comment
     code, comment = cut_comment(code)
+    if comment and state.split then
+      local pieces = reader.pieces(comment)
+      if #pieces > 1 then
+        state.split = false
+        for i, piece in ipairs(pieces) do
+          read_line(i == 1 and code:match("%S") and code .. piece or piece)
+        end
+        state.split = true
+        return
+      end
+    end
     local n = split(code, state, function(statement)
       statement.file, statement.line = file, number
       statement.lead, statement.blank = statement.is_first and lead or {}, statement.is_first and blank

@@ -51,7 +51,7 @@ local function merge(to, from, override)
   for _, rule in ipairs(from.rules) do
     to.rules[#to.rules + 1] = rule
   end
-  for _, key in ipairs { "pattern_list", "queue_to", "queue_to_entry", "queue_to_s", "pattern_list_entry", "is_fragment" } do
+  for _, key in ipairs { "pattern_list", "queue_to", "queue_to_entry", "queue_to_s", "pattern_list_entry" } do
     if from[key] and (override or not to[key]) then
       to[key] = from[key]
     end
@@ -157,7 +157,7 @@ local function fragment_provider(self, block, target)
   end
   provider.mx = row and row.mx or {}
   provider.block, provider.trail = block, block.queue_to_s.trail
-  provider.domains_lead = block.queue_to_s.lead
+  provider.domains_lead, provider.lead = block.queue_to_s.lead, block.lead
   provider.reach = target
   block.queue_to_entry.becomes = ("provider %s { domains = %s, … }"):format(quote(provider.name), policy.show(provider.domains))
   add_note(block.queue_to_entry, row and "the domains that are known to be " .. row.name .. "'s: look the list over" or
@@ -381,6 +381,11 @@ local function add_backoff(self, block)
       for i, text in ipairs(texts) do
         rules[#rules + 1] = { text = text, lead = i == 1 and rule.lead or {}, trail = i == #texts and rule.trail or nil }
       end
+      for _, text in ipairs(texts) do
+        if text:find('lasts = "forever"', 1, true) then
+          block.forever = true
+        end
+      end
       if not rule.rendered then
         rule.rendered, rule.entry.becomes = true, table.concat(texts, ", ")
       end
@@ -390,6 +395,8 @@ local function add_backoff(self, block)
     block.reactions = { rules = rules, name = #block.rules == 0 and list and list.name or nil, lead = list and list.lead }
     if not list then
       note_unused(self, block)
+    elseif block.forever and block.pattern_list_entry then
+      add_note(block.pattern_list_entry, "\"forever\": no backoff-to-normal-after says when it ends, `sluice lift` does")
     end
   elseif list_name == "" and block.pattern_list == "" then
     block.reactions = { rules = {} }
@@ -412,7 +419,7 @@ local function settle_owner(self, owner)
         table.remove(owner.items, i)
         table.insert(block.items, 1, item)
         block.by[item.name], owner.by[item.name] = item, nil
-        add_note(item.entry, "at each queue of " .. owner.rollup.name .. ", as the line mx-rollup asks")
+        item.entry.note = "at each queue of " .. owner.rollup.name .. ", as the line mx-rollup asks"
       end
     end
     block.rollup_lead, block.provider = owner.rollup_s, owner.rollup.provider

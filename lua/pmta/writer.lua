@@ -122,7 +122,13 @@ function writer:rules(reactions, indent)
       self:line(indent .. comment(" " .. rule.comment:gsub("%c", " ")))
     else
       local trail = trail_of(rule.trail)
-      self:line(indent .. rule.text .. "," .. (trail and "  " .. trail or ""))
+      local whole = indent .. rule.text .. "," .. (trail and "  " .. trail or "")
+      if trail and #whole > WIDTH then
+        self:line(indent .. trail)
+        self:line(indent .. rule.text .. ",")
+      else
+        self:line(whole)
+      end
     end
   end
 end
