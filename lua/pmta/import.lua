@@ -2,253 +2,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 local apply = require "pmta.apply"
 local policy = require "pmta.policy"
+local senders = require "pmta.senders"
 local sites = require "pmta.sites"
+local write_hook = require "pmta.hook"
 local writer = require "pmta.writer"
 
-local quote, add_note = policy.quote, policy.add_note
-
--- ---- senders ----
-
--- Members that are there, each once; a pool without any gets one of its own.
-local function settle_pools(self)
-  for _, pool in ipairs(self.pools) do
-    local names, seen = {}, {}
-    for _, member in ipairs(pool.members) do
-      local there = self.senders[member.name]
-      if seen[member.name] then
-        add_note(member.entry, "is there twice")
-      elseif not there or there.word ~= "vmta" then
-        member.entry.verdict, member.entry.becomes = "error", nil
-        add_note(member.entry, there and "is a pool: members are virtual MTAs" or "no such virtual MTA")
-        pool.items[#pool.items + 1] = { comment = member.s.raw, why = "no such virtual MTA", lead = member.lead }
-      else
-        names[#names + 1], seen[member.name] = member, true
-      end
-    end
-    if #names == 0 then
-      local name = pool.name .. "-1"
-      while self.senders[name] do
-        name = name .. "-1"
-      end
-      local vmta = { word = "vmta", name = name, items = {}, by = {}, blocks = {}, settled = {}, sources = {}, lead = {},
-                     trail = " the pool had no member: give this one its address" }
-      self.vmtas[#self.vmtas + 1], self.senders[name] = vmta, vmta
-      names[1] = { name = name }
-      add_note(pool.entry, "an empty pool: it gets a virtual MTA of its own, " .. name)
-    end
-    pool.names = names
-  end
-end
-
-local function has_limits(pool)
-  for _, item in ipairs(pool.items) do
-    if item.name then
-      return true
-    end
-  end
-  for _, block in ipairs(pool.settled) do
-    if #block.items > 0 or block.reactions then
-      return true
-    end
-  end
-  return false
-end
-
-local function drop_item(item)
-  if item.entry then
-    item.entry.verdict = "unsupported"
-    add_note(item.entry, "a virtual MTA in several pools: only one of them may have limits")
-  end
-  return item.name and { comment = item.name .. " = " .. item.value, lead = item.lead } or item
-end
-
--- Two pools with limits may not share a member.
-local function settle_claims(self)
-  local claimed = {}
-  for _, pool in ipairs(self.pools) do
-    if has_limits(pool) then
-      local taken = false
-      for _, member in ipairs(pool.names) do
-        taken = taken or claimed[member.name]
-      end
-      if taken then
-        local kept = {}
-        for _, item in ipairs(pool.items) do
-          kept[#kept + 1] = drop_item(item)
-        end
-        for _, block in ipairs(pool.settled) do
-          for _, item in ipairs(block.items) do
-            kept[#kept + 1] = drop_item(item)
-          end
-          if block.entry then
-            block.entry.verdict = "unsupported"
-          end
-        end
-        pool.items, pool.settled = kept, {}
-        add_note(pool.entry, "shares members with another pool that has limits: its own are comments")
-      else
-        for _, member in ipairs(pool.names) do
-          claimed[member.name] = true
-        end
-      end
-    end
-  end
-end
-
--- {default} is there in PowerMTA whether it is declared or not.
-local function add_default(self)
-  if not self.senders["default"] then
-    local vmta = { word = "vmta", name = "default", items = {}, by = {}, blocks = {}, settled = {}, sources = self.global_sources.sources,
-                   helo = self.global_sources.helo, comments = self.global_sources.comments, lead = {} }
-    table.insert(self.vmtas, 1, vmta)
-    self.senders["default"] = vmta
-    self.default_added = true
-  end
-end
-
--- ---- listeners ----
-
-local function relay_of(self, source)
-  local set = source.set
-  local relays = set["always-allow-relaying"] and set["always-allow-relaying"].value == "true"
-  local auth = set["require-auth"] and set["require-auth"].value == "true"
-  local off = set["smtp-service"] and set["smtp-service"].value == "false"
-  return relays and not auth and not off
-end
-
-local function relay_from(self, listener)
-  local out, seen = {}, {}
-  for _, source in ipairs(self.sources) do
-    local nets = source.cidr and not listener.source and { source.cidr } or
-      listener.source == source.name and (source.cidr and { source.cidr } or { "0.0.0.0/0", "::/0" }) or {}
-    for _, net in ipairs(relay_of(self, source) and nets or {}) do
-      net = host.valid("cidr", net)
-      if not seen[net] then
-        out[#out + 1], seen[net] = net, true
-      end
-      if net:match("/0$") then
-        self.open_relay = true
-      end
-    end
-  end
-  return out
-end
-
-local function settle_listeners(self)
-  local relays = #self.relay_to > 0
-  for _, source in ipairs(self.sources) do
-    relays = relays or relay_of(self, source)
-  end
-  if #self.listeners == 0 and relays then
-    self.listeners[1] = { at = "0.0.0.0:25", items = {}, by = {}, lead = { " PowerMTA's own listener, where the configuration names none." } }
-  end
-  for _, listener in ipairs(self.listeners) do
-    local extra = {}
-    local from = relay_from(self, listener)
-    if #from > 0 then
-      extra[#extra + 1] = { name = "relay_from", value = writer.list(from, "  ") }
-    end
-    if #self.relay_to > 0 then
-      extra[#extra + 1] = { name = "relay_to", value = "{ " .. table.concat(self.relay_to, ", ") .. " }" }
-    end
-    for _, item in ipairs(self.source_limits and self.source_limits.items or {}) do
-      extra[#extra + 1] = item
-    end
-    local has_tls = false
-    for _, item in ipairs(listener.items) do
-      has_tls = has_tls or (item.comment and item.comment:match("^tls ="))
-    end
-    if not has_tls and self.tls_items then
-      extra[#extra + 1] = self.tls_items[1]
-    end
-    listener.extra = extra
-  end
-end
-
--- ---- the hook ----
-
-local function wants(self, name)
-  for _, source in ipairs(self.sources) do
-    if source.set[name] and source.set[name].value == "true" then
-      return source
-    end
-  end
-end
-
-local function default_sender(self)
-  local found
-  for _, source in ipairs(self.sources) do
-    local held = source.set["default-virtual-mta"]
-    if held then
-      local name = policy.sender_name(held.value)
-      if not self.senders[name] then
-        held.entry.verdict = "error"
-        add_note(held.entry, held.value == "by-smtp-source-ip" and "msg.session.local_address tells a hook which address was called" or
-                 "no such virtual MTA or pool")
-      elseif found and found ~= name then
-        held.entry.verdict = "unsupported"
-        add_note(held.entry, "one default for all sources: " .. found .. "; a hook can tell clients apart by msg.source")
-      else
-        found = found or name
-      end
-    end
-  end
-  return found ~= "default" and found or nil
-end
-
-local function write_hook(self, w)
-  local by_header, job, envid = wants(self, "process-x-virtual-mta"), wants(self, "process-x-job"), wants(self, "process-x-envid")
-  local default = default_sender(self)
-  if not (by_header or job or envid or default) then
-    return
-  end
-  self.hook = { by_header = by_header, default = default }
-  w:blank()
-  if by_header then
-    w:line("-- What the header X-Virtual-MTA may name.")
-    w:line("local senders = {")
-    local rows = {}
-    for _, list in ipairs { self.vmtas, self.pools } do
-      for _, sender in ipairs(list) do
-        rows[#rows + 1] = { name = "[" .. quote(sender.name) .. "]", value = quote(sender.word) }
-      end
-    end
-    w:run(rows, "  ")
-    w:line("}")
-    w:blank()
-  end
-  w:line("on.message(function(msg)")
-  if by_header then
-    w:line('  local name = msg:header "X-Virtual-MTA"')
-    w:line("  if name then")
-    w:line('    if not senders[name] then return reject "550 5.5.0 no such virtual MTA" end')
-    w:line("    msg[senders[name]] = name")
-    if not wants(self, "retain-x-virtual-mta") then
-      w:line('    msg:remove_header "X-Virtual-MTA"')
-    end
-    if default then
-      w:line("  else")
-      w:line(("    msg.%s = %s"):format(self.senders[default].word, quote(default)))
-    end
-    w:line("  end")
-  elseif default then
-    w:line(("  msg.%s = %s"):format(self.senders[default].word, quote(default)))
-  end
-  if job then
-    local header = job.set["jobid-header"] and job.set["jobid-header"].value or "X-Job"
-    w:line(("  msg.job = msg:header(%s)"):format(quote(header)))
-    if not wants(self, "retain-x-job") then
-      w:line(("  msg:remove_header(%s)"):format(quote(header)))
-    end
-  end
-  if envid then
-    w:line('  msg.envid = msg:header "X-Envid"')
-    w:line('  msg:remove_header "X-Envid"')
-  end
-  w:line("end)")
-end
-
--- ---- the text ----
+local quote = policy.quote
 
 local function write_header(self, w, path, body)
   local name = path:match("[^/]*$"):gsub("%c", " ")
@@ -480,7 +239,7 @@ local function write(self, path)
     end
   end
   for _, block in ipairs(self.settled) do
-    if not block.provider and block.patterns[1]:find("*", 1, true) and #block.items > 0 then
+    if not block.provider and block.patterns[1]:find("*", 1, true) and (#block.items > 0 or block.reactions) then
       self.star_apart = true
     end
   end
@@ -528,13 +287,13 @@ return function(path, options)
   end
   self.no_reroute = options.no_reroute
   sites.settle(self)
-  settle_pools(self)
+  senders.settle_pools(self)
   for _, vmta in ipairs(self.vmtas) do
     vmta.settled = vmta.settled or {}
   end
-  add_default(self)
+  senders.add_default(self)
   sites.reactions(self)
-  settle_claims(self)
-  settle_listeners(self)
+  senders.settle_claims(self)
+  senders.settle_listeners(self)
   return { policy = write(self, path), lines = self.lines }
 end

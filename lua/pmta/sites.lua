@@ -465,6 +465,9 @@ function sites.settle(self)
 end
 
 function sites.reactions(self)
+  for _, list in ipairs(self.lists) do
+    backoff.mark_conflicts(list.rules)
+  end
   for _, block in ipairs(self.settled) do
     add_backoff(self, block)
   end
