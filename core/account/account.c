@@ -24,7 +24,7 @@
 #define TAIL_BYTES     65536
 #define COMPLAIN_MS    60000
 
-static const char header[] =
+const char account_header[] =
 	"type,timeLogged,timeQueued,orig,rcpt,orcpt,dsnAction,dsnStatus,dsnDiag,dsnMta,bounceCat,srcType,srcMta,"
 	"dlvType,dlvSourceIp,dlvDestinationIp,dlvEsmtpAvailable,dlvSize,vmta,jobId,envId,queue,vmtaPool\r\n";
 
@@ -32,6 +32,8 @@ struct account {
 	char       *path;
 	unsigned    mask;
 	struct log *log;
+	void      (*sink)(void *ctx, const struct account_record *record);      /* NULL: the file below */
+	void       *sink_ctx;
 	int         fd;
 	bool        torn;               /* the file ends within the line that the buffer begins with */
 	struct buf  held;
@@ -126,8 +128,8 @@ action_of(enum account_type type)
 	}
 }
 
-static void
-put_record(struct buf *out, const struct account_record *r)
+void
+account_format(const struct account_record *r, struct buf *out)
 {
 	bool of_rcpt = r->type == ACCOUNT_DELIVERED || r->type == ACCOUNT_BOUNCED || r->type == ACCOUNT_DEFERRED;
 	bool failed = r->type == ACCOUNT_BOUNCED || r->type == ACCOUNT_DEFERRED;
@@ -242,7 +244,7 @@ begin_file(struct account *account, bool empty)
 		account->lost++;
 	}
 	if (empty)
-		buf_splice(&account->held, 0, 0, span_make(header, sizeof(header) - 1));
+		buf_splice(&account->held, 0, 0, span_make(account_header, sizeof(account_header) - 1));
 }
 
 /* The file took n bytes of the held ones, and not the rest. */
@@ -307,16 +309,33 @@ account_open(const char *path, unsigned mask, struct log *log, struct err *err)
 	return account;
 }
 
+struct account *
+account_open_sink(void (*sink)(void *ctx, const struct account_record *record), void *ctx)
+{
+	struct account *account = mem_alloc(sizeof(*account));
+
+	account->sink = sink;
+	account->sink_ctx = ctx;
+	account->mask = ACCOUNT_MASK_ALL;
+	account->fd = -1;
+	buf_init(&account->held, 0);
+	return account;
+}
+
 void
 account_write(struct account *account, const struct account_record *record)
 {
+	if (account->sink != NULL) {
+		account->sink(account->sink_ctx, record);
+		return;
+	}
 	if (!(account->mask & ACCOUNT_MASK(record->type)))
 		return;
 	if (buf_len(&account->held) >= HELD_MAX) {
 		account->lost++;
 		return;
 	}
-	put_record(&account->held, record);
+	account_format(record, &account->held);
 	/* While the disk is full it is asked again by the owner's timer, not by each record. */
 	if (buf_len(&account->held) >= FLUSH_BYTES && account->trouble.kind == ERR_NONE)
 		account_flush(account);
@@ -342,6 +361,8 @@ bool
 account_reopen(struct account *account, struct err *err)
 {
 	bool empty;
+	if (account->sink != NULL)
+		return true;
 	account_flush(account);
 	int fd = open_file(account->path, &empty, err);
 	if (fd < 0)
@@ -369,7 +390,8 @@ account_close(struct account *account)
 		account->told.ms = 0;
 		complain(account);
 	}
-	close(account->fd);
+	if (account->fd >= 0)
+		close(account->fd);
 	buf_fini(&account->held);
 	free(account->path);
 	free(account);

@@ -15,6 +15,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "util/buf.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/span.h"
@@ -48,6 +49,13 @@ struct account_record {
 };
 
 struct account;
+
+extern const char account_header[];             /* the fields' names, as the file's first line */
+/* One line of CSV onto *out. */
+void account_format(const struct account_record *record, struct buf *out);
+
+/* A sink takes every record as it is: no file. */
+struct account *account_open_sink(void (*sink)(void *ctx, const struct account_record *record), void *ctx);
 
 /* mask: of ACCOUNT_MASK(); other records are passed over. The log must outlive it. An
  * unfinished last line, as a power cut leaves, is cut off. */

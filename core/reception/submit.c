@@ -267,6 +267,15 @@ count_received(struct span head)
 	return n;
 }
 
+static void
+take_choices(const struct shard_choices *choices, struct policy_message *message)
+{
+	snprintf(message->vmta, sizeof message->vmta, "%s", choices->vmta ? choices->vmta : "");
+	snprintf(message->pool, sizeof message->pool, "%s", choices->pool ? choices->pool : "");
+	snprintf(message->job, sizeof message->job, "%s", choices->job ? choices->job : "");
+	message->priority = choices->priority;
+}
+
 /* The hook's answer, or what holds without one. False: it was refused, and answered. */
 static bool
 ask_policy(struct inbound *in, struct policy_message *message)
@@ -281,6 +290,8 @@ ask_policy(struct inbound *in, struct policy_message *message)
 	message->size_bytes = in->server.body_bytes;
 	message->headers = &in->head;
 	message->priority = 50;
+	if (shard->choices != NULL)
+		take_choices(shard->choices, message);
 	if (!policy_has_hook(shard->policy, HOOK_MESSAGE))
 		return true;
 	recipients = arena_alloc(&in->arena, in->envelope.rcpts_n * sizeof *recipients);
