@@ -135,6 +135,21 @@ class Import(harness.Case):
         split = self.run_json(os.path.join(CORPUS, "seed002-reputation-tier-pools.txt"), "--split")["lines"]
         self.assertEqual([(l["directive"], l["verdict"]) for l in split], [row[1:3] for row in POOLS])
 
+    def test_the_ceilings_are_those_of_the_arithmetic(self):
+        for name, domain, options, per_hour in (
+                ("seed000-hotmail-conservative.conf", "hotmail.com", [], 200), ("seed000-example-rate-settings.conf", "a.example", [], 500),
+                ("seed000-low-risk-sensitive.conf", "hotmail.com", [], 60), ("seed000-connection-cap-and-rate.conf", "example-receiver.com", [], None),
+                ("seed002-reputation-tier-pools.conf", "gmail.com", ["--vmta", "warming-pool-1"], 50),
+                ("seed002-reputation-tier-pools-tagged.conf", "a.example", ["--vmta", "warming-pool-1"], 50),
+                ("seed002-combined-connection-control.conf", "a.example", [], 300), ("seed003-connection-rate-start.conf", "a.example", [], 2000),
+                ("seed004-hotmail-template.conf", "msn.com", [], 5000), ("seed004-domain-default.conf", "a.example", [], 720000)):
+            with self.subTest(name):
+                policy = self.write("policy.lua", self.run_json(os.path.join(CORPUS, name))["policy"])
+                done = command("explain", policy, domain, "--json", *options)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                ceiling = json.loads(done.stdout)["ceiling"]
+                self.assertEqual(ceiling and ceiling["msgs_per_hour"], per_hour)
+
     # --- what becomes what ---
 
     def test_queue_to_with_a_macro_is_one_provider(self):
