@@ -70,6 +70,12 @@ local function set_in_place(self, s, top, row, verdict, note, real)
     end
     return
   end
+  if row[1] == "hosts" and s.value:lower():match("^lookup%-mx:[^,;%s]+$") then
+    notes[#notes + 1] = "each domain goes by its own MX"
+    tell(self, s, verdict, "", notes)
+    self:keep(items, s, "each domain goes by its own MX")
+    return
+  end
   local value, why, meaning = (values[row[1]])(values.unquote(s.value))
   notes[#notes + 1] = why or row.note
   notes[#notes + 1] = meaning

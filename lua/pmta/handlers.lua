@@ -14,6 +14,11 @@ local function tell(self, s, verdict, becomes, notes)
 end
 
 local function plain(self, s, row, value, verdict, notes, holder)
+  if row[2] == "hostname" and holder.by.hostname then
+    notes[#notes + 1] = "a further name of its own: only the first is told to others"
+    tell(self, s, verdict, "", notes)
+    return
+  end
   local entry = tell(self, s, verdict, nil, notes)
   self:add(holder, s, row[2], value, entry)
 end
@@ -362,8 +367,9 @@ end
 
 -- ---- accounting, lists ----
 
+-- The last three are what articles write.
 local RECORDS = { d = "d", delivery = "d", b = "b", bounce = "b", t = "t", transient = "t", tq = "tq", ["transient-queue"] = "tq", r = "r",
-                  receipt = "r" }
+                  receipt = "r", delivered = "d", failed = "b", received = "r" }
 local OTHERS = { f = true, rb = true, rs = true, ["feedback-loop"] = true, ["remote-bounce"] = true, ["remote-status"] = true }
 
 function own.records(self, s, row, value, verdict, notes, holder)

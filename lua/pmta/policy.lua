@@ -14,11 +14,12 @@ policy.__index = policy
 
 local quote = values.quote
 local INCLUDES_MAX = 16
+local NEAREST_MAX = 300         -- names looked up: each is compared with every name that PowerMTA has
 
 function policy.new(options)
   return setmetatable({ options = options, lines = {}, macros = {}, node = { items = {}, by = {} }, globals = { items = {}, by = {} },
                         vmtas = {}, pools = {}, senders = {}, sources = {}, listeners = {}, relay_to = {}, blocks = {}, lists = {},
-                        rollups = {}, global_sources = { sources = {} }, stack = { { kind = "global" } }, including = {}, recognised = 0, foreign = 0 }, policy)
+                        rollups = {}, global_sources = { sources = {} }, stack = { { kind = "global" } }, including = {}, near = {}, near_n = 0, recognised = 0, foreign = 0 }, policy)
 end
 
 function policy:top()
@@ -36,6 +37,9 @@ function policy:tell(s, verdict, becomes, ...)
   for i = 1, select("#", ...) do
     notes[#notes + 1] = (select(i, ...))
   end
+  notes[#notes + 1] = s.equals and "PowerMTA wants a blank, not =" or nil
+  notes[#notes + 1] = s.glued and "PowerMTA wants a line for each directive" or nil
+  s.glued = nil
   local entry = { file = s.file, line = s.line, directive = clip(s.name), verdict = verdict, becomes = becomes,
                   note = #notes > 0 and table.concat(notes, "; ") or nil }
   self.lines[#self.lines + 1] = entry
@@ -381,8 +385,10 @@ function policy:nearest(name)
   if #name > 40 or #name < 3 then
     return nil
   end
-  self.near = self.near or {}
-  if self.near[name] == nil then
+  if self.near[name] == nil and self.near_n >= NEAREST_MAX then
+    return nil
+  elseif self.near[name] == nil then
+    self.near_n = self.near_n + 1
     local best, least = false, 1 + math.floor(#name / 3)
     for candidate in pairs(directives.any) do
       local far = math.abs(#candidate - #name) < least and distance(name, candidate) or least

@@ -234,71 +234,89 @@ local function cut_comment(line)
   return code, (comment:gsub("%s+$", ""))
 end
 
--- Reads the text and hands each statement to emit(). Statements of kind "hidden" are comments that hold directives.
+-- One reading of one file: where it is, and the comments and blank lines that nothing has taken yet.
+local reading = {}
+reading.__index = reading
+
+function reading:comment(text, stands_alone)
+  if stands_alone then
+    self.lead[#self.lead + 1] = text
+  end
+  local found = reader.hidden(text)
+  if #found > 0 then
+    self.emit { kind = "hidden", file = self.file, line = self.number, found = found, value = "", raw = text, name = found[1].name, lead = {} }
+  end
+end
+
+function reading:wrong(name, raw, why)
+  self.emit { kind = "error", file = self.file, line = self.number, name = name, value = "", raw = raw, lead = {}, why = why }
+end
+
+-- The comment hides directives, and is to be read: each piece as a line of its own. False: it hides none.
+function reading:pieces(code, comment)
+  local pieces = reader.pieces(comment)
+  if #pieces < 2 then
+    return false
+  end
+  self.state.split = false
+  if code:match("%S") then
+    self:line(code)
+  end
+  for _, piece in ipairs(pieces) do
+    self:line(piece)
+  end
+  self.state.split = true
+  return true
+end
+
+function reading:line(line)
+  local code, comments = cut_xml(line, self.state)
+  for _, text in ipairs(comments) do
+    if text ~= "" then
+      self:comment(" " .. text, true)
+    end
+  end
+  local comment
+  code, comment = cut_comment(code)
+  if comment and self.state.split and self:pieces(code, comment) then
+    return
+  end
+  local n = split(code, self.state, function(s)
+    s.file, s.line = self.file, self.number
+    s.lead, s.blank = s.is_first and self.lead or {}, s.is_first and self.blank
+    s.trail = s.is_last and comment or nil
+    s.glued = s.is_first and not s.is_last
+    self.lead, self.blank = {}, false
+    self.emit(s)
+  end)
+  if comment then
+    self:comment(comment, n == 0)
+  elseif n == 0 and #comments == 0 and #self.lead == 0 then
+    self.blank = true
+  elseif n == 0 and #comments == 0 then
+    self.lead[#self.lead + 1] = false           -- a blank line between comments
+  end
+end
+
+-- Reads the text and hands each statement to emit(); answers with the comments at its end. Statements of kind
+-- "hidden" are comments that hold directives. state: `context`, the innermost block's kind; `split`, whether
+-- what comments hide is read.
 function reader.read(text, file, state, emit)
-  local lead, blank, number = {}, false, 0
-  local function tell_hidden(comment, line)
-    local found = reader.hidden(comment)
-    if #found > 0 then
-      emit { kind = "hidden", file = file, line = line, found = found, value = "", raw = comment, name = found[1].name, lead = {} }
-    end
-  end
-  local read_line
-  function read_line(line)
-    local code, comments = cut_xml(line, state)
-    for _, comment in ipairs(comments) do
-      if comment ~= "" then
-        lead[#lead + 1] = " " .. comment
-        tell_hidden(comment, number)
-      end
-    end
-    local comment
-    code, comment = cut_comment(code)
-    if comment and state.split then
-      local pieces = reader.pieces(comment)
-      if #pieces > 1 then
-        state.split = false
-        for i, piece in ipairs(pieces) do
-          read_line(i == 1 and code:match("%S") and code .. piece or piece)
-        end
-        state.split = true
-        return
-      end
-    end
-    local n = split(code, state, function(statement)
-      statement.file, statement.line = file, number
-      statement.lead, statement.blank = statement.is_first and lead or {}, statement.is_first and blank
-      statement.trail = statement.is_last and comment or nil
-      statement.glued = not (statement.is_first and statement.is_last)
-      lead, blank = {}, false
-      emit(statement)
-    end)
-    if n > 0 and comment then
-      tell_hidden(comment, number)
-    elseif comment then
-      lead[#lead + 1] = comment
-      tell_hidden(comment, number)
-    elseif n == 0 and #comments == 0 and #lead == 0 then
-      blank = true
-    elseif n == 0 and #comments == 0 then
-      lead[#lead + 1] = false           -- a blank line between comments
-    end
-  end
+  local self = setmetatable({ file = file, state = state, emit = emit, lead = {}, blank = false, number = 0 }, reading)
   for line in (text .. "\n"):gmatch("([^\n]*)\n") do
-    number = number + 1
+    self.number = self.number + 1
     line = line:gsub("\r$", "")
     if #line > LINE_MAX then
-      emit { kind = "error", file = file, line = number, name = line:match("^%s*([%w%-<]*)"):sub(1, 40), value = "", raw = line:sub(1, 60) .. "…",
-             lead = {}, why = "the line is longer than 64 KiB" }
+      self:wrong(line:match("^%s*([%w%-<]*)"):sub(1, 40), line:sub(1, 60) .. "…", "the line is longer than 64 KiB")
     else
-      read_line(line)
+      self:line(line)
     end
   end
   if state.xml then
-    emit { kind = "error", file = file, line = number, name = "<!--", value = "", raw = "<!--", lead = {}, why = "the comment does not end" }
+    self:wrong("<!--", "<!--", "the comment does not end")
     state.xml = false
   end
-  return lead
+  return self.lead
 end
 
 return reader

@@ -131,7 +131,28 @@ local function relay_from(self, listener)
   return out
 end
 
+-- A wider network that may relay, and a narrower one that may not, or only after AUTH: relay_from has no exceptions.
+local function note_exceptions(self)
+  local wide, auth
+  for _, source in ipairs(self.sources) do
+    if source.cidr and host.valid("cidr", source.cidr):match("/0$") then
+      wide = wide or relay_of(self, source)
+      auth = auth or (source.set["require-auth"] and source.set["require-auth"].value == "true")
+    end
+  end
+  for _, source in ipairs(self.sources) do
+    local held = source.set["always-allow-relaying"]
+    if held and held.value == "false" and wide then
+      held.entry.verdict = "unsupported"
+      add_note(held.entry, "relay_from has no exceptions: list the networks that may relay")
+    elseif held and auth and relay_of(self, source) and not source.set["require-auth"] then
+      add_note(held.entry, "in PowerMTA it inherits require-auth from the wider source: here it sends without")
+    end
+  end
+end
+
 function senders.settle_listeners(self)
+  note_exceptions(self)
   local relays = #self.relay_to > 0
   for _, source in ipairs(self.sources) do
     relays = relays or relay_of(self, source)

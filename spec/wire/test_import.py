@@ -8,6 +8,7 @@ import time
 
 import harness
 from harness import command
+from receiver import Receiver
 
 CORPUS = os.path.join(harness.ROOT, "spec/corpus/import")
 K, A, D, N, U, E = "known", "alias", "deprecated", "not-powermta", "unsupported", "error"
@@ -247,6 +248,24 @@ class Import(harness.Case):
         self.assertIn('max_msg_per_connection = "unlimited"', answer["policy"])
         self.assertIn('max_msg_rate           = "unlimited"', answer["policy"])
         self.assertEqual([self.verdicts(answer)[n] for n in (5, 6)], [E, E])
+
+    # --- how it sends ---
+
+    def test_a_node_under_an_imported_policy_sends_by_who_the_header_names(self):
+        mx = Receiver()
+        self.addCleanup(mx.stop)
+        policy = self.imported(f"<source 127.0.0.1>\nprocess-x-virtual-mta yes\nprocess-x-job yes\ndefault-virtual-mta b\n</source>\n"
+                               "<virtual-mta a>\nsmtp-source-host 127.0.0.1 a.example.com\n</virtual-mta>\n"
+                               "<virtual-mta b>\nsmtp-source-host 127.0.0.1 b.example.com\n</virtual-mta>\n"
+                               f"<domain *>\nsmtp-hosts [127.0.0.1]:{mx.port}\n</domain>\n")["policy"]
+        node = self.node(policy)
+        self.assertEqual(self.send(node, body=b"X-Virtual-MTA: a\r\nX-Job: j1\r\n\r\nx\r\n").code, 250)
+        self.assertEqual(self.send(node, body=b"Subject: y\r\n\r\ny\r\n").code, 250)
+        self.assertEqual(self.send(node, body=b"X-Virtual-MTA: nobody\r\n\r\nz\r\n").code, 550)
+        records = node.wait_records(2, "d")
+        self.assertEqual(sorted((r["vmta"], r["jobId"]) for r in records), [("a", "j1"), ("b", "")])
+        self.assertEqual(sorted({line.split()[1] for line in mx.commands("EHLO")}), ["a.example.com", "b.example.com"])
+        self.assertNotIn(b"X-Virtual-MTA", b"".join(m.data for m in mx.messages))
 
     # --- includes ---
 
