@@ -34,7 +34,7 @@ local function holder_for(self, s, top, real, row)
         "stands in no block: taken for <domain *>"
     end
     return block
-  elseif foreign then
+  elseif foreign and not (of_queue and top.kind ~= "domain") then
     return (top.kind == "global" or not top.object or not top.object.items) and self.globals or top.object
   end
 end
@@ -74,6 +74,10 @@ local function set_in_place(self, s, top, row, verdict, note, real)
     notes[#notes + 1] = "each domain goes by its own MX"
     tell(self, s, verdict, "", notes)
     self:keep(items, s, "each domain goes by its own MX")
+    return
+  end
+  if row[1] == "size" and s.value:lower() == "unlimited" then
+    unsupported(self, s, "every listener has a limit: 25M where none is written", notes, items)
     return
   end
   local value, why, meaning = (values[row[1]])(values.unquote(s.value))

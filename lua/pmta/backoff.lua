@@ -17,8 +17,8 @@ function backoff.pattern(text)
   if not body then
     return nil, "write /pattern/ action,action"
   end
-  -- A slash within the pattern may be escaped; the last one before an action is the end.
-  while rest ~= "" and not rest:match("^[%a%-]+[=,%w%-]*") do
+  -- A slash within the pattern may be escaped: the last one is the end.
+  if rest ~= "" and not rest:match("^[%a%-]+[=,%w%-]*") then
     return nil, "write /pattern/ action,action"
   end
   body = body:gsub("\\/", "/")

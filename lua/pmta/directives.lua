@@ -61,7 +61,7 @@ contexts.global = {
   ["host-name"] = { "host", "hostname", own = "node" },
   ["name-server"] = { "ip", own = "name_server" },
   ["spool"] = { "word", own = "spool_line", now = "<spool>" },
-  ["spool-min-free-space"] = { "size", "min_free_space", own = "node", now = "min-free-space" },
+  ["spool-min-free-space"] = { "size0", "min_free_space", own = "node", now = "min-free-space" },
   ["smtp-source-host"] = { "rest", own = "source_host" },
   ["smtp-listener"] = { "rest", own = "listener" },
   ["relay-domain"] = { "pattern", own = "relay_domain" },
@@ -96,7 +96,7 @@ contexts.source = {
   ["jobid-header"] = { "word", own = "source" },
   ["process-x-envid"] = { "bool", own = "source" },
   ["max-message-size"] = { "size", "max_message_size", own = "source_limit" },
-  ["max-rcpt-per-message"] = { "count0", "max_rcpt_per_message", own = "source_limit" },
+  ["max-rcpt-per-message"] = { "rcpt_in", "max_rcpt_per_message", own = "source_limit" },
   ["smtp-command-timeout"] = { "duration", "command_timeout", own = "source_limit" },
   ["smtp-data-timeout"] = { "duration", "data_timeout", own = "source_limit" },
   ["add-received-header"] = { "bool", own = "always_true", why = "the Received field is always added" },
@@ -113,7 +113,7 @@ contexts["smtp-listener"] = {
 contexts["acct-file"] = {
   ["records"] = { "rest", own = "records" },
 }
-contexts.spool = { ["min-free-space"] = { "size", "min_free_space", own = "node" } }
+contexts.spool = { ["min-free-space"] = { "size0", "min_free_space", own = "node" } }
 contexts["smtp-pattern-list"] = { ["reply"] = { "rest", own = "reply" } }
 contexts["mx-rollup-list"] = { ["mx"] = { "rest", own = "mx" } }
 

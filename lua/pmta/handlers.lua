@@ -279,6 +279,16 @@ end
 
 -- ---- who may send ----
 
+-- The same port of the same address, or of all addresses of the family.
+local function clash(a, b)
+  local host_a, port_a = a:match("^%[?(.-)%]?:(%d+)$")
+  local host_b, port_b = b:match("^%[?(.-)%]?:(%d+)$")
+  if port_a ~= port_b or (a:sub(1, 1) == "[") ~= (b:sub(1, 1) == "[") then
+    return false
+  end
+  return host_a == host_b or not host.valid("ip", host_a) or not host.valid("ip", host_b)
+end
+
 function policy:add_listener(s, text)
   local at, source = text:match("^(%S+)%s*(.-)%s*$")
   at = values.unquote(at or ""):gsub("^0/0:", "0.0.0.0:"):gsub("^0:", "0.0.0.0:"):gsub("/32:", ":"):gsub("^%*:", "0.0.0.0:")
@@ -295,8 +305,7 @@ function policy:add_listener(s, text)
   local listener = { at = at, items = {}, by = {}, lead = s.lead, trail = s.trail, line = s.line,
                      source = source:match("source=(%S+)") }
   for _, other in ipairs(self.listeners) do
-    local same = other.at:match("[^:]*$") == at:match("[^:]*$") and (other.at == at or other.at:match("^0%.0%.0%.0:") or at:match("^0%.0%.0%.0:"))
-    if same then
+    if clash(at, other.at) then
       self:tell(s, "error", nil, "listens where line " .. other.line .. " does")
       return nil
     end

@@ -19,7 +19,8 @@ local function default_sender(self)
     if held then
       local name = policy.sender_name(held.value)
       if not self.senders[name] then
-        held.entry.verdict = "error"
+        held.entry.becomes = nil
+        held.entry.verdict = held.value == "by-smtp-source-ip" and "unsupported" or "error"
         add_note(held.entry, held.value == "by-smtp-source-ip" and "msg.session.local_address tells a hook which address was called" or
                  "no such virtual MTA or pool")
       elseif found and found ~= name then

@@ -132,6 +132,8 @@ local function write_senders(self, w)
   end
 end
 
+local LISTS_MAX = 100           -- a Lua function has 200 locals
+
 -- Rules that several blocks have get a name.
 local function hoist(self, w)
   local by_text, taken = {}, {}
@@ -153,10 +155,11 @@ local function hoist(self, w)
     local key = key_of(reactions)
     by_text[key] = (by_text[key] or 0) + 1
   end)
-  local named = {}
+  local named, n_named = {}, 0
   each(function(reactions)
     local key = key_of(reactions)
-    if by_text[key] > 1 and not named[key] then
+    if by_text[key] > 1 and not named[key] and n_named < LISTS_MAX then
+      n_named = n_named + 1
       local base = reactions.name:gsub("[^%w]+", "_"):gsub("^%d", "_%0"):sub(1, 40)
       base = (base == "" or base == "_" or writer.reserved[base]) and "reactions" or base
       local name, n = base, 1

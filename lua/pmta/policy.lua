@@ -244,7 +244,7 @@ end
 
 openers["acct-file"] = function(self, s)
   local path = values.unquote(s.value)
-  local why = self.accounting and "there is one accounting file" or path:match("^|") and "programs are not fed: the file can be followed with tail -F"
+  local why = self.accounting and "there is one accounting file" or #path > 900 and "has too long a path" or path:match("^|") and "programs are not fed: the file can be followed with tail -F"
     or (path == "" or path:find("%c")) and "has no path" or nil
   local account = { path = path, lead = s.lead, trail = s.trail, line = s.line, records = nil }
   if why then
@@ -266,8 +266,8 @@ function policy:add_spool(s, verdict, ...)
   if self.node.by.spool then
     self:keep(self.globals, s, "there is one spool")
     return self:tell(s, "unsupported", nil, "there is one spool", ...)
-  elseif path == "" or path:find("%c") then
-    return self:tell(s, "error", nil, "has no path")
+  elseif path == "" or #path > 900 or path:find("%c") then
+    return self:tell(s, "error", nil, "has no path that can be")
   end
   local entry = self:tell(s, verdict, nil, "the files are sluice's own: let PowerMTA empty its spool first", ...)
   self:add(self.node, s, "spool", quote(path), entry)
@@ -284,7 +284,7 @@ openers["smtp-pattern-list"] = function(self, s)
 end
 
 openers["mx-rollup-list"] = function(self, s)
-  return { kind = "mx-rollup-list", object = { items = {} }, entry = self:tell(s, "known", "provider \"…\" { mx = { … } }") }
+  return { kind = "mx-rollup-list", object = { items = {}, by = {} }, entry = self:tell(s, "known", "provider \"…\" { mx = { … } }") }
 end
 
 local function may_stand(name, top)

@@ -113,7 +113,8 @@ local function known_provider(domain)
 end
 
 local function provider_named(self, name)
-  local base, n = name, 1
+  local base, n = policy.sender_name(name), 1
+  name = base
   while self.provider_names[name] do
     n = n + 1
     name = base .. "-" .. n

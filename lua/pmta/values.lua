@@ -79,6 +79,17 @@ function values.count0(text)
   return values.count(text)
 end
 
+-- Of a message that comes in.
+function values.rcpt_in(text)
+  local n = text:match("^0*%d%d?%d?%d?%d?$") and tonumber(text) or text:match("^%d+$") and 0 or text:lower() == "unlimited" and 0
+  if not n then
+    return nil, "write a whole number"
+  elseif n < 1 or n > 65535 then
+    return "65535", nil, "a message may have at most 65535"
+  end
+  return ("%d"):format(n)
+end
+
 function values.percent(text)
   local n = tonumber(text:match("^(%d%d?%d?)%%?$"))
   if not n or n < 1 or n > 100 then
@@ -212,6 +223,13 @@ function values.size(text)
     return nil, "write a size such as 25M"
   end
   return size:match("^%d+$") and size or quote(size)
+end
+
+function values.size0(text)
+  if text:match("^0+$") then
+    return "0"
+  end
+  return values.size(text)
 end
 
 function values.host(text)

@@ -105,7 +105,7 @@ function writer.list(list, indent)
   end
   local out, line = { "{" }, indent .. " "
   for _, text in ipairs(whole) do
-    if #line + #text + 2 > WIDTH then
+    if #line + #text + 2 > WIDTH and line:match("%S") then
       out[#out + 1], line = line, indent .. " "
     end
     line = line .. " " .. text .. ","
