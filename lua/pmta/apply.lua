@@ -163,8 +163,9 @@ function policy:hidden(s)
     return
   end
   self.hidden_lines = (self.hidden_lines or 0) + 1
-  self:tell(s, "error", nil, ("the comment holds %d directive%s that PowerMTA does not read: %s; give each a line of its own, or use --split"):format(
-            #s.found, #s.found == 1 and "" or "s", table.concat(names, ", ")))
+  local what = ("the comment holds %d directive%s that PowerMTA does not read: %s"):format(#s.found, #s.found == 1 and "" or "s",
+                                                                                       table.concat(names, ", "))
+  self:tell(s, "error", nil, what, "give each a line of its own, or use --split")
 end
 
 function policy:take(s)

@@ -155,7 +155,8 @@ without("domain", TLS, [[smtp-tls-allow-tlsv1 smtp-tls-allow-tlsv1.1 smtp-tls-al
 without("domain", "verify_tls = true with tls_ca is the counterpart, but it never falls back to clear text", "smtp-tls-ca-file")
 without("domain", "neither DANE nor MTA-STS is there", "use-dane use-mta-sts")
 without("domain", "certificates of the client are not there", "smtp-client-certificate:rest")
-without("domain", LOG, "log-connections log-commands log-data log-tls log-resolution log-disabled-ips log-messages max-events-recorded track-recipient-events")
+without("domain", LOG, "log-connections log-commands log-data log-tls log-resolution log-disabled-ips log-messages \
+  max-events-recorded track-recipient-events")
 without("domain", "notify = true in a rule writes a warning to the log", "backoff-notify:rest disabled-source-ip-notify:rest")
 without("domain", DSN, "dsn-format notify-of-delay-every deliver-local-dsn replace-smtp-421-service-response smtp-553-means-invalid-mailbox")
 without("domain", "mail goes by SMTP only", [[command:rest macro-variables-preserve-case file-format file-destination discard-as-bounce
@@ -177,7 +178,8 @@ without("global", LOG, "log-file log-rotate log-auto-rotation log-file-world-rea
 without("global", TLS, [[smtp-server-tls-ca-file smtp-server-tls-allow-tlsv1 smtp-server-tls-allow-tlsv1.1 smtp-server-tls-allow-tlsv1.2
   smtp-server-tls-allow-tlsv1.3 smtp-server-tls-allow-sslv3 smtp-server-tls-ciphers smtp-server-tls-v1.3-ciphersuites
   smtp-server-tls-dh-key-length]])
-without("global", DSN, "custom-dsn-from-header:rest dsn-failed-from-template:rest dsn-failed-subject-template:rest dsn-failed-body-template-from:rest postmaster")
+without("global", DSN, "custom-dsn-from-header:rest dsn-failed-from-template:rest dsn-failed-subject-template:rest \
+  dsn-failed-body-template-from:rest postmaster")
 without("global", "a cap on a provider holds for all its hosts: total_max_smtp_out", "mx-connection-limit:rest ip-connection-limit:rest")
 without("global", "mail comes in by SMTP only", "pickup:rest pickup-remove-dot pickup-retry-interval mailmerge-expands-undefined-variables")
 without("global", "`sluice sink` is the test receiver", [[dummy-smtp-ip dummy-smtp-port dummy-smtp-await-slot dummy-smtp-has-chunking

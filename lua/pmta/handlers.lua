@@ -167,7 +167,8 @@ function own.backoff(self, s, row, value, verdict, notes, holder)
     end
     value = quote(name)
   end
-  local entry = tell(self, s, verdict, row[2] == "until_delivery" and "" or row[2] == "reenable" and "lasts = " .. value or row[2] .. " = " .. value, notes)
+  local becomes = row[2] == "until_delivery" and "" or (row[2] == "reenable" and "lasts" or row[2]) .. " = " .. value
+  local entry = tell(self, s, verdict, becomes, notes)
   if row[2] == "until_delivery" then
     policy.add_note(entry, value == "true" and "a delivery ends no overlay here; `lasts` does, an hour where nothing else is said"
                     or "so it is anyway")

@@ -191,7 +191,7 @@ local function write_sites(self, w)
     if #provider.mx > 0 then
       extra[#extra + 1] = { name = "mx", value = writer.list(provider.mx, "  ") }
     elseif provider.unknown_mx then
-      extra[#extra + 1] = { comment = "mx = { … },   -- the hosts that `dig mx " .. provider.name .. "` names, to take in domains of the same MX set" }
+      extra[#extra + 1] = { comment = "mx = { … },   -- the hosts that `dig mx " .. provider.name .. "` names: the domains of that set" }
     end
     if #block.items > 0 and block.items[1].lead and #block.items[1].lead == 0 then
       block.items[1].blank = true

@@ -17,9 +17,18 @@ local INCLUDES_MAX = 16
 local NEAREST_MAX = 300         -- names looked up: each is compared with every name that PowerMTA has
 
 function policy.new(options)
-  return setmetatable({ options = options, lines = {}, macros = {}, node = { items = {}, by = {} }, globals = { items = {}, by = {} },
-                        vmtas = {}, pools = {}, senders = {}, sources = {}, listeners = {}, relay_to = {}, blocks = {}, lists = {},
-                        rollups = {}, global_sources = { sources = {} }, stack = { { kind = "global" } }, including = {}, near = {}, near_n = 0, recognised = 0, foreign = 0 }, policy)
+  return setmetatable({
+    options = options,
+    lines = {},                                 -- the report
+    stack = { { kind = "global" } },            -- the blocks that are open
+    including = {},                             -- the files that are being read
+    recognised = 0, foreign = 0,                -- names that are PowerMTA's, or meant to be; and others
+    near = {}, near_n = 0,
+    node = { items = {}, by = {} }, globals = { items = {}, by = {} },
+    vmtas = {}, pools = {}, senders = {}, global_sources = { sources = {} },
+    sources = {}, listeners = {}, relay_to = {},
+    macros = {}, blocks = {}, lists = {}, rollups = {},
+  }, policy)
 end
 
 function policy:top()
@@ -206,9 +215,11 @@ local function open_sender(self, s, list, word)
     local entry = self:tell(s, "error", nil, ("the name is taken by line %d: virtual MTAs and pools share their names"):format(there.line))
     return { kind = "skipped", of = s.name, entry = entry }
   end
-  local entry = self:tell(s, s.verdict or "known", ("%s %s { … }"):format(word, quote(name)),
-                          there and ("continues line %d"):format(there.line) or
-                          (name ~= sender_name(name) or name ~= s.value and s.value ~= "{default}") and "the name is written so here" or nil)
+  local note = there and ("continues line %d"):format(there.line) or nil
+  if not there and name ~= values.unquote(s.value) and s.value ~= "{default}" then
+    note = "the name is written so here"
+  end
+  local entry = self:tell(s, s.verdict or "known", ("%s %s { … }"):format(word, quote(name)), note)
   local object = there or { word = word, name = name, items = {}, by = {}, blocks = {}, sources = {}, members = {}, lead = s.lead,
                             trail = s.trail, line = s.line, entry = entry }
   if not there then
@@ -244,8 +255,8 @@ end
 
 openers["acct-file"] = function(self, s)
   local path = values.unquote(s.value)
-  local why = self.accounting and "there is one accounting file" or #path > 900 and "has too long a path" or path:match("^|") and "programs are not fed: the file can be followed with tail -F"
-    or (path == "" or path:find("%c")) and "has no path" or nil
+  local why = self.accounting and "there is one accounting file" or #path > 900 and "has too long a path"
+    or path:match("^|") and "programs are not fed: the file can be followed with tail -F" or (path == "" or path:find("%c")) and "has no path" or nil
   local account = { path = path, lead = s.lead, trail = s.trail, line = s.line, records = nil }
   if why then
     account.entry = self:tell(s, "unsupported", nil, why)

@@ -428,7 +428,7 @@ local function settle_owner(self, owner)
   end
   for _, block in ipairs(owner.settled) do
     for _, pattern in ipairs(block.patterns) do
-      local provider = self.by_reach[pattern] or (self.provider_of[pattern] and self.provider_of[pattern].reach == pattern and self.provider_of[pattern])
+      local provider = self.by_reach[pattern]
       if provider and #block.patterns == 1 then
         block.provider = provider
       elseif self.provider_of[pattern] and block.entry then
