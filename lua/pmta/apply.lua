@@ -102,6 +102,9 @@ local function opaque(self, s, top)
     entry.verdict = "error"
   end
   self:keep(self.globals, s, nil)
+  if top.kind == "pattern-list" and s.raw:match("<pattern%-list>$") then
+    self.stack[#self.stack + 1] = { kind = "pattern-list", why = why, entry = entry }
+  end
 end
 
 function policy:set(s)

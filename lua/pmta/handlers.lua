@@ -346,7 +346,11 @@ end
 
 function own.source(self, s, row, value, verdict, notes, holder)
   local becomes = ""
-  if s.name == "always-allow-relaying" and value == "true" then
+  if s.name == "always-allow-relaying" and value == "true" and holder.name:match("^{.*}$") then
+    becomes, verdict = nil, "unsupported"
+    notes[#notes + 1] = holder.name == "{auth}" and "inbound AUTH is not there yet" or "mail comes in by SMTP only"
+    self:keep(self.globals, s, notes[#notes])
+  elseif s.name == "always-allow-relaying" and value == "true" then
     becomes = holder.cidr and ("relay_from = { %s }"):format(quote(holder.cidr)) or "relay_from = { … }"
   elseif s.name == "process-x-virtual-mta" or s.name == "process-x-job" or s.name == "process-x-envid" then
     becomes = value == "true" and "on.message(…)" or ""

@@ -173,7 +173,10 @@ policy.show = show
 openers["domain"] = function(self, s, top)
   local owner = (top.kind == "virtual-mta" or top.kind == "virtual-mta-pool") and top.object or nil
   local verdict, notes, patterns, errors = "known", {}, {}, {}
-  if s.value:lower() == "default" then
+  if s.value:match("^{.*}$") then
+    self:keep(self.globals, s, "a queue of PowerMTA's own")
+    return { kind = "skipped", of = "domain", entry = self:tell(s, "unsupported", nil, "a queue of PowerMTA's own") }
+  elseif s.value:lower() == "default" then
     verdict, patterns = "alias", { "*" }
     notes[1] = "alias of <domain *>; in PowerMTA it would be a domain called \"default\""
   else
@@ -188,6 +191,7 @@ openers["domain"] = function(self, s, top)
   notes[#notes + 1] = errors[1]
   if #patterns == 0 then
     local entry = self:tell(s, "error", nil, notes[1] or "names no domain")
+    self:keep(self.globals, s, notes[1] or "names no domain")
     return { kind = "skipped", of = "domain", entry = entry }
   end
   local block = new_block(patterns, not s.value:find("%$"), s, owner)
@@ -208,10 +212,12 @@ policy.sender_name = sender_name
 local function open_sender(self, s, list, word)
   local name = sender_name(s.value)
   if name == "" then
+    self:keep(self.globals, s, "has no name")
     return { kind = "skipped", of = s.name, entry = self:tell(s, "error", nil, "has no name") }
   end
   local there = self.senders[name]
   if there and there.word ~= word then
+    self:keep(self.globals, s, "the name is taken")
     local entry = self:tell(s, "error", nil, ("the name is taken by line %d: virtual MTAs and pools share their names"):format(there.line))
     return { kind = "skipped", of = s.name, entry = entry }
   end
@@ -241,6 +247,7 @@ openers["source"] = function(self, s)
   if host.valid("cidr", source.name) then
     source.cidr = source.name
   elseif source.name:match("^[%d%.:/]+$") then
+    self:keep(self.globals, s, "this is no network")
     return { kind = "skipped", of = "source", entry = self:tell(s, "error", nil, "this is no network") }
   end
   self.sources[#self.sources + 1] = source
@@ -330,7 +337,7 @@ function policy:open(s)
   if not def then
     local near = directives.foreign[name]
     s.name = written
-    local entry = self:tell(s, "not-powermta", nil, near and "nearest " .. near.nearest or self:nearest(written))
+    local entry = self:tell(s, "not-powermta", nil, near and "nearest " .. (near.nearest or near.alias) or self:nearest(written))
     self:keep(self.globals, s, "no block of PowerMTA's")
     self[near and "recognised" or "foreign"] = self[near and "recognised" or "foreign"] + 1
     self.stack[#self.stack + 1] = { kind = "skipped", of = written, entry = entry }

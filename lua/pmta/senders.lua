@@ -110,7 +110,7 @@ local function relay_of(self, source)
   local relays = set["always-allow-relaying"] and set["always-allow-relaying"].value == "true"
   local auth = set["require-auth"] and set["require-auth"].value == "true"
   local off = set["smtp-service"] and set["smtp-service"].value == "false"
-  return relays and not auth and not off
+  return relays and not auth and not off and not source.name:match("^{.*}$")
 end
 
 local function relay_from(self, listener)

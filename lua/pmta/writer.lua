@@ -29,7 +29,7 @@ end
 
 local function comment(text)
   text = text:gsub("%c", " "):gsub("%s+$", "")
-  return "--" .. (text:match("^ ") and "" or " ") .. text
+  return text == "" and "--" or "--" .. (text:match("^ ") and "" or " ") .. text
 end
 
 function writer:lead(lead, indent)
