@@ -156,10 +156,9 @@ l_read(lua_State *L)
 	const char *path = luaL_checkstring(L, 1);
 	struct err err = { 0 };
 	struct buf text;
-	if (import->files_n++ >= FILES_MAX)
-		return lua_pushnil(L), lua_pushliteral(L, "more than 10000 files"), 2;
 	buf_init(&text, IMPORT_BYTES_MAX - import->bytes + 1);
-	bool ok = import->files->read(import->files->ctx, path, &text, &err);
+	bool ok = import->files_n++ < FILES_MAX ? import->files->read(import->files->ctx, path, &text, &err)
+						: err_set(&err, ERR_PERM, "is one file too many (10000)");
 	if (text.overflowed || buf_len(&text) > IMPORT_BYTES_MAX - import->bytes)
 		ok = err_set(&err, ERR_PERM, "is more than an import may read (8 MiB in all)");
 	import->bytes += ok ? buf_len(&text) : 0;

@@ -58,6 +58,21 @@ local function merge(to, from, override)
   end
 end
 
+-- So that what matches a domain is found without asking each block.
+local function index(list)
+  list.exact, list.wild = {}, {}
+  for _, block in ipairs(list) do
+    for _, pattern in ipairs(block.patterns) do
+      if pattern:find("*", 1, true) then
+        table.insert(list.wild, { block, pattern })
+      else
+        list.exact[pattern] = block
+      end
+    end
+  end
+  return list
+end
+
 -- Declares each pattern once: macro-made blocks give way to the explicit one.
 local function settle(list)
   local of = {}
@@ -99,7 +114,7 @@ local function settle(list)
       out[#out + 1] = block
     end
   end
-  return out
+  return index(out)
 end
 
 local function known_provider(domain)
@@ -292,12 +307,13 @@ local function chain(self, block)
   local pattern = block.patterns[1]
   local function add(list)
     local matching = {}
-    for _, other in ipairs(list) do
-      for _, general in ipairs(other.patterns) do
-        if other ~= block and covers(general, pattern) then
-          matching[#matching + 1] = { other, general == "*" and 0 or #general }
-          break
-        end
+    if list.exact[pattern] and list.exact[pattern] ~= block then
+      matching[1] = { list.exact[pattern], math.huge }
+    end
+    for _, pair in ipairs(list.wild) do
+      local other, general = pair[1], pair[2]
+      if other ~= block and covers(general, pattern) then
+        matching[#matching + 1] = { other, general == "*" and 0 or #general }
       end
     end
     table.sort(matching, function(a, b) return a[2] > b[2] end)
