@@ -6,6 +6,7 @@
 #include "cmd/cmd.h"
 
 #include "sim/spec_host.h"
+#include "sim/world_lua.h"
 #include "util/span.h"
 #include "util/units.h"
 
@@ -47,6 +48,10 @@ run_specs(const struct cmd_option *given, struct spec_host_options *options)
 	return spec_host_run(options);
 }
 
+static const struct spec_module modules[] = {
+	{ "sluice.world", l_open_world },
+};
+
 static int
 run(int argc, char **argv)
 {
@@ -85,6 +90,7 @@ run(int argc, char **argv)
 		.watch = given[OPTION_WATCH].value,
 		.coverage = given[OPTION_COVERAGE].value,
 		.no_color = given[OPTION_NO_COLOR].value,
+		.modules = modules, .modules_n = countof(modules),
 	});
 }
 

@@ -363,6 +363,16 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	return queue;
 }
 
+struct queue *
+queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *vmta)
+{
+	const struct ruleset_provider *provider = ruleset_provider(queues->o.ruleset, name);
+	/* Any of a provider's domains will do: they share its queue. */
+	struct span domain = provider != NULL && provider->domains_n > 0 ? span_text(provider->domains[0]) : name;
+
+	return queue_get(queues, site_get(queues, name, provider), vmta, settings_intern(queues, provider, domain, vmta));
+}
+
 /* ---- reaping ---- */
 
 void

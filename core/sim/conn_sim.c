@@ -140,6 +140,8 @@ send_off(struct conn_sim *c, size_t n)
 
 	if (n == 0)
 		return;
+	if (c->wire->on_bytes)
+		c->wire->on_bytes(c->wire->tap, span_first(buf_span(&c->out), n));
 	if (!peer) {
 		buf_consume(&c->out, n);
 		return;

@@ -18,6 +18,8 @@ struct wire {
 	struct loop *loop;
 	struct loop_sim_turn_end turn_end;
 	mono_us_t    latency_us;
+	void       (*on_bytes)(void *tap, struct span bytes);   /* NULL: nobody listens */
+	void        *tap;
 	struct list  nets;
 	struct list  dirty;             /* conns with output to send */
 	struct list  dead;              /* closed ones, done at the end of the turn */

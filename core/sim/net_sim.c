@@ -206,7 +206,7 @@ latency_to(const struct wire *wire, const struct endpoint *to)
 {
 	struct place place = find_place(wire, to);
 
-	return max_i64(1, place.host.latency_us ? place.host.latency_us : wire->latency_us);
+	return place.host.latency_us ? place.host.latency_us : wire->latency_us;
 }
 
 static struct conn *
@@ -322,6 +322,13 @@ void
 wire_latency(struct wire *wire, mono_us_t latency_us)
 {
 	wire->latency_us = latency_us;
+}
+
+void
+wire_tap(struct wire *wire, void (*on_bytes)(void *tap, struct span bytes), void *tap)
+{
+	wire->on_bytes = on_bytes;
+	wire->tap = tap;
 }
 
 struct net *

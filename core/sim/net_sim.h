@@ -14,7 +14,7 @@
  *
  * Ownership  A net lives until its conns' owners are done with them, or were cut;
  *            the wire outlives its nets, the loop (a loop_sim) the wire.
- * Limits     No unix sockets. Latency is 1 us at least, or no time would pass.
+ * Limits     No unix sockets.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -25,8 +25,12 @@ struct wire;
 
 struct wire *wire_new(struct loop *loop);
 void wire_free(struct wire *wire);
-/* Of links whose host names none, and to listeners; 1 us unless told. */
+/* Of links whose host names none, and to listeners; 1 us unless told. At 0 all of an exchange falls into one instant:
+ * for who knows that it ends. */
 void wire_latency(struct wire *wire, mono_us_t latency_us);
+
+/* All that is sent, in order. */
+void wire_tap(struct wire *wire, void (*on_bytes)(void *tap, struct span bytes), void *tap);
 
 struct net *net_sim_new(struct wire *wire);
 void net_sim_free(struct net *net);     /* conns and listeners still there are closed */
