@@ -119,6 +119,12 @@ class Import(harness.Case):
                 self.check(self.run_json(path)["policy"])
                 self.check(self.run_json(path, "--split")["policy"])
 
+    def test_what_the_specs_run_on_is_what_the_importer_makes(self):
+        for path in sorted(glob.glob(os.path.join(harness.ROOT, "spec/policies/imported/*.lua"))):
+            name = os.path.splitext(os.path.basename(path))[0] + ".conf"
+            with self.subTest(name), open(path, encoding="utf-8") as file:
+                self.assertEqual(file.read(), self.run_json(os.path.join(CORPUS, name))["policy"])
+
     def test_a_script_is_refused_in_one_sentence(self):
         done = command("import-pmta", os.path.join(CORPUS, "seed002-signs-too-high.sh"))
         self.assertEqual((done.returncode, done.stdout), (1, ""))
