@@ -52,5 +52,6 @@ extern const struct cmd
 	cmd_retry,
 	cmd_bounce,
 	cmd_drop,
+	cmd_import_pmta,
 	cmd_sink,
 	cmd_inject;
