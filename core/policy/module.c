@@ -100,7 +100,7 @@ push_module(struct loader *loader, const char *name)
 	struct err err = { 0 };
 	size_t n = 0;
 	char *text = loader_read(path, &n, &err);
-	struct span shipped = embedded_lua(span_text(name));
+	struct span shipped = span_starts(span_text(name), SPAN("providers.")) ? embedded_lua(span_text(name)) : span_make(NULL, 0);
 	if (!text && (err.sys != ENOENT || !shipped.p))
 		luaL_error(L, "require \"%s\": %s %s", name, path, err.text);
 	if (!text)

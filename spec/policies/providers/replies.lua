@@ -1,0 +1,93 @@
+-- replies: for each row, a host of the provider says a reply until the rule that it is for has acted.
+--
+-- A row is { RULE, REPLY } and, where it matters, `at` (the command that gets it; RCPT) and what is to
+-- be seen: an overlay of the rule's name, or `waits` (that recipient, so long), or `skips` (the next
+-- host gets it).
+-- SPDX-License-Identifier: Apache-2.0
+local sim = require "sluice.sim"
+
+local replies = {}
+
+local SECOND_HOST = "second-"
+
+-- opts: site, domain, host (of its MX; the domain itself), rules.
+local function begin(opts)
+  local world = sim.world { policy = "policies/default.lua", seed = 1 }
+  local host = opts.host or opts.domain
+  world:dns { [opts.domain] = { mx = { { host, 10 }, { SECOND_HOST .. host, 20 } } } }
+  local first = world:receiver(host) { latency = "20ms", starttls = true }
+  local second = world:receiver(SECOND_HOST .. host) { latency = "20ms", starttls = true }
+  return world, first, second
+end
+
+local function find(overlays, name)
+  for _, overlay in ipairs(overlays) do
+    if overlay.name == name then
+      return overlay
+    end
+  end
+end
+
+local function lays(opts, row)
+  local world, first, second = begin(opts)
+  for _, host in ipairs { first, second } do
+    host:answer { to = row.at or "RCPT", with = row[2] }
+  end
+  world:inject { to = "user@" .. opts.domain, count = 12 }
+  local overlay
+  for _ = 1, 90 do
+    world:run_for "1m"
+    overlay = find(world:overlays(opts.site .. "/default"), row[1])
+    if overlay then
+      break
+    end
+  end
+  assert.is_not_nil(overlay, "no overlay of that name")
+  assert.equal(row[2], overlay.reply)
+  assert.matches("policies/providers/" .. (opts.file or opts.site) .. "%.lua:%d+$", overlay.declared_at)
+end
+
+local function waits(opts, row)
+  local world, first, second = begin(opts)
+  for _, host in ipairs { first, second } do
+    host:answer { to = row.at or "RCPT", with = row[2], times = 1 }
+  end
+  world:inject { to = "user@" .. opts.domain }
+  world:run_for(row.waits)
+  assert.equal(0, first:messages() + second:messages())
+  world:run_for(row.waits)
+  assert.equal(1, first:messages() + second:messages())
+end
+
+local function skips(opts, row)
+  local world, first, second = begin(opts)
+  first:answer { to = row.at or "RCPT", with = row[2] }
+  world:inject { to = "user@" .. opts.domain }
+  world:run_for "5m"
+  assert.equal(0, first:messages())
+  assert.equal(1, second:messages())
+end
+
+function replies.of(opts)
+  for _, row in ipairs(opts.rules) do
+    it(row[1] .. ": " .. row[2], function()
+      local how = row.waits and waits or row.skips and skips or lays
+      how(opts, row)
+    end)
+  end
+end
+
+-- What holds for the tier of policies/default.lua.
+function replies.limits(opts, expected)
+  it("has its limits", function()
+    local world = begin(opts)
+    world:inject { to = "user@" .. opts.domain }
+    world:run_for "1m"
+    local effective = world:effective(opts.site .. "/default")
+    for name, value in pairs(expected) do
+      assert.equal(value, effective[name], name)
+    end
+  end)
+end
+
+return replies
