@@ -246,6 +246,7 @@ shard_open(const struct shard_options *options, struct err *err)
 	shard->generation = 1;
 	shard->started = loop_now(shard->loop).mono;
 	timer_init(&shard->tick, on_tick, shard);
+	trace_init(&shard->trace);
 	prng_seed(&shard->prng, options->seed);
 	shard->resolver = resolver_new(shard->loop, options->names, prng_u64(&shard->prng));
 	open_queues(shard);

@@ -20,6 +20,7 @@
 #include "queue/queue.h"
 #include "spool/spool.h"
 #include "util/log.h"
+#include "util/trace.h"
 
 struct bounces;
 struct delivery;
@@ -63,6 +64,7 @@ struct shard {
 	struct reception *reception;
 	struct account  *account;       /* NULL: none */
 	struct log      *log;
+	struct trace     trace;
 	struct prng      prng;
 	struct ruleset_node settings;
 	const struct shard_choices *choices;    /* NULL but while a world injects */

@@ -36,5 +36,5 @@ int cmd_misused(const struct cmd *cmd, const char *format, ...) PRINTF_LIKE(2, 3
 int cmd_failed(const char *format, ...) PRINTF_LIKE(1, 2);                              /* prints, returns EXIT_FAILED */
 
 extern const struct cmd cmd_run, cmd_check, cmd_status, cmd_queues, cmd_why, cmd_pause, cmd_resume,
-	cmd_suspend, cmd_lift,
+	cmd_suspend, cmd_lift, cmd_top, cmd_trace,
 	cmd_retry, cmd_bounce, cmd_drop, cmd_sink, cmd_inject;

@@ -51,7 +51,8 @@ why_shows_gates_and_what_waits(void **state)
 			   "{\"gate\":\"retry_after\",\"open\":false,\"until\":552,\"declared_at\":\"x.lua:20\"},"
 			   "{\"gate\":\"max_smtp_out\",\"open\":true,\"limit\":20,\"in_use\":0,\"declared_at\":\"x.lua:14\"}],"
 			   "\"queued\":12,\"ready\":7,\"sessions\":0,\"oldest_age\":5400,\"last_error\":\"421 4.7.0\\nno\","
-			   "\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_connect_rate × max_msg_per_connection\"}}");
+			   "\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_connect_rate × max_msg_per_connection\"},"
+			   "\"pace\":432.5,\"empty_in\":100}");
 	struct buf out;
 
 	buf_init(&out, 0);
@@ -65,6 +66,7 @@ why_shows_gates_and_what_waits(void **state)
 		"max_smtp_out  open                   0     20  x.lua:14\n"
 		"\n"
 		"queued      12, 7 ready, 0 sessions, the oldest for 1h30m\n"
+		"pace        432.5 recipients an hour lately: empty in 1m40s\n"
 		"ceiling     500 messages an hour, by max_connect_rate × max_msg_per_connection\n"
 		"last error  421 4.7.0\\x0ano\n");
 	buf_fini(&out);

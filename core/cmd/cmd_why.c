@@ -1,5 +1,5 @@
 /*
- * `why`: the gate's own answer for one queue.
+ * `why`: the gate's own answer for one queue; or where a message waits.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
@@ -20,15 +20,22 @@ run(int argc, char **argv)
 	if (!cmd_parse(&cmd_why, options, countof(options), &argc, argv, &status))
 		return status;
 	if (argc != 2)
-		return cmd_misused(&cmd_why, argc < 2 ? "why needs a queue: sluice queues lists them" : "why takes one queue");
+		return cmd_misused(&cmd_why, argc < 2 ? "why needs a queue (sluice queues lists them), a message or a recipient" : "why takes one queue, message or recipient");
 	answer = cmd_control_ask(cmd_control_path(options[CONTROL].value), cmd_control_request("why", argv[1]), &err);
 	if (!answer)
 		return cmd_failed("%s", err.text);
+	if (json_is_array(answer) && json_array_size(answer) == 0) {
+		json_decref(answer);
+		return cmd_failed("nothing waits for %s: it was never here, or it has left (accounting knows)", argv[1]);
+	}
 	if (options[JSON].value) {
 		cmd_print_json(answer);
 	} else {
 		buf_init(&text, 0);
-		cmd_view_why(answer, cmd_has_colour(), &text);
+		if (json_is_array(answer))
+			cmd_view_found(answer, cmd_has_colour(), &text);
+		else
+			cmd_view_why(answer, cmd_has_colour(), &text);
 		cmd_print_text(&text);
 		buf_fini(&text);
 	}
@@ -38,16 +45,19 @@ run(int argc, char **argv)
 
 const struct cmd cmd_why = {
 	.name = "why",
-	.arguments = "QUEUE [--json] [--control PATH]",
+	.arguments = "QUEUE|MESSAGE|RECIPIENT [--json] [--control PATH]",
 	.summary = "what holds a queue, until when, and where that was declared",
 	.help =
 	"Says what holds the queue now: of all closed gates, the one that opens last;\n"
 	"its limit, and the line of the policy that declared it. Then every other gate\n"
-	"that has a limit or is closed.\n"
+	"that has a limit or is closed, what lies on the queue, and how fast it empties.\n"
+	"For a message's id or a recipient's address: where it waits, and since when.\n"
 	"\n"
 	"  --json           one JSON object: queue, open, gate, until, limit, in_use,\n"
 	"                   declared_at, gates[], overlays[], queued, oldest_age,\n"
-	"                   last_error, ceiling\n"
+	"                   last_error, ceiling, pace (an hour), empty_in; of a message\n"
+	"                   or a recipient an array of message, recipient, queue, state,\n"
+	"                   since, due, attempts, job, gate\n"
 	"  --control PATH   the node's socket\n"
 	"\n"
 	"example:\n"

@@ -62,14 +62,14 @@ seconds(int64_t us)
 	return number((double)us / (double)US_PER_S, 0.001);
 }
 
-static json_t *
-seconds_until(mono_us_t at, mono_us_t now)
+json_t *
+control_answer_until(mono_us_t at, mono_us_t now)
 {
 	return at == MONO_NEVER ? json_null() : seconds(max_i64(at - now, 0));
 }
 
-static json_t *
-age(mono_us_t since, mono_us_t now)
+json_t *
+control_answer_age(mono_us_t since, mono_us_t now)
 {
 	return since == MONO_NEVER ? json_null() : seconds(max_i64(now - since, 0));
 }
@@ -121,7 +121,7 @@ gate_row(const struct gate_state *gate, mono_us_t now)
 	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}",
 			 "gate", gate_name(gate->gate),
 			 "open", gate->open,
-			 "until", gate->open ? json_null() : seconds_until(gate->until, now),
+			 "until", gate->open ? json_null() : control_answer_until(gate->until, now),
 			 "limit", limit(gate),
 			 "in_use", in_use(gate),
 			 "declared_at", declared_at(&gate->where));
@@ -130,7 +130,7 @@ gate_row(const struct gate_state *gate, mono_us_t now)
 json_t *
 control_answer_row(const struct control_row *row, struct now now)
 {
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s?, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s?, s:o, s:o, s:o, s:o}",
 			 "queue", control_answer_text(row->queue),
 			 "site", control_answer_text(row->site),
 			 "vmta", control_answer_text(row->vmta),
@@ -139,9 +139,10 @@ control_answer_row(const struct control_row *row, struct now now)
 			 "sessions", (json_int_t)row->sessions,
 			 "mode", row->mode,
 			 "gate", row->gate,
-			 "oldest_age", age(row->oldest, now.mono),
+			 "oldest_age", control_answer_age(row->oldest, now.mono),
 			 "next_attempt", instant(row->next_attempt, now),
-			 "last_error", control_answer_text(row->last_error));
+			 "last_error", control_answer_text(row->last_error),
+			 "pace", number(row->pace_per_hour, 0.1));
 }
 
 /* A value as declared: a number, "50/h", "10m,20m". */
@@ -202,11 +203,20 @@ control_answer_overlay(const struct overlay *o, mono_us_t now)
 			 "name", control_answer_text(o->name),
 			 "pattern", control_answer_text(o->pattern),
 			 "reply", control_answer_text(o->reply),
-			 "since", age(o->since, now),
-			 "until", seconds_until(overlay_lasts(o, now) ? o->until : o->ends, now),
+			 "since", control_answer_age(o->since, now),
+			 "until", control_answer_until(overlay_lasts(o, now) ? o->until : o->ends, now),
 			 "changes", changes(o, now),
 			 "declared_at", declared_at(&o->where),
 			 "scope", overlay_scope_name(o->target->scope));
+}
+
+/* Seconds until it is empty, if nothing is added and the pace stays; null: it does not move. */
+static json_t *
+empty_in(const struct control_row *row)
+{
+	if (row->queued == 0)
+		return json_integer(0);
+	return row->pace_per_hour > 0 ? number(row->queued / row->pace_per_hour * 3600, 1) : json_null();
 }
 
 json_t *
@@ -218,11 +228,11 @@ control_answer_why(const struct control_row *row, const struct gate_answer *gate
 
 	for (unsigned i = 0; i < gates->n; i++)
 		json_array_append_new(all, gate_row(&gates->all[i], now));
-	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
 			 "queue", control_answer_text(row->queue),
 			 "open", gates->open,
 			 "gate", binding ? gate_name(binding->gate) : NULL,
-			 "until", binding ? seconds_until(binding->until, now) : json_null(),
+			 "until", binding ? control_answer_until(binding->until, now) : json_null(),
 			 "limit", binding ? limit(binding) : json_null(),
 			 "in_use", binding ? in_use(binding) : json_null(),
 			 "declared_at", binding ? declared_at(&binding->where) : json_null(),
@@ -231,12 +241,14 @@ control_answer_why(const struct control_row *row, const struct gate_answer *gate
 			 "queued", (json_int_t)row->queued,
 			 "ready", (json_int_t)row->ready,
 			 "sessions", (json_int_t)row->sessions,
-			 "oldest_age", age(row->oldest, now),
+			 "oldest_age", control_answer_age(row->oldest, now),
 			 "last_error", control_answer_text(row->last_error),
 			 "ceiling", ceiling->bounded
 				? json_pack("{s:o, s:s}", "msgs_per_hour", number(ceiling->msgs_per_hour, 0.01),
 					    "bound_by", ceiling->bound_by)
-				: json_null());
+				: json_null(),
+			 "pace", number(row->pace_per_hour, 0.1),
+			 "empty_in", empty_in(row));
 }
 
 json_t *

@@ -24,6 +24,7 @@ struct control_row {
 	uint32_t    queued, ready, sessions;
 	mono_us_t   oldest;             /* MONO_NEVER: nothing queued */
 	mono_us_t   next_attempt;       /* MONO_NEVER: not known */
+	double      pace_per_hour;      /* recipients that came to their end lately */
 };
 
 struct control_status {
@@ -44,6 +45,10 @@ json_t *control_answer_why(const struct control_row *row, const struct gate_answ
 json_t *control_answer_overlay(const struct overlay *overlay, mono_us_t now);
 json_t *control_answer_status(const struct control_status *status);
 json_t *control_answer_touched(unsigned queues, uint64_t recipients);
+
+/* Seconds until, or since; never negative; MONO_NEVER: null. */
+json_t *control_answer_until(mono_us_t at, mono_us_t now);
+json_t *control_answer_age(mono_us_t since, mono_us_t now);
 
 /* Text of any origin; bytes that are not UTF-8 become U+FFFD. NULL: null. */
 json_t *control_answer_text(const char *text);

@@ -23,6 +23,7 @@ static const struct control_row busy = {
 	.mode = "normal", .gate = "max_smtp_out", .last_error = "421 4.7.0 slow\tdown \xff",
 	.queued = 12, .ready = 7, .sessions = 3,
 	.oldest = 910 * US_PER_S, .next_attempt = 1008 * US_PER_S + 731400,
+	.pace_per_hour = 432,
 };
 
 static void
@@ -31,7 +32,7 @@ writes_a_row_with_the_keys_of_the_manual(void **state)
 	assert_json(control_answer_row(&busy, NOW),
 		    "{\"queue\":\"google/mta-1\",\"site\":\"google\",\"vmta\":\"mta-1\",\"queued\":12,\"ready\":7,\"sessions\":3,"
 		    "\"mode\":\"normal\",\"gate\":\"max_smtp_out\",\"oldest_age\":90,\"next_attempt\":\"2026-01-01T00:00:08.731Z\","
-		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\"}");
+		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\",\"pace\":432}");
 }
 
 static void
@@ -42,7 +43,7 @@ writes_null_for_what_is_absent(void **state)
 
 	assert_json(control_answer_row(&idle, NOW),
 		    "{\"queue\":\"a/b\",\"site\":\"a\",\"vmta\":\"b\",\"queued\":0,\"ready\":0,\"sessions\":0,"
-		    "\"mode\":\"paused\",\"gate\":null,\"oldest_age\":null,\"next_attempt\":null,\"last_error\":null}");
+		    "\"mode\":\"paused\",\"gate\":null,\"oldest_age\":null,\"next_attempt\":null,\"last_error\":null,\"pace\":0}");
 }
 
 static const struct gate_state cap = {
@@ -68,7 +69,7 @@ says_why_by_the_binding_gate_and_all_others(void **state)
 		    "{\"gate\":\"max_smtp_out\",\"open\":false,\"until\":null,\"limit\":20,\"in_use\":20,\"declared_at\":\"policies/x.lua:14\"},"
 		    "{\"gate\":\"max_msg_rate\",\"open\":false,\"until\":72.5,\"limit\":\"50/h\",\"in_use\":null,\"declared_at\":\"policies/x.lua:15\"}],"
 		    "\"overlays\":[],\"queued\":12,\"ready\":7,\"sessions\":3,\"oldest_age\":90,"
-		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\",\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_msg_rate\"}}");
+		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\",\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_msg_rate\"},\"pace\":432,\"empty_in\":100}");
 }
 
 static void

@@ -11,6 +11,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_commands.h"
 
+#include "control/control_search.h"
 #include "delivery/outcome.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
@@ -21,7 +22,7 @@ struct call {
 	const struct control_request *request;
 	struct now now;
 	struct buf *out;
-	struct control_listing **listing_out;
+	struct control_stream **stream_out;
 };
 
 static struct span
@@ -112,7 +113,12 @@ on_status(const struct call *call, struct err *err)
 static bool
 on_queues(const struct call *call, struct err *err)
 {
-	*call->listing_out = control_listing_new(call->shard->queues, argument(call));
+	const char *limit = option(call, "limit");
+	unsigned most = limit ? (unsigned)strtoul(limit, NULL, 10) : UINT32_MAX;
+
+	if (most == 0)
+		return err_set(err, ERR_PERM, "queues: limit must be a number from 1 on");
+	*call->stream_out = control_listing_new(call->shard->queues, argument(call), most);
 	return true;
 }
 
@@ -148,6 +154,10 @@ on_why(const struct call *call, struct err *err)
 	struct ceiling ceiling;
 	struct overlay_list overlays = { .now = call->now.mono };
 
+	if (!queue && control_search_fits(argument(call))) {
+		*call->stream_out = control_search_new(call->shard->queues, argument(call));
+		return true;
+	}
 	if (!queue)
 		return no_such_queue(call, err);
 	overlays.rows = json_array();
@@ -244,12 +254,13 @@ static const struct command {
 	const char *name;
 	unsigned    arguments_min, arguments_max;
 	const char *arguments;          /* in words */
-	const char *options[2];
+	const char *options[3];
 	bool      (*run)(const struct call *call, struct err *err);
 } commands[] = {
 	{ "status",  0, 0, "no arguments",                      { NULL },                on_status },
-	{ "queues",  0, 1, "at most one argument: a pattern",   { NULL },                on_queues },
-	{ "why",     1, 1, A_QUEUE,                             { NULL },                on_why },
+	{ "queues",  0, 1, "at most one argument: a pattern",   { "limit" },             on_queues },
+	{ "why",     1, 1, A_QUEUE ", a message or a recipient", { NULL },               on_why },
+	{ "trace",   0, 0, "no arguments",                      { "to", "queue", "listener" }, NULL /* control.c's */ },
 	{ "pause",   1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "resume",  1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "suspend", 2, 2, "two arguments: a queue, how long",  { NULL },                on_suspend },
@@ -298,14 +309,25 @@ is_fit(const struct command *command, const struct control_request *request, str
 }
 
 bool
-control_command(struct shard *shard, const struct control_request *request, struct now now,
-		struct buf *out, struct control_listing **listing_out, struct err *err)
+control_command_fits(const struct control_request *request, struct err *err)
 {
 	const struct command *command = find(request->command);
-	struct call call = { .shard = shard, .request = request, .now = now, .out = out, .listing_out = listing_out };
 
-	*listing_out = NULL;
+	check(command != NULL);
+	return is_fit(command, request, err);
+}
+
+bool
+control_command(struct shard *shard, const struct control_request *request, struct now now,
+		struct buf *out, struct control_stream **stream_out, struct err *err)
+{
+	const struct command *command = find(request->command);
+	struct call call = { .shard = shard, .request = request, .now = now, .out = out, .stream_out = stream_out };
+
+	*stream_out = NULL;
 	if (!command)
 		return err_set(err, ERR_PERM, "no such command: %.40s", request->command);
+	if (!command->run)
+		return err_set(err, ERR_PERM, "%s: this connection traces already", command->name);
 	return is_fit(command, request, err) && command->run(&call, err);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "control/control_request.h"
+#include "control/control_trace.h"
 #include "delivery/outcome.h"
 
 /* ---- the engine ---- */
@@ -49,6 +50,12 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 			fn(ctx, &e->all[i]);
 	}
 	return n;
+}
+
+bool
+queue_pattern_matches(struct span pattern, struct span name)
+{
+	return span_eq(pattern, SPAN("*")) || span_eq(pattern, name);
 }
 
 struct queue *
@@ -111,6 +118,37 @@ uint64_t
 outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
 	return did(shard->queues, "drop", pattern, job, queues_out);
+}
+
+/* No queue of this engine has recipients that could be looked at: `why` of an address is tried on the wire. */
+void
+queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
+{
+	snprintf(((struct engine *)queue->queues)->did, 200, "each of %s", queue->name);
+}
+
+void
+message_hold(struct message *message)
+{
+	check(false);
+}
+
+void
+message_unhold(struct queues *queues, struct message *message)
+{
+	check(false);
+}
+
+bool
+spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err)
+{
+	check(false);
+}
+
+void
+spool_read_close(struct spool_reader *reader)
+{
+	check(false);
 }
 
 mono_us_t
@@ -518,6 +556,82 @@ queues_that_end_while_they_are_listed_have_no_row(void **state)
 }
 
 static void
+an_address_or_an_id_is_looked_for_in_every_queue(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	json_t *rows;
+
+	add_queues(e, "site%u/mta-1", 2);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"user@example.com\"]}\n");
+	rows = take_result(&c);
+	assert_int_equal(json_array_size(rows), 0);
+	json_decref(rows);
+	assert_string_equal(e->did, "each of site1/mta-1");
+	e->did[0] = '\0';
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEF\"]}\n");
+	json_decref(take_result(&c));
+	assert_string_equal(e->did, "each of site1/mta-1");
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEFG\"]}\n");
+	assert_error(&c, "no such queue");
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
+a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
+{
+	struct engine *e = engine_new();
+	struct trace_session of_queue = { .number = 7, .queue = "a/b", .domain = "a", .peer = "mx (192.0.2.1)" };
+	struct trace_session of_listener = { .number = 8, .listener = "127.0.0.1:25", .peer = "192.0.2.2" };
+	struct client c;
+	json_t *line;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"queue\":\"a/b\"}}\n");
+	assert_int_equal(buf_len(&c.told), 0);
+	trace_tell(&e->shard.trace, &of_listener, TRACE_THEY, SPAN("EHLO x\r\n"));
+	assert_int_equal(buf_len(&c.told), 0);
+	trace_tell(&e->shard.trace, &of_queue, TRACE_WE, SPAN("EHLO \xff\r\n"));
+	line = take_result(&c);
+	assert_string_equal(json_string_value(json_object_get(line, "line")), "EHLO \xef\xbf\xbd");
+	assert_string_equal(json_string_value(json_object_get(line, "who")), "we");
+	json_decref(line);
+	for (unsigned i = 0; i < 5000; i++)
+		trace_tell(&e->shard.trace, &of_queue, TRACE_THEY, SPAN("250 a reply that takes some room in the buffer of who does not read"));
+	assert_true(c.pending < CONTROL_TRACE_BEHIND_MAX + 1024);
+	drain(&c);
+	buf_clear(&c.told);
+	trace_tell(&e->shard.trace, &of_queue, TRACE_EVENT, SPAN("the end"));
+	line = take_result(&c);
+	assert_true(json_integer_value(json_object_get(line, "dropped")) > 1000);
+	json_decref(line);
+	json_decref(take_result(&c));
+	say(&c, "{\"command\":\"trace\"}\n");
+	assert_error(&c, "traces already");
+	engine_free(e);
+	assert_false(trace_on(&e->shard.trace));
+	buf_fini(&c.told);
+}
+
+static void
+a_trace_of_a_listener_that_is_not_declared_is_refused(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"listener\":\"nosuch:25\"}}\n");
+	assert_error(&c, "no such listener: nosuch:25");
+	assert_true(c.closed);
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
 a_listing_ends_with_its_peer(void **state)
 {
 	struct engine *e = engine_new();
@@ -697,6 +811,9 @@ main(void)
 		cmocka_unit_test(a_name_too_long_for_a_queue_is_refused),
 		cmocka_unit_test(a_long_listing_comes_in_pieces_most_queued_first),
 		cmocka_unit_test(queues_that_end_while_they_are_listed_have_no_row),
+		cmocka_unit_test(an_address_or_an_id_is_looked_for_in_every_queue),
+		cmocka_unit_test(a_trace_tells_what_is_wanted_and_drops_what_is_not_read),
+		cmocka_unit_test(a_trace_of_a_listener_that_is_not_declared_is_refused),
 		cmocka_unit_test(a_listing_ends_with_its_peer),
 		cmocka_unit_test(requests_may_come_in_pieces_or_many_at_once),
 		cmocka_unit_test(who_does_not_listen_is_not_served),

@@ -62,9 +62,39 @@ session_left(struct session *s)
 	free(s);
 }
 
+static const char *
+domain_of(const struct session *s)
+{
+	if (s->in_transaction)
+		return s->rcpts[0]->route->name;
+	return s->carried_n > 0 ? s->carried[0]->route->name : NULL;
+}
+
+void
+session_tell(struct session *s, enum trace_who who, struct span bytes)
+{
+	struct trace *trace = &s->delivery->shard->trace;
+	char peer[DOMAIN_MAX + IP_TEXT_MAX + 3];
+
+	if (!trace_on(trace))
+		return;
+	snprintf(peer, sizeof peer, "%s (%s)", s->host, s->address);
+	trace_tell(trace, &(struct trace_session){ .number = s->number, .queue = s->slot.lane->queue->name, .domain = domain_of(s), .peer = peer },
+		   who, bytes);
+}
+
+static void
+say_quit(struct session *s)
+{
+	session_tell(s, TRACE_WE, SPAN("QUIT"));
+	conn_write(s->conn, SPAN("QUIT\r\n"));
+}
+
 static void
 drop_connection(struct session *s)
 {
+	if (s->conn != NULL && s->state != OVER)
+		session_tell(s, TRACE_EVENT, SPAN("the connection ends"));
 	conn_close(s->conn);
 	s->conn = NULL;
 	if (s->client_live)
@@ -80,14 +110,23 @@ session_over(struct session *s)
 
 	if (s->state == OVER)
 		return;
+	drop_connection(s);
 	s->state = OVER;
 	session_drop_carried(s);
 	timer_stop(&s->delivery->shard->loop->timers, &s->timer);
-	drop_connection(s);
 	target_fini(&s->target);
 	list_remove(&s->node);
 	s->delivery->sessions_n--;
 	queue_slot_closed(&s->slot, now);
+}
+
+static void
+tell_body(struct session *s)
+{
+	char text[64];
+
+	snprintf(text, sizeof text, "%llu bytes of message", (unsigned long long)s->reader.size_bytes);
+	session_tell(s, TRACE_EVENT, span_text(text));
 }
 
 /* As much of the body as the peer's socket may be behind. */
@@ -116,6 +155,7 @@ send_body(struct session *s)
 		return;
 	}
 	if (done) {
+		tell_body(s);
 		s->body_wanted = false;
 		smtp_client_body_sent(&s->client);
 		session_arm(s, session_settings(s)->final_timeout);
@@ -193,7 +233,7 @@ part(struct session *s, enum session_state how)
 	s->state = how;
 	/* One that says 421 closes by itself; should it listen all the same, it need not wait for a time-out. */
 	if (s->client.reply.code == 421 && !s->half_sent)
-		conn_write(s->conn, SPAN("QUIT\r\n"));
+		say_quit(s);
 	if (how == QUITTING && s->slot.state != SLOT_CLOSING)
 		queue_slot_closing(&s->slot);
 	session_arm(s, CLOSE_TIMEOUT_US);
@@ -209,6 +249,8 @@ address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply
 
 	s->last = *why;                 /* it may be the client's, which ends */
 	s->any_failed = true;
+	if (why->local)
+		session_tell(s, TRACE_EVENT, span_text(s->last.line));
 	log_debug(s->delivery->shard->log, "%s: %s (%s): %s", queue->name, s->host, s->address, s->last.line);
 	session_look_at(s, stage, &s->last, &verdict);
 	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
@@ -237,7 +279,7 @@ next_host(struct session *s, bool peer_gone)
 		return;
 	}
 	if (!s->client.ended)
-		conn_write(s->conn, SPAN("QUIT\r\n"));
+		say_quit(s);
 	part(s, PARTING);
 }
 
@@ -283,7 +325,11 @@ on_open(void *ctx)
 {
 	struct session *s = ctx;
 
+	char text[IP_TEXT_MAX + 32];
+
 	ip_format(&s->conn->local.ip, s->local);
+	snprintf(text, sizeof text, "connected from %s", s->local);
+	session_tell(s, TRACE_EVENT, span_text(text));
 	s->state = TALKING;
 	session_arm(s, session_settings(s)->greeting_timeout);
 }
@@ -295,6 +341,7 @@ on_data(void *ctx, struct span data)
 
 	session_enter(s);
 	if (s->state == TALKING || s->state == OPEN || s->state == QUITTING) {
+		session_tell(s, TRACE_THEY, data);
 		smtp_client_feed(&s->client, data);
 		session_pump(s);
 	}
@@ -320,6 +367,7 @@ on_tls(void *ctx, const struct err *err)
 
 	session_enter(s);
 	s->in_tls_handshake = false;
+	session_tell(s, TRACE_EVENT, span_text(err == NULL ? s->conn->tls_version : err->text));
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
 		session_arm(s, session_settings(s)->command_timeout);
@@ -556,6 +604,7 @@ static void
 flush(struct session *s)
 {
 	if (s->client_live && buf_len(&s->client.out) > 0) {
+		session_tell(s, TRACE_WE, buf_span(&s->client.out));
 		conn_write(s->conn, buf_span(&s->client.out));
 		buf_clear(&s->client.out);
 	}
@@ -659,6 +708,7 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	struct session *s = mem_alloc(sizeof *s);
 
 	s->delivery = delivery;
+	s->number = ++delivery->shard->trace.sessions;
 	s->vmta = lane->queue->vmta;
 	s->state = SEEKING;
 	s->connect_paid = true;

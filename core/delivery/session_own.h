@@ -18,6 +18,7 @@ struct session {
 	struct delivery    *delivery;
 	const struct ruleset_vmta *vmta;
 	enum session_state  state;
+	uint64_t            number;             /* in a trace */
 	unsigned            depth;              /* events on the stack */
 	struct conn        *conn;
 	struct smtp_client  client;
@@ -71,6 +72,7 @@ void session_send_carried(struct session *s);
 void session_drop_carried(struct session *s);                                   /* they are deferred */
 
 /* session.c */
+void session_tell(struct session *s, enum trace_who who, struct span bytes);    /* to who listens; costs nothing else */
 void session_arm(struct session *s, int64_t us);
 void session_pump(struct session *s);
 void session_left(struct session *s);   /* an event is over that depth was raised for: frees a session that ended in it */

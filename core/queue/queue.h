@@ -32,6 +32,7 @@
 #include "queue/scope.h"
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
+#include "util/pace.h"
 #include "util/prng.h"
 #include "util/wheel.h"
 
@@ -65,7 +66,7 @@ struct message {
 	struct job  *job;
 	uint32_t     live;              /* recipients that are not over */
 	uint8_t      priority;
-	uint8_t      holds;             /* who must find it alive though live is 0 */
+	uint16_t     holds;             /* who must find it alive though live is 0 */
 	struct rcpt  rcpts[];           /* spool.rcpts_n of them */
 };
 
@@ -198,6 +199,7 @@ struct queue {
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
+	struct pace    over;            /* recipients that came to their end here */
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;
@@ -289,6 +291,9 @@ void queues_free(struct queues *queues);
 /* Takes the message in: routes every recipient that is not over. The message was allocated by message_new(). */
 struct message *message_new(unsigned rcpts_n);
 void message_free(struct message *message);
+/* While held it stays, though its last recipient is over (live is 0). */
+void message_hold(struct message *message);
+void message_unhold(struct queues *queues, struct message *message);
 /* vmta and domains from the envelope; states NULL: all new. */
 void queues_add(struct queues *queues, struct message *message, const struct envelope *envelope,
 		const struct spool_rcpt_state *states, struct now now);
@@ -344,6 +349,8 @@ bool queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now);
 void queue_slot_seeks_again(struct queue_slot *slot);
 unsigned queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out);
 
+/* '*' stands for any run of characters. */
+bool queue_pattern_matches(struct span pattern, struct span name);
 /* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
 typedef void queue_visit_fn(void *ctx, struct queue *queue);
 unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);
@@ -359,6 +366,8 @@ uint64_t queues_take(struct queues *queues, struct span pattern, const char *job
 struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
 
 /* What the operator sees. */
+/* Each of its recipients, wherever it stands. fn must not move one. */
+void queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx);
 mono_us_t queue_oldest(const struct queue *queue);      /* acceptance of its oldest recipient; MONO_NEVER: empty */
 mono_us_t queue_next_attempt(const struct queue *queue, mono_us_t now); /* MONO_NEVER: not known */
 const char *queue_mode(const struct queue *queue);      /* "normal", "backoff", "suspended", "paused" */

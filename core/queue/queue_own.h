@@ -22,8 +22,6 @@ bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */
 void route_use(struct route *route);                    /* one more recipient points there */
 void route_unuse(struct route *route, mono_us_t now);
-void message_hold(struct message *message);
-void message_unhold(struct queues *queues, struct message *message);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */
@@ -35,7 +33,6 @@ bool queues_hold_jobs(struct queues *queues, const char *name);                 
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
 void queues_save_now(struct queues *queues, struct now now);
-bool queue_pattern_matches(struct span pattern, struct span name);
 /* Its waiting recipients, of the job (NULL: all), away ones not; the caller frees the array. */
 struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);
 

@@ -309,6 +309,7 @@ static enum smtp_server_event
 next_command(struct smtp_server *server)
 {
 	struct span in = buf_span(&server->in), line;
+	enum smtp_server_event event;
 	size_t lf = span_find(span_first(in, in.n < SMTP_SERVER_LINE_MAX ? in.n : SMTP_SERVER_LINE_MAX), '\n');
 
 	if (in.n == 0) {
@@ -328,7 +329,11 @@ next_command(struct smtp_server *server)
 	if (span_find(line, '\0') != SIZE_MAX)
 		return smtp_server_end_session(server, 500, "5.5.2 NUL in a command", "NUL in a command");
 	server->pending = lf + 1;
-	return on_command(server, line);
+	event = on_command(server, line);
+	/* A line that is read once more is told then. */
+	if (server->pending > 0 && server->config.on_command != NULL)
+		server->config.on_command(server->config.ctx, line);
+	return event;
 }
 
 static enum smtp_server_event

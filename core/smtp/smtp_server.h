@@ -42,6 +42,8 @@ struct smtp_server_config {
 	unsigned    errors_max;         /* then 421 and the end */
 	bool        starttls;           /* offered */
 	bool        require_tls;        /* MAIL before STARTTLS: 530 5.7.0 */
+	void      (*on_command)(void *ctx, struct span line);   /* each command, before its event; NULL: nobody looks */
+	void       *ctx;
 };
 
 enum smtp_server_event {

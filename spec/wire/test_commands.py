@@ -87,6 +87,37 @@ class Commands(harness.Case):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"^sluice: .*nosuch\.example/default")
 
+    def test_why_of_a_message_and_of_a_recipient(self):
+        node = self.queued()
+        found = node.command("why", "u@b.example")
+        self.assertEqual([r["queue"] for r in found], ["b.example/default"])
+        row = found[0]
+        self.keys(row, "message", "recipient", "sender", "queue", "state", "since", "due", "attempts", "job", "gate")
+        self.assertEqual((row["recipient"], row["gate"]), ("u@b.example", "retry_after"))
+        self.assertRegex(row["message"], r"^[0-9A-F]{16}$")
+        same = node.command("why", row["message"])
+        self.assertEqual([dict(r, since=row["since"]) for r in same], found)
+        text = node.command("why", row["message"].lower(), json_out=False)
+        self.assertIn("u@b.example", text)
+        for nobody in ("nobody@b.example", "u@elsewhere.example", "0" * 16):
+            done = command("why", nobody, "--control", node.control)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"nothing waits for {nobody}", done.stderr)
+
+    def test_why_tells_the_pace(self):
+        mx = Receiver()
+        self.addCleanup(mx.stop)
+        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_msg_rate = {{ "10/h", burst = 3 }} }}')
+        for _ in range(5):
+            self.send(node, to="u@a.example")
+        node.wait_records(3, "d")
+        why = node.command("why", "a.example/default")
+        self.assertEqual(why["queued"], 2)
+        self.assertTrue(30 < why["pace"] <= 36, why)
+        self.assertTrue(200 <= why["empty_in"] < 240, why)
+        self.assertRegex(node.command("why", "a.example/default", json_out=False), r"pace +3[0-6][0-9.]* recipients an hour lately: empty in 3m")
+        self.assertIn("ceiling", node.command("why", "a.example/default", json_out=False))
+
     def test_an_open_queue_says_so(self):
         mx = Receiver()
         self.addCleanup(mx.stop)
@@ -280,7 +311,7 @@ class Commands(harness.Case):
     def test_help_and_misuse(self):
         top = command("--help")
         self.assertEqual(top.returncode, 0)
-        for name in ("run", "check", "status", "queues", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
+        for name in ("run", "check", "status", "queues", "top", "trace", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
                      "inject"):
             with self.subTest(name):
                 self.assertIn(name, top.stdout)
