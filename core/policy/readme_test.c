@@ -106,6 +106,7 @@ the_shipped_policies_load_without_a_word(void **state)
 	glob_t found;
 	assert_int_equal(glob("policies/*.lua", 0, NULL, &found), 0);
 	assert_int_equal(glob("policies/examples/*.lua", GLOB_APPEND, NULL, &found), 0);
+	assert_int_equal(glob("policies/examples/*/*.lua", GLOB_APPEND, NULL, &found), 0);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		struct policy_report report;
 		policy_report_init(&report);
