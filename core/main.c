@@ -6,7 +6,7 @@
 #include "util/span.h"
 
 static const struct cmd *const cmds[] = {
-	&cmd_run, &cmd_check,
+	&cmd_run, &cmd_check, &cmd_spec, &cmd_explain,
 	&cmd_status, &cmd_queues, &cmd_why, &cmd_top, &cmd_trace,
 	&cmd_pause, &cmd_resume, &cmd_suspend, &cmd_lift, &cmd_retry, &cmd_bounce, &cmd_drop,
 	&cmd_sink, &cmd_inject,
@@ -14,7 +14,7 @@ static const struct cmd *const cmds[] = {
 
 /* CLI.md names them; an operator who types one should not be told that it is a slip of the keyboard. */
 static const char *const not_there_yet[] = {
-	"spec", "explain", "swap", "import-pmta", "report",
+	"swap", "import-pmta", "report",
 };
 
 static void

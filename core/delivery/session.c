@@ -22,6 +22,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
+#include "policy/setting.h"
 
 #define PENDING_MAX      (256 * 1024)   /* body bytes that wait for the peer's socket */
 #define READ_PIECE       (64 * 1024)
@@ -40,7 +41,15 @@ session_of(struct list *node)
 void
 session_arm(struct session *s, int64_t us)
 {
+	s->timeout = SETTINGS_N;
 	timer_start(&s->delivery->shard->loop->timers, &s->timer, session_now(s).mono + us);
+}
+
+static void
+arm_by(struct session *s, enum setting_id timeout)
+{
+	session_arm(s, setting_duration(session_settings(s), timeout));
+	s->timeout = timeout;
 }
 
 /* ---- the end ---- */
@@ -158,9 +167,9 @@ send_body(struct session *s)
 		tell_body(s);
 		s->body_wanted = false;
 		smtp_client_body_sent(&s->client);
-		session_arm(s, session_settings(s)->final_timeout);
+		arm_by(s, SETTING_final_timeout);
 	} else if (may_take) {
-		session_arm(s, session_settings(s)->data_timeout);
+		arm_by(s, SETTING_data_timeout);
 	}
 }
 
@@ -331,7 +340,7 @@ on_open(void *ctx)
 	snprintf(text, sizeof text, "connected from %s", s->local);
 	session_tell(s, TRACE_EVENT, span_text(text));
 	s->state = TALKING;
-	session_arm(s, session_settings(s)->greeting_timeout);
+	arm_by(s, SETTING_greeting_timeout);
 }
 
 static void
@@ -370,7 +379,7 @@ on_tls(void *ctx, const struct err *err)
 	session_tell(s, TRACE_EVENT, span_text(err == NULL ? s->conn->tls_version : err->text));
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
-		session_arm(s, session_settings(s)->command_timeout);
+		arm_by(s, SETTING_command_timeout);
 		session_pump(s);
 	} else if (session_settings(s)->require_starttls || session_settings(s)->verify_tls) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err->text);
@@ -461,6 +470,8 @@ on_timer(void *ctx, struct now now)
 	struct session *s = ctx;
 
 	session_enter(s);
+	if (s->state != SEEKING && s->timeout != SETTINGS_N)
+		queue_used(s->slot.lane->queue, s->timeout);
 	if (s->state == SEEKING)
 		seek(s);
 	else if (s->state == OPEN && !s->in_transaction && s->carried_n > 0)
@@ -492,6 +503,7 @@ pay_connect(struct session *s)
 static void
 dial(struct session *s)
 {
+	static const enum setting_id asked[] = { SETTING_use_starttls, SETTING_require_starttls, SETTING_verify_tls };
 	struct shard *shard = s->delivery->shard;
 	const struct ruleset *ruleset = policy_ruleset(shard->policy);
 	struct smtp_client_config config = {
@@ -502,6 +514,8 @@ dial(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	for (unsigned i = 0; i < countof(asked); i++)
+		queue_used(s->slot.lane->queue, asked[i]);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
@@ -517,7 +531,7 @@ dial(struct session *s)
 	s->replies = 0;
 	s->half_sent = false;
 	s->state = CONNECTING;
-	session_arm(s, session_settings(s)->connect_timeout);
+	arm_by(s, SETTING_connect_timeout);
 }
 
 /* True: this address was none for us. */
@@ -534,9 +548,13 @@ seek_address(struct session *s)
 			return true;
 		}
 		s->no_tls = s->clear_tried = false;
+		if (s->target.host->port == 0)
+			queue_used(s->slot.lane->queue, SETTING_smtp_port);
 		dial(s);
 		return false;
 	case TARGET_NONE:
+		if (s->target.next_host < s->target.hosts->n)
+			queue_used(s->slot.lane->queue, SETTING_mx_connection_attempts);
 		seek_failed(s);
 	}
 	return false;
@@ -570,6 +588,7 @@ start_tls(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	queue_used(s->slot.lane->queue, SETTING_tls_ca);
 	tls = delivery_tls_client(s->delivery, session_settings(s)->tls_ca, &err);
 	if (tls == NULL) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err.text);
@@ -577,7 +596,7 @@ start_tls(struct session *s)
 		return;
 	}
 	s->in_tls_handshake = true;
-	session_arm(s, session_settings(s)->command_timeout);
+	arm_by(s, SETTING_command_timeout);
 	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
 }
 
@@ -588,6 +607,8 @@ ready(struct session *s)
 		s->state = OPEN;
 		list_extensions(s);
 	}
+	if (s->errors >= session_settings(s)->max_errors_per_connection)
+		queue_used(s->slot.lane->queue, SETTING_max_errors_per_connection);
 	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection ||
 	    queue_source_is_off(s->slot.lane->queue, &s->conn->local.ip, session_now(s).mono)) {
 		session_quit(&s->slot);
@@ -613,18 +634,18 @@ flush(struct session *s)
 static void
 arm_for_reply(struct session *s)
 {
-	int64_t us = session_settings(s)->command_timeout;
+	enum setting_id timeout = SETTING_command_timeout;
 
 	if (!s->owes_anew)
 		return;
 	s->owes_anew = false;
 	if (s->state == TALKING && smtp_client_awaits(&s->client) == SMTP_STAGE_GREETING)
-		us = session_settings(s)->greeting_timeout;
+		timeout = SETTING_greeting_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_DATA)
-		us = session_settings(s)->data_timeout;
+		timeout = SETTING_data_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_FINAL)
-		us = session_settings(s)->final_timeout;
-	session_arm(s, us);
+		timeout = SETTING_final_timeout;
+	arm_by(s, timeout);
 }
 
 /* One event of the machine; false: wait for more. */
@@ -742,7 +763,10 @@ session_idle(struct queue_slot *slot)
 {
 	struct session *s = container_of(slot, struct session, slot);
 
-	session_arm(s, slot->waits_for_rate ? RATE_IDLE_US : session_settings(s)->idle_timeout);
+	if (slot->waits_for_rate)
+		session_arm(s, RATE_IDLE_US);
+	else
+		arm_by(s, SETTING_idle_timeout);
 }
 
 void

@@ -36,6 +36,7 @@ struct session {
 	struct smtp_reply   last;               /* why the last address failed */
 	bool                any_failed;
 	struct timer        timer;
+	enum setting_id     timeout;            /* what the timer stands for; SETTINGS_N: no setting */
 	bool                owes_anew;          /* the peer owes an answer whose time has not begun */
 	unsigned            replies;            /* of the client's, as far as the timer knows */
 	unsigned            errors;             /* replies 4xx and 5xx to recipients */

@@ -118,6 +118,23 @@ policy_ruleset(const struct policy *policy)
 	return policy->ruleset;
 }
 
+void
+policy_each_hook(const struct policy *policy, void (*fn)(void *ctx, const char *name, const struct where *where), void *ctx)
+{
+	const struct hooks *hooks = &policy->hooks;
+	for (unsigned hook = 0; hook < HOOKS_N; hook++)
+		for (unsigned i = 0; i < hooks->handlers_n[hook]; i++)
+			fn(ctx, hooks->handlers[hook][i].name, &hooks->handlers[hook][i].where);
+	for (unsigned i = 0; i < hooks->every_n; i++)
+		fn(ctx, hooks->every[i].name, &hooks->every[i].where);
+}
+
+void
+policy_cover(struct policy *policy, struct coverage *coverage)
+{
+	policy->hooks.coverage = coverage;
+}
+
 bool
 policy_has_hook(const struct policy *policy, enum policy_hook hook)
 {

@@ -48,6 +48,11 @@ struct policy;
 struct policy *policy_load(const char *path, const struct policy_env *env, struct policy_report *report);
 void policy_free(struct policy *policy);
 const struct ruleset *policy_ruleset(const struct policy *policy);
+/* The handlers of hooks, on.every among them, with the place of their declaration. */
+void policy_each_hook(const struct policy *policy, void (*fn)(void *ctx, const char *name, const struct where *where), void *ctx);
+/* From now on it is told of each that is called. NULL: nobody. */
+struct coverage;
+void policy_cover(struct policy *policy, struct coverage *coverage);
 
 /* What the hooks see of an inbound session. */
 struct policy_session {

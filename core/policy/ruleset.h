@@ -235,7 +235,18 @@ const struct ruleset_provider *ruleset_provider_of_mx(const struct ruleset *rule
  * block (other than "*") of any level that matches it and sets more than level-R settings. */
 bool ruleset_domain_is_alone(const struct ruleset *ruleset, struct span domain);
 
+/* The site of a domain with these mail exchangers of the lowest preference (n 0: none, it is mailed to its address):
+ * its name, which lives as long as the arguments and the ruleset; *provider_out where it is a provider. */
+struct span ruleset_site(const struct ruleset *ruleset, struct span domain, const char *const *hosts, unsigned n,
+			 const struct ruleset_provider **provider_out);
+
 /* What holds. provider NULL: the site is `domain`, or a rolled-up one of which `domain` is a member.
  * vmta NULL: as if none had blocks. */
 void ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
 		     const struct ruleset_vmta *vmta, struct queue_settings *out);
+
+union setting_value;                    /* policy/setting.h */
+/* The same, and fn is told of each value that a stronger one beat (out->where says which), strongest first. */
+typedef void ruleset_beaten_fn(void *ctx, enum setting_id id, const union setting_value *value, const struct where *where);
+void ruleset_resolve_told(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+			  const struct ruleset_vmta *vmta, struct queue_settings *out, ruleset_beaten_fn *fn, void *ctx);

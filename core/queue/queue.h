@@ -259,6 +259,9 @@ struct queues_options {
 	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
 	void           (*on_changed)(void *ctx);
 	void            *changed_ctx;
+	/* A setting had a say in what becomes of mail: for the coverage of policies. May be NULL. */
+	void           (*on_used)(void *ctx, const struct where *where, const char *name);
+	void            *used_ctx;
 };
 
 struct queues {
@@ -284,6 +287,15 @@ struct queues {
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	bool           stopping;        /* no new sessions, no new transactions */
 };
+
+static inline void
+settings_used(const struct queues *queues, const struct queue_settings *settings, enum setting_id id)
+{
+	if (queues->o.on_used != NULL)
+		queues->o.on_used(queues->o.used_ctx, &settings->where[id], setting_name(id));
+}
+
+static inline void queue_used(const struct queue *q, enum setting_id id) { settings_used(q->queues, queue_settings_now(q), id); }
 
 struct queues *queues_new(const struct queues_options *options, struct now now);
 void queues_free(struct queues *queues);
@@ -364,6 +376,9 @@ uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipient
 uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,
 		     void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
 struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
+/* The queue of that site (a provider, else a domain) by that virtual MTA, made where it is missing: for who asks about one
+ * that never held anything. It is reaped soon. */
+struct queue *queues_get(struct queues *queues, struct span site, const struct ruleset_vmta *vmta);
 
 /* What the operator sees. */
 /* Each of its recipients, wherever it stands. fn must not move one. */

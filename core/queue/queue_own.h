@@ -17,6 +17,7 @@ void queue_maybe_reap(struct queue *queue);             /* after something left 
 void rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state);
 void rcpt_unlink(struct rcpt *rcpt);                    /* the reverse; out of wherever it waits */
 void rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const char *text);
+void rcpt_expire(struct rcpt *rcpt, struct queue *queue);       /* past bounce_after: the same, with its words */
 void rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
 bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */

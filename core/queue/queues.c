@@ -99,6 +99,13 @@ rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const c
 }
 
 void
+rcpt_expire(struct rcpt *rcpt, struct queue *queue)
+{
+	settings_used(queue->queues, rcpt->route->settings, SETTING_bounce_after);
+	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+}
+
+void
 rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
 {
 	struct queues *queues = rcpt->queue->queues;
@@ -288,10 +295,7 @@ limits_from_settings(struct queue *queue)
 {
 	const struct queue_settings *s = queue->settings;
 
-	queue->scope.declared = (struct scope_limits){
-		s->max_smtp_out, s->max_connect_rate, s->max_msg_rate,
-		s->where[SETTING_max_smtp_out], s->where[SETTING_max_connect_rate], s->where[SETTING_max_msg_rate],
-	};
+	queue->scope.declared = scope_limits_of_queue(s);
 	/* The site's totals are said by provider or domain, so every queue of it says the same,
 	 * unless a virtual MTA's block differs: then the tightest that was seen holds. */
 	struct scope_limits *total = &queue->site->scope.declared;
@@ -357,6 +361,16 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	list_add_tail(&queues->reap, &queue->reap);
 	buf_fini(&name);
 	return queue;
+}
+
+struct queue *
+queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *vmta)
+{
+	const struct ruleset_provider *provider = ruleset_provider(queues->o.ruleset, name);
+	/* Any of a provider's domains will do: they share its queue. */
+	struct span domain = provider != NULL && provider->domains_n > 0 ? span_text(provider->domains[0]) : name;
+
+	return queue_get(queues, site_get(queues, name, provider), vmta, settings_intern(queues, provider, domain, vmta));
 }
 
 /* ---- reaping ---- */
@@ -457,7 +471,7 @@ on_expired(void *ctx, struct wheel_node *node)
 		return;
 	}
 	rcpt_unlink(rcpt);
-	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+	rcpt_expire(rcpt, queue);
 	queue_poll_soon(queue, now);            /* a session may be waiting for the rate to send it */
 }
 
@@ -489,30 +503,16 @@ scopes_from_ruleset(struct queues *queues)
 
 	queues->vmtas = mem_alloc((ruleset->vmtas_n + 1) * sizeof *queues->vmtas);
 	for (unsigned i = 0; i < ruleset->vmtas_n; i++) {
-		const struct ruleset_vmta *v = ruleset->vmtas[i];
-
 		scope_init(&queues->vmtas[i], timers);
-		queues->vmtas[i].limits = queues->vmtas[i].declared = (struct scope_limits){
-			v->max_smtp_out, v->max_connect_rate, v->max_msg_rate,
-			v->max_smtp_out_where, v->max_connect_rate_where, v->max_msg_rate_where,
-		};
+		queues->vmtas[i].limits = queues->vmtas[i].declared = scope_limits_of_vmta(ruleset->vmtas[i]);
 	}
 	queues->pools = mem_alloc((ruleset->pools_n + 1) * sizeof *queues->pools);
 	for (unsigned i = 0; i < ruleset->pools_n; i++) {
-		const struct ruleset_pool *p = ruleset->pools[i];
-
 		scope_init(&queues->pools[i], timers);
-		queues->pools[i].limits = (struct scope_limits){
-			p->max_smtp_out, p->max_connect_rate, p->max_msg_rate,
-			p->max_smtp_out_where, p->max_connect_rate_where, p->max_msg_rate_where,
-		};
+		queues->pools[i].limits = scope_limits_of_pool(ruleset->pools[i]);
 	}
 	scope_init(&queues->node, timers);
-	queues->node.limits = (struct scope_limits){
-		.max_smtp_out = ruleset->node.max_smtp_out, .max_msg_rate = ruleset->node.max_msg_rate,
-		.max_smtp_out_where = ruleset->node.max_smtp_out_where,
-		.max_msg_rate_where = ruleset->node.max_msg_rate_where,
-	};
+	queues->node.limits = scope_limits_of_node(&ruleset->node);
 }
 
 struct queues *

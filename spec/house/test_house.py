@@ -19,12 +19,13 @@ MAY = {
     "policy": "util mail net smtp", "queue": "util limit smtp mail net spool policy",
     "delivery": "util limit smtp mail net spool policy queue account",
     "reception": "util limit smtp mail net spool policy queue account delivery",
-    "sim": "util net smtp", "control": "util limit smtp mail net spool policy queue account delivery",
+    "sim": "util limit smtp mail net spool policy queue account delivery reception control",
+    "control": "util limit smtp mail net spool policy queue account delivery",
 }
 OUTSIDE = {
     r"<ev\.h>": r"core/net/\w+_os\.[ch]", r"<udns\.h>": r"core/net/\w+_os\.c",
     r"<(sys/socket|netinet/in|arpa/inet)\.h>": r"core/(net/\w+_os|cmd/\w+)\.[ch]",
-    r"<mbedtls/": r"core/net/tls_os\.[ch]", r"<(luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h>": r"core/(policy/\w+|sim/sink_script)\.[ch]",
+    r"<mbedtls/": r"core/net/tls_os\.[ch]", r"<(luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h>": r"core/(policy/\w+|sim/(sink_script|spec_host|world_lua))\.[ch]",
 }
 
 
