@@ -24,6 +24,6 @@ local google = {
 }
 
 describe("google", function()
-  replies.limits(google, { max_smtp_out = 2, max_msg_rate = "50/h", max_msg_per_connection = 50, retry_after = { 1800 }, require_starttls = true })
+  replies.limits(google, { max_smtp_out = 2, max_msg_rate = "50/h", max_msg_per_connection = 50, retry_after = 1800, require_starttls = true })
   replies.of(google)
 end)

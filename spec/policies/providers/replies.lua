@@ -85,7 +85,7 @@ function replies.limits(opts, expected)
     world:run_for "1m"
     local effective = world:effective(opts.site .. "/default")
     for name, value in pairs(expected) do
-      assert.equal(value, effective[name], name)
+      assert.same(value, effective[name], name)
     end
   end)
 end

@@ -12,11 +12,11 @@ describe("reputation_tier_pools", function()
     world:run_for "1s"
     assert.equal(8, world:effective("google/mta-1").max_smtp_out)
     assert.equal(4, world:effective("google/mta-2").max_smtp_out)
-    assert.same({ 1200 }, world:effective("google/mta-2").retry_after)
+    assert.equal(1200, world:effective("google/mta-2").retry_after)
     assert.equal(2, world:effective("google/mta-3").max_smtp_out)
-    world:run_for "30m"
+    -- The other pools are done within minutes; the warming one goes on all day.
     world:run_for "4h"
-    assert.is_true(gmail:rate_in_any "1h" <= 600)
-    assert.is_true(gmail:messages { from = "1h", to = "4h" } <= 150)
+    assert.is_true(gmail:messages { from = "1h", to = "3h" } <= 100)
+    assert.is_true(gmail:messages { from = "1h", to = "3h" } >= 95)
   end)
 end)
