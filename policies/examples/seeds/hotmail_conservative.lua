@@ -13,7 +13,7 @@ domain "hotmail.com" {
   max_smtp_out           = 4,
   max_connect_rate       = "20/h",              -- this is what binds
   max_msg_per_connection = 10,
-  max_msg_rate           = "400/h",
+  -- max_msg_rate 400/h there: never reached, and `check` says so of whoever writes it
   retry_after            = "1h",                -- of the queue, after a connection that failed
   retry_recipients_after = "30m",               -- of a recipient, after a 4xx
 }
