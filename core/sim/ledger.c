@@ -36,8 +36,15 @@ struct entry {
 	uint32_t rcpt, diag, env_id, shape;
 };
 
+#define COLUMNS 17
+#define TYPES   (ACCOUNT_RECEIVED + 1)
+
 struct ledger {
 	struct arena  arena;
+	struct last {                           /* of a type's last record: most columns repeat it */
+		const struct text *texts[COLUMNS];
+		const struct known_shape *shape;
+	} last[TYPES];
 	struct table  texts, shapes;
 	const struct text **by_number;
 	size_t        texts_cap;
@@ -57,16 +64,13 @@ grown(void *p, size_t n, size_t *cap, size_t size)
 	return mem_grow(p, *cap * size);
 }
 
-static uint32_t
+static const struct text *
 intern(struct ledger *ledger, struct span span)
 {
-	struct text *text;
+	struct text *text = table_get(&ledger->texts, span);
 
-	if (span.n == 0)
-		span = SPAN("");
-	text = table_get(&ledger->texts, span);
 	if (text != NULL)
-		return text->number;
+		return text;
 	text = arena_alloc(&ledger->arena, sizeof *text + span.n);
 	text->number = ledger->texts.n;
 	text->n = (uint32_t)span.n;
@@ -74,16 +78,32 @@ intern(struct ledger *ledger, struct span span)
 	ledger->by_number = grown(ledger->by_number, text->number, &ledger->texts_cap, sizeof *ledger->by_number);
 	ledger->by_number[text->number] = text;
 	table_put(&ledger->texts, span_make(text->bytes, text->n), text);
-	return text->number;
+	return text;
+}
+
+static uint32_t
+number_of(struct ledger *ledger, const struct text **last, struct span span)
+{
+
+	if (span.n == 0)
+		span = SPAN("");
+	if (*last == NULL || (*last)->n != span.n || memcmp((*last)->bytes, span.p, span.n) != 0)
+		*last = intern(ledger, span);
+	return (*last)->number;
 }
 
 static uint32_t
 intern_shape(struct ledger *ledger, const struct shape *shape)
 {
-	struct known_shape *known = table_get(&ledger->shapes, span_make(shape, sizeof *shape));
+	struct known_shape *known;
 
-	if (known != NULL)
+	if (ledger->last[shape->type].shape != NULL && memcmp(&ledger->last[shape->type].shape->shape, shape, sizeof *shape) == 0)
+		return ledger->last[shape->type].shape->number;
+	known = table_get(&ledger->shapes, span_make(shape, sizeof *shape));
+	if (known != NULL) {
+		ledger->last[shape->type].shape = known;
 		return known->number;
+	}
 	known = arena_alloc(&ledger->arena, sizeof *known);
 	known->number = ledger->shapes.n;
 	known->shape = *shape;
@@ -122,20 +142,21 @@ ledger_free(struct ledger *ledger)
 void
 ledger_add(struct ledger *ledger, const struct account_record *r)
 {
+	const struct text **last = ledger->last[r->type].texts;
 	struct shape shape = {
 		.type = r->type,
-		.orig = intern(ledger, r->orig), .orcpt = intern(ledger, r->orcpt), .status = intern(ledger, r->status),
-		.category = intern(ledger, r->category), .mta = intern(ledger, r->mta),
-		.src_type = intern(ledger, r->src_type), .src_mta = intern(ledger, r->src_mta),
-		.source_ip = intern(ledger, r->source_ip), .destination_ip = intern(ledger, r->destination_ip),
-		.esmtp = intern(ledger, r->esmtp), .vmta = intern(ledger, r->vmta), .job = intern(ledger, r->job),
-		.queue = intern(ledger, r->queue), .pool = intern(ledger, r->pool),
+		.orig = number_of(ledger, &last[0], r->orig), .orcpt = number_of(ledger, &last[1], r->orcpt), .status = number_of(ledger, &last[2], r->status),
+		.category = number_of(ledger, &last[3], r->category), .mta = number_of(ledger, &last[4], r->mta),
+		.src_type = number_of(ledger, &last[5], r->src_type), .src_mta = number_of(ledger, &last[6], r->src_mta),
+		.source_ip = number_of(ledger, &last[7], r->source_ip), .destination_ip = number_of(ledger, &last[8], r->destination_ip),
+		.esmtp = number_of(ledger, &last[9], r->esmtp), .vmta = number_of(ledger, &last[10], r->vmta), .job = number_of(ledger, &last[11], r->job),
+		.queue = number_of(ledger, &last[12], r->queue), .pool = number_of(ledger, &last[13], r->pool),
 	};
 
 	ledger->entries = grown(ledger->entries, ledger->entries_n, &ledger->entries_cap, sizeof *ledger->entries);
 	ledger->entries[ledger->entries_n++] = (struct entry){
 		.logged_ms = r->logged.ms, .queued_ms = r->queued.ms, .size_bytes = r->size_bytes,
-		.rcpt = intern(ledger, r->rcpt), .diag = intern(ledger, r->diag), .env_id = intern(ledger, r->env_id),
+		.rcpt = number_of(ledger, &last[14], r->rcpt), .diag = number_of(ledger, &last[15], r->diag), .env_id = number_of(ledger, &last[16], r->env_id),
 		.shape = intern_shape(ledger, &shape),
 	};
 }
