@@ -2,8 +2,8 @@
  * Three places, in this order: sluice.… is the standard library, and nothing beside
  * a policy can stand in for it; then the policy's folder; then the modules that
  * ship (policies/providers), which the binary holds, so that a policy anywhere
- * finds those that belong to its node. Their values have lines like any file's;
- * the path shown is the end of the one they are installed under.
+ * finds those that belong to its node. Their values have lines like any file's; the
+ * path shown is the one in the source tree, and the end of the one they are installed under.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/module.h"
@@ -14,7 +14,7 @@
 #include "policy/embedded.h"
 #include "policy/setting.h"
 
-#define SHIPPED_DIR "sluice/policies/"
+#define SHIPPED_DIR "policies/"
 
 static char modules_key;                /* its address is a key in the registry */
 

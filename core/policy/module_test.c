@@ -46,7 +46,7 @@ line_of(const char *module, const char *text)
 static void
 a_shipped_module_is_found_from_anywhere_and_its_values_have_their_own_lines(void **state)
 {
-	static const char file[] = "sluice/policies/providers/google.lua";
+	static const char file[] = "policies/providers/google.lua";
 	struct policy *policy = fixture_good(BEGINS "\nrequire 'providers.google' { tier = 'high' }");
 	const struct ruleset *ruleset = policy_ruleset(policy);
 	struct queue_settings settings;

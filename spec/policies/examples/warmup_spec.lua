@@ -45,15 +45,18 @@ describe("warming up", function()
     world:inject { to = "user@gmail.com", count = 30 }
     world:run_for "10m"
     world:restart()
+    world:run_for "1m"
     world:inject { to = "user@gmail.com", count = 10 }
     world:run_for "10m"
     world:crash()
     world:restart()
+    world:run_for "1m"
     world:inject { to = "user@gmail.com", count = 100 }
     world:run_for "2h"
     assert.equal(140, gmail:messages())
     assert.equal(50, delivered(world, "mta-new"))
     world:restart()
+    world:run_for "1m"
     world:inject { to = "user@gmail.com", count = 10 }
     world:run_for "10m"
     assert.equal(50, delivered(world, "mta-new"))
