@@ -112,8 +112,7 @@ class House(unittest.TestCase):
 
     def test_every_policy_has_a_spec(self):
         for path in self.policies():
-            if path != "policies/providers/all.lua":        # default's spec and each provider's
-                self.assertTrue(os.path.exists(os.path.join(ROOT, "spec", path[:-len(".lua")] + "_spec.lua")), f"{path} has no spec")
+            self.assertTrue(os.path.exists(os.path.join(ROOT, "spec", path[:-len(".lua")] + "_spec.lua")), f"{path} has no spec")
 
     def test_every_parser_of_input_has_a_fuzzer_with_seeds(self):
         for path in sorted(glob.glob(os.path.join(ROOT, "core/*/*_fuzz.c"))):

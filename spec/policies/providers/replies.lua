@@ -77,6 +77,8 @@ function replies.of(opts)
   end
 end
 
+local LONG_SESSION = 200          -- messages; to fill a longer one takes days at a warming address's pace
+
 -- What holds for the tier of policies/default.lua.
 function replies.limits(opts, expected)
   it("has its limits", function()
@@ -88,6 +90,32 @@ function replies.limits(opts, expected)
       assert.same(value, effective[name], name)
     end
   end)
+
+  it("tries again later when no host answers", function()
+    local world, first, second = begin(opts)
+    first:down()
+    second:down()
+    world:inject { to = "user@" .. opts.domain }
+    world:run_for "1m"
+    local retry_after = world:effective(opts.site .. "/default").retry_after
+    local seconds = type(retry_after) == "table" and retry_after[1] or retry_after
+    first:up()
+    world:run_until(seconds - 60)
+    assert.equal(0, first:messages())
+    world:run_for(seconds * 0.05 + 120)
+    assert.equal(1, first:messages())
+  end)
+
+  local most = expected.max_msg_per_connection
+  if most and most <= LONG_SESSION then
+    it("begins a new session after " .. most .. " messages", function()
+      local world, first = begin(opts)
+      world:inject { to = "user@" .. opts.domain, count = 2 * most + 5 }
+      world:run_for(most * 600)                         -- at 20 an hour, the slowest pace here
+      assert.equal(2 * most + 5, first:messages())
+      assert.is_true(first:connections() >= 3)
+    end)
+  end
 end
 
 return replies
