@@ -13,6 +13,7 @@
 
 #include "control/control_search.h"
 #include "delivery/outcome.h"
+#include "queue/warmup.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
 #define NAME_MAX_BYTES    400u          /* a domain, a slash, a virtual MTA */
@@ -150,6 +151,18 @@ add_overlay(void *ctx, const struct overlay *overlay)
 	json_array_append_new(list->rows, control_answer_overlay(overlay, list->now));
 }
 
+/* null: it does not warm up */
+static json_t *
+control_warmup(const struct queue *queue)
+{
+	struct warmup_state state;
+
+	if (!warmup_state(queue, loop_now(queue->queues->o.loop).wall, &state))
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "day", (json_int_t)state.day, "per_day", (json_int_t)state.per_day,
+			 "used", (json_int_t)state.used, "left", (json_int_t)state.left);
+}
+
 json_t *
 control_why(const struct queue *queue, mono_us_t now)
 {
@@ -162,7 +175,9 @@ control_why(const struct queue *queue, mono_us_t now)
 	control_listing_row(queue, &gates, now, &row);
 	ceiling = queue_ceiling(queue);
 	queue_overlays(queue, add_overlay, &overlays);
-	return control_answer_why(&row, &gates, overlays.rows, &ceiling, now);
+	json_t *why = control_answer_why(&row, &gates, overlays.rows, &ceiling, now);
+	json_object_set_new(why, "warmup", control_warmup(queue));
+	return why;
 }
 
 static bool

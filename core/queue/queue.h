@@ -282,6 +282,7 @@ struct queues {
 	struct timer   overlays_timer;
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
 	struct recent  recent;          /* matches of the reactions */
+	struct table   warmups;         /* queue's name -> what went out today */
 	struct list    reap, reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;

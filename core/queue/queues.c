@@ -8,6 +8,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #include <fnmatch.h>
 
@@ -529,6 +530,7 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->jobs, prng_u64(&queues->prng));
 	table_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
+	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
 	list_init(&queues->pauses);
@@ -590,6 +592,7 @@ queues_free(struct queues *queues)
 		free(settings);
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
+	warmups_free(queues);
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
 	recent_fini(&queues->recent);
