@@ -21,7 +21,6 @@
 struct loader_file {
 	const char *path;
 	uint32_t    first_table;        /* the number of its first constructor */
-	char       *text;
 	struct source_map map;
 };
 
@@ -68,6 +67,7 @@ struct loader {
 	struct ruleset       *ruleset;
 	struct policy_report *report;
 	lua_State            *L;
+	struct bundle        *bundle;           /* where files come from */
 	const char           *dir;              /* "policies/" or "" */
 	struct loader_file  **files;            /* the policy first */
 	unsigned files_n;
@@ -84,7 +84,7 @@ struct loader {
 
 #define LOADER_HIDDEN "__at"
 
-void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, const char *path);
+void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, struct bundle *bundle);
 void loader_fini(struct loader *loader);
 
 /* Compiles the file onto the stack; false: noted. */

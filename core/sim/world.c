@@ -381,8 +381,23 @@ world_restart(struct world *world, struct policy_report *report, struct err *err
 bool
 world_swap(struct world *world, const char *path, struct policy_report *report, struct err *err)
 {
-	(void)world, (void)path, (void)report;
-	return err_set(err, ERR_PERM, "swap");
+	struct policy *fresh;
+
+	if (!world_ok(world, err))
+		return false;
+	if (world->shard == NULL)
+		return err_set(err, ERR_PERM, "swap: the node is down: restart() it first");
+	fresh = load(world, path, report);
+	if (fresh == NULL)
+		return false;
+	if (!shard_swap(world->shard, fresh, false, err)) {
+		policy_free(fresh);
+		return false;
+	}
+	make_listener(world, policy_ruleset(fresh));
+	cover(world);
+	world_note(world, "%s is in force", path);
+	return true;
 }
 
 /* ---- a world ---- */

@@ -107,15 +107,16 @@ report_text(const struct policy_report *report, struct buf *out)
 
 /* A policy that was refused says where. */
 static int
-l_refused_policy(lua_State *L, struct policy_report *report, const struct err *err)
+l_refused_policy(lua_State *L, const char *path, struct policy_report *report, const struct err *err)
 {
 	struct buf text;
-	bool placed = report->errors_n > 0;
+	bool said = report->errors_n > 0;
+	bool placed = said || (*path != '\0' && span_starts(span_text(err->text), span_text(path)));
 
 	buf_init(&text, 0);
 	report_text(report, &text);
 	lua_pushnil(L);
-	lua_pushstring(L, placed ? buf_text(&text) : err->text);
+	lua_pushstring(L, said ? buf_text(&text) : err->text);
 	lua_pushboolean(L, placed);
 	buf_fini(&text);
 	policy_report_fini(report);
@@ -215,7 +216,7 @@ l_new(lua_State *L)
 	lw->world = world_new(&options, &report, &err);
 	lw->L = NULL;
 	if (lw->world == NULL)
-		return l_refused_policy(L, &report, &err);
+		return l_refused_policy(L, options.policy, &report, &err);
 	policy_report_fini(&report);
 	return 1;
 }
@@ -255,7 +256,7 @@ l_restart(lua_State *L)
 	ok = world_restart(lw->world, &report, &err);
 	lw->L = NULL;
 	if (!ok)
-		return l_refused_policy(L, &report, &err);
+		return l_refused_policy(L, "", &report, &err);
 	policy_report_fini(&report);
 	lua_pushboolean(L, true);
 	return 1;
@@ -264,16 +265,17 @@ l_restart(lua_State *L)
 static int
 l_swap(lua_State *L)
 {
+	const char *path = luaL_checkstring(L, 2);
 	struct lua_world *lw = enter(L);
 	struct policy_report report;
 	struct err err = { 0 };
 	bool ok;
 
 	policy_report_init(&report);
-	ok = world_swap(lw->world, luaL_checkstring(L, 2), &report, &err);
+	ok = world_swap(lw->world, path, &report, &err);
 	lw->L = NULL;
 	if (!ok)
-		return l_refused_policy(L, &report, &err);
+		return l_refused_policy(L, path, &report, &err);
 	policy_report_fini(&report);
 	lua_pushboolean(L, true);
 	return 1;
