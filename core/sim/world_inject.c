@@ -555,6 +555,7 @@ world_inject(struct world *world, const struct world_injection *o, struct world_
 		kick(injector);
 		while (world_turn(world, now))
 			;
+		world_look_at_the_time(world);
 	} while (!world->failed && injector->together > 0);
 	list_each(node, &injector->injections) {
 		injection = list_entry(node, struct injection, link);

@@ -48,12 +48,17 @@ l_take_function(lua_State *L, int index)
 }
 
 bool
-l_call_back(lua_State *L, int args_n, int results_n, struct err *err)
+l_call_back(struct lua_world *lw, int args_n, int results_n, struct err *err)
 {
+	lua_State *L = lw->L;
+
 	if (lua_pcall(L, args_n, results_n, 0) == 0)
 		return true;
-	err_set(err, ERR_PERM, "%s", lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error that is no text");
-	lua_pop(L, 1);
+	err_set(err, ERR_PERM, "%s", lua_isstring(L, -1) ? lua_tostring(L, -1) : "a function of the spec failed");
+	if (lw->caught == LUA_NOREF)
+		lw->caught = luaL_ref(L, LUA_REGISTRYINDEX);
+	else
+		lua_pop(L, 1);
 	return false;
 }
 
@@ -67,20 +72,28 @@ enter(lua_State *L)
 	if (lw->L != NULL)
 		luaL_error(L, "the world is running: a function that it calls can't do that");
 	lw->L = L;
+	luaL_unref(L, LUA_REGISTRYINDEX, lw->caught);
+	lw->caught = LUA_NOREF;
 	return lw;
 }
 
-/* What a function of the spec or the policy said has a place of its own; our own text has none. */
+/* What a function of the spec raised goes on as it is; our own text has no place. */
 static int
 leave(struct lua_world *lw, bool ok, const struct err *err)
 {
 	lua_State *L = lw->L;
 
 	lw->L = NULL;
-	if (!ok)
+	if (ok) {
+		lua_pushboolean(L, true);
+		return 1;
+	}
+	if (lw->caught == LUA_NOREF)
 		return l_refused(L, err, false);
+	lua_pushnil(L);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, lw->caught);
 	lua_pushboolean(L, true);
-	return 1;
+	return 3;
 }
 
 static bool
@@ -208,7 +221,7 @@ l_new(lua_State *L)
 	struct policy_report report;
 	struct err err = { 0 };
 
-	*lw = (struct lua_world){ .L = L };
+	*lw = (struct lua_world){ .L = L, .caught = LUA_NOREF };
 	luaL_getmetatable(L, WORLD_META);
 	lua_setmetatable(L, -2);
 	options.ctx = lw;
@@ -354,7 +367,7 @@ go_on(void *ctx)
 	bool more;
 
 	lua_pushvalue(lw->L, 2);
-	if (!l_call_back(lw->L, 0, 1, &err)) {
+	if (!l_call_back(lw, 0, 1, &err)) {
 		world_fail(lw->world, err.text);
 		return -1;
 	}
@@ -391,7 +404,7 @@ to_of(void *ctx, uint64_t i)
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, source->fn);
 	lua_pushnumber(L, (double)i);
-	if (!l_call_back(L, 1, 1, &err)) {
+	if (!l_call_back(source->lw, 1, 1, &err)) {
 		world_fail(source->lw->world, err.text);
 		return NULL;
 	}

@@ -19,14 +19,15 @@
 struct lua_world {
 	struct world *world;            /* NULL: freed */
 	lua_State    *L;                /* of the call under way, for what is called back; NULL: none */
+	int           caught;           /* what a function of the spec raised in it, as a reference; LUA_NOREF: nothing */
 };
 
 struct lua_world *l_world(lua_State *L);                /* the first argument */
 int l_refused(lua_State *L, const struct err *err, bool placed);
 /* A function of the spec, and what makes it work, as a reference; 0 on the stack afterwards. */
 int l_take_function(lua_State *L, int index);
-/* Calls what lies below its arguments. False: it failed, *err says how, the stack is as it was before the function. */
-bool l_call_back(lua_State *L, int args_n, int results_n, struct err *err);
+/* Calls what lies below its arguments on lw->L. False: it failed, *err says how, the stack is as it was before the function. */
+bool l_call_back(struct lua_world *lw, int args_n, int results_n, struct err *err);
 
 /* receiver_lua.c */
 void l_add_receiver(lua_State *L);      /* its functions, to the table at the top */

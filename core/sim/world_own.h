@@ -55,6 +55,7 @@ struct world {
 
 /* world.c */
 bool world_turn(struct world *world, mono_us_t until);  /* one instant; false: nothing is due by then, or it failed */
+void world_look_at_the_time(struct world *world);       /* is there any left for who waits? */
 bool world_ok(struct world *world, struct err *err);
 
 /* world_inject.c */
