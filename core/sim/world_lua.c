@@ -47,12 +47,40 @@ l_take_function(lua_State *L, int index)
 	return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* An assertion that failed has no place in its text: it is noted while it can be seen. */
+static int
+l_note_place(lua_State *L)
+{
+	lua_Debug frame;
+
+	if (!lua_istable(L, 1) || !lua_getmetatable(L, 1))
+		return 1;
+	lua_settop(L, 1);
+	for (int level = 1; lua_getstack(L, level, &frame); level++) {
+		lua_getinfo(L, "Sl", &frame);
+		if (frame.source[0] != '@' || frame.currentline <= 0)
+			continue;
+		lua_pushstring(L, frame.source);
+		lua_setfield(L, 1, "source");
+		lua_pushinteger(L, frame.currentline);
+		lua_setfield(L, 1, "line");
+		break;
+	}
+	return 1;
+}
+
 bool
 l_call_back(struct lua_world *lw, int args_n, int results_n, struct err *err)
 {
 	lua_State *L = lw->L;
+	int handler = lua_gettop(L) - args_n;
+	int status;
 
-	if (lua_pcall(L, args_n, results_n, 0) == 0)
+	lua_pushcfunction(L, l_note_place);
+	lua_insert(L, handler);
+	status = lua_pcall(L, args_n, results_n, handler);
+	lua_remove(L, handler);
+	if (status == 0)
 		return true;
 	err_set(err, ERR_PERM, "%s", lua_isstring(L, -1) ? lua_tostring(L, -1) : "a function of the spec failed");
 	if (lw->caught == LUA_NOREF)

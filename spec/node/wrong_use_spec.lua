@@ -104,6 +104,10 @@ describe("wrong use", function()
     fine, text = pcall(function() world:run_for "10m" end)
     assert.is_false(fine)
     assert.matches("^spec/node/wrong_use_spec.lua:" .. line + 14 .. ": answer: fn: no reply: hello", text)
+    host:answer { to = "RCPT", fn = function() assert.equal(1, 2) end }
+    fine, text = pcall(function() world:run_for "10m" end)
+    assert.is_false(fine)
+    assert.equal(line + 18, text.line)
     host:answer { to = "RCPT", with = "250 ok" }
     world:run_until_idle()
     assert.equal(1, host:messages())
