@@ -107,7 +107,7 @@ describe("wrong use", function()
     host:answer { to = "RCPT", fn = function() assert.equal(1, 2) end }
     fine, text = pcall(function() world:run_for "10m" end)
     assert.is_false(fine)
-    assert.equal(line + 18, text.line)
+    assert.equal(line + 17, text.line)
     host:answer { to = "RCPT", with = "250 ok" }
     world:run_until_idle()
     assert.equal(1, host:messages())
