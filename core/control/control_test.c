@@ -24,6 +24,7 @@ struct engine {
 	struct shard  shard;
 	struct queue *all;
 	unsigned      n;
+	struct message *message;        /* in each of them; NULL: none */
 	char          did[200];         /* what the fakes were asked */
 	/* the door */
 	void        (*on_accept)(void *ctx, struct conn *conn);
@@ -120,23 +121,28 @@ outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, 
 	return did(shard->queues, "drop", pattern, job, queues_out);
 }
 
-/* No queue of this engine has recipients that could be looked at: `why` of an address is tried on the wire. */
+/* Each queue has the one message, if there is one, and its mail has left: `why` of what waits is tried on the wire. */
 void
 queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
 {
-	snprintf(((struct engine *)queue->queues)->did, 200, "each of %s", queue->name);
+	struct engine *e = (struct engine *)queue->queues;
+
+	snprintf(e->did, sizeof(e->did), "each of %s", queue->name);
+	if (e->message)
+		fn(ctx, &e->message->rcpts[0]);
 }
 
 void
 message_hold(struct message *message)
 {
-	check(false);
+	message->holds++;
 }
 
 void
 message_unhold(struct queues *queues, struct message *message)
 {
-	check(false);
+	check(message->holds > 0);
+	message->holds--;
 }
 
 bool
@@ -555,6 +561,59 @@ queues_that_end_while_they_are_listed_have_no_row(void **state)
 	buf_fini(&c.told);
 }
 
+static struct message *
+message_that_left(uint64_t id)
+{
+	struct message *message = mem_alloc(sizeof(*message) + sizeof(message->rcpts[0]));
+
+	message->spool.id = id;
+	message->rcpts[0].message = message;
+	message->rcpts[0].state = RCPT_OVER;
+	return message;
+}
+
+static void
+a_long_search_that_finds_nothing_ends(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	json_t *rows;
+
+	add_queues(e, "site%u/mta-1", 1000);
+	e->message = message_that_left(0x1f);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
+	assert_true(e->message->holds > 500);
+	drain(&c);
+	rows = take_result(&c);
+	assert_int_equal(json_array_size(rows), 0);
+	assert_int_equal(e->message->holds, 0);
+	json_decref(rows);
+	free(e->message);
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
+a_search_ends_with_its_peer_and_holds_nothing(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	struct message *message;
+
+	add_queues(e, "site%u/mta-1", 1000);
+	message = e->message = message_that_left(0x1f);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
+	assert_true(message->holds > 500);
+	c.conn.events->on_close(c.conn.ctx, NULL);
+	assert_true(c.closed);
+	assert_int_equal(message->holds, 0);
+	engine_free(e);
+	free(message);
+	buf_fini(&c.told);
+}
+
 static void
 an_address_or_an_id_is_looked_for_in_every_queue(void **state)
 {
@@ -812,6 +871,8 @@ main(void)
 		cmocka_unit_test(a_long_listing_comes_in_pieces_most_queued_first),
 		cmocka_unit_test(queues_that_end_while_they_are_listed_have_no_row),
 		cmocka_unit_test(an_address_or_an_id_is_looked_for_in_every_queue),
+		cmocka_unit_test(a_long_search_that_finds_nothing_ends),
+		cmocka_unit_test(a_search_ends_with_its_peer_and_holds_nothing),
 		cmocka_unit_test(a_trace_tells_what_is_wanted_and_drops_what_is_not_read),
 		cmocka_unit_test(a_trace_of_a_listener_that_is_not_declared_is_refused),
 		cmocka_unit_test(a_listing_ends_with_its_peer),

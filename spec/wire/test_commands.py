@@ -104,6 +104,14 @@ class Commands(harness.Case):
             self.assertEqual(done.returncode, 1)
             self.assertIn(f"nothing waits for {nobody}", done.stderr)
 
+    def test_why_of_one_recipient_among_many(self):
+        node = self.node('domain "a.example" { paused = true }')
+        for n in range(4):
+            self.assertEqual(self.send(node, to=[f"u{n}x{i}@a.example" for i in range(100)]).code, 250)
+        self.assertEqual([r["recipient"] for r in node.command("why", "u3x99@a.example")], ["u3x99@a.example"])
+        done = command("why", "nobody@a.example", "--control", node.control)
+        self.assertEqual((done.returncode, "nothing waits for nobody@a.example" in done.stderr), (1, True))
+
     def test_why_tells_the_pace(self):
         mx = Receiver()
         self.addCleanup(mx.stop)
