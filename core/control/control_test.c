@@ -670,8 +670,9 @@ a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
 	json_decref(take_result(&c));
 	say(&c, "{\"command\":\"trace\"}\n");
 	assert_error(&c, "traces already");
-	engine_free(e);
+	c.conn.events->on_close(c.conn.ctx, NULL);
 	assert_false(trace_on(&e->shard.trace));
+	engine_free(e);
 	buf_fini(&c.told);
 }
 
