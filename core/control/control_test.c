@@ -469,6 +469,9 @@ what_a_command_does_not_know_is_refused_and_touches_nothing(void **state)
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"jobb\":\"n\"}}\n", "no such option: jobb" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"job\":\"\"}}\n", "job must name a job" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"job\":true}}\n", "job must name a job" },
+		{ "{\"command\":\"suspend\",\"arguments\":[\"*\",\"soon\"]}\n", "suspend: how long: " },
+		{ "{\"command\":\"queues\",\"options\":{\"limit\":\"5x\"}}\n", "limit must be a number" },
+		{ "{\"command\":\"queues\",\"options\":{\"limit\":\"-1\"}}\n", "limit must be a number" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
 		{ "{\"command\":\"bounce\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
 		{ "{\"command\":\"retry\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
@@ -677,6 +680,29 @@ a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
 }
 
 static void
+a_trace_takes_a_domain_however_it_is_written(void **state)
+{
+	struct engine *e = engine_new();
+	struct trace_session session = { .number = 7, .queue = "a/b", .domain = "b.example", .peer = "mx (192.0.2.1)" };
+	struct client c, d;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"to\":\"B.Example.\"}}\n");
+	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
+	json_decref(take_result(&c));
+	session.domain = "c.example";
+	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
+	assert_int_equal(buf_len(&c.told), 0);
+	join(e, &d);
+	say(&d, "{\"command\":\"trace\",\"options\":{\"to\":\"u@b.example\"}}\n");
+	assert_error(&d, "trace: to: not a domain name");
+	engine_free(e);
+	buf_fini(&c.told);
+	buf_fini(&d.told);
+}
+
+static void
 a_trace_of_a_listener_that_is_not_declared_is_refused(void **state)
 {
 	struct engine *e = engine_new();
@@ -875,6 +901,7 @@ main(void)
 		cmocka_unit_test(a_long_search_that_finds_nothing_ends),
 		cmocka_unit_test(a_search_ends_with_its_peer_and_holds_nothing),
 		cmocka_unit_test(a_trace_tells_what_is_wanted_and_drops_what_is_not_read),
+		cmocka_unit_test(a_trace_takes_a_domain_however_it_is_written),
 		cmocka_unit_test(a_trace_of_a_listener_that_is_not_declared_is_refused),
 		cmocka_unit_test(a_listing_ends_with_its_peer),
 		cmocka_unit_test(requests_may_come_in_pieces_or_many_at_once),
