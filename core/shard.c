@@ -243,6 +243,8 @@ shard_open(const struct shard_options *options, struct err *err)
 	shard->log = options->log;
 	shard->policy = options->policy;
 	shard->settings = options->settings;
+	shard->listeners = options->listeners_n > 0 ? options->listeners : policy_ruleset(shard->policy)->listeners;
+	shard->listeners_n = options->listeners_n > 0 ? options->listeners_n : policy_ruleset(shard->policy)->listeners_n;
 	shard->generation = 1;
 	shard->started = loop_now(shard->loop).mono;
 	timer_init(&shard->tick, on_tick, shard);

@@ -39,6 +39,9 @@ struct shard_options {
 	struct policy   *policy;
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
 	uint64_t         seed;
+	/* Where mail comes in; n 0: what the policy declares. Must outlive the shard. */
+	const struct ruleset_listener *listeners;
+	unsigned         listeners_n;
 	/* The ports are bound and no file is made yet: who has to become another user does it
 	 * now, and opens the accounting. May be NULL. */
 	bool           (*on_bound)(void *ctx, struct shard *shard, struct err *err);
@@ -69,6 +72,8 @@ struct shard {
 	struct trace     trace;
 	struct prng      prng;
 	struct ruleset_node settings;
+	const struct ruleset_listener *listeners;
+	unsigned         listeners_n;
 	const struct shard_choices *choices;    /* NULL but while a world injects */
 	uint32_t         generation;
 	mono_us_t        started;

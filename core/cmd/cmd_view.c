@@ -363,6 +363,13 @@ add_rest(const json_t *why, bool colour, struct buf *out)
 		label(out, colour, "ceiling");
 		buf_printf(out, "%.10g messages an hour, by %s\n", json_number_value(member(ceiling, "msgs_per_hour")), text(ceiling, "bound_by"));
 	}
+	if (json_is_object(member(why, "warmup"))) {
+		const json_t *warmup = member(why, "warmup");
+
+		label(out, colour, "warm-up");
+		buf_printf(out, "day %lld: %lld of %lld went out, %lld left\n", count(warmup, "day"), count(warmup, "used"),
+			   count(warmup, "per_day"), count(warmup, "left"));
+	}
 	if (*text(why, "last_error")) {
 		label(out, colour, "last error");
 		cmd_add_clean(out, text(why, "last_error"), 0);

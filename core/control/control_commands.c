@@ -13,6 +13,7 @@
 
 #include "control/control_search.h"
 #include "delivery/outcome.h"
+#include "queue/warmup.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
 #define NAME_MAX_BYTES    400u          /* a domain, a slash, a virtual MTA */
@@ -81,16 +82,15 @@ is_missing(const struct call *call)
 	return span_find(name, '*') == SIZE_MAX && !queues_find(call->shard->queues, name);
 }
 
-static bool
-on_status(const struct call *call, struct err *err)
+json_t *
+control_status(const struct shard *shard, mono_us_t now)
 {
-	const struct shard *shard = call->shard;
 	const struct queues *queues = shard->queues;
 	struct spool_stats spool = { 0 };
 
 	if (shard->spool)
 		spool_stats(shard->spool, &spool);
-	control_answer_ok(control_answer_status(&(struct control_status){
+	return control_answer_status(&(struct control_status){
 		.version = SLUICE_VERSION,
 		.policy = queues->o.ruleset->file,
 		.generation = shard->generation,
@@ -102,11 +102,17 @@ on_status(const struct call *call, struct err *err)
 		.received = shard->received,
 		.delivered = shard->delivered,
 		.bounced = shard->bounced,
-		.uptime_us = call->now.mono - shard->started,
+		.uptime_us = now - shard->started,
 		.spool_bytes = spool.bytes,
 		.spool_messages = spool.live_messages,
 		.refusing = spool.refusing ? spool.why : shard->memory_full ? "memory_limit is reached" : NULL,
-	}), call->out);
+	});
+}
+
+static bool
+on_status(const struct call *call, struct err *err)
+{
+	control_answer_ok(control_status(call->shard, call->now.mono), call->out);
 	return true;
 }
 
@@ -146,14 +152,39 @@ add_overlay(void *ctx, const struct overlay *overlay)
 	json_array_append_new(list->rows, control_answer_overlay(overlay, list->now));
 }
 
-static bool
-on_why(const struct call *call, struct err *err)
+/* null: it does not warm up */
+static json_t *
+control_warmup(const struct queue *queue)
 {
-	struct queue *queue = queues_find(call->shard->queues, argument(call));
+	struct warmup_state state;
+
+	if (!warmup_state(queue, loop_now(queue->queues->o.loop).wall, &state))
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "day", (json_int_t)state.day, "per_day", (json_int_t)state.per_day,
+			 "used", (json_int_t)state.used, "left", (json_int_t)state.left);
+}
+
+json_t *
+control_why(const struct queue *queue, mono_us_t now)
+{
+	struct overlay_list overlays = { .rows = json_array(), .now = now };
 	struct gate_answer gates;
 	struct control_row row;
 	struct ceiling ceiling;
-	struct overlay_list overlays = { .now = call->now.mono };
+
+	gate_decide(queue, now, &gates);
+	control_listing_row(queue, &gates, now, &row);
+	ceiling = queue_ceiling(queue);
+	queue_overlays(queue, add_overlay, &overlays);
+	json_t *why = control_answer_why(&row, &gates, overlays.rows, &ceiling, now);
+	json_object_set_new(why, "warmup", control_warmup(queue));
+	return why;
+}
+
+static bool
+on_why(const struct call *call, struct err *err)
+{
+	const struct queue *queue = queues_find(call->shard->queues, argument(call));
 
 	if (!queue && control_search_fits(argument(call))) {
 		*call->stream_out = control_search_new(call->shard->queues, argument(call));
@@ -161,12 +192,7 @@ on_why(const struct call *call, struct err *err)
 	}
 	if (!queue)
 		return no_such_queue(call, err);
-	overlays.rows = json_array();
-	gate_decide(queue, call->now.mono, &gates);
-	control_listing_row(queue, &gates, call->now.mono, &row);
-	ceiling = queue_ceiling(queue);
-	queue_overlays(queue, add_overlay, &overlays);
-	control_answer_ok(control_answer_why(&row, &gates, overlays.rows, &ceiling, call->now.mono), call->out);
+	control_answer_ok(control_why(queue, call->now.mono), call->out);
 	return true;
 }
 

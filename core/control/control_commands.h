@@ -14,3 +14,7 @@ bool control_command_fits(const struct control_request *request, struct err *err
  * the caller writes and frees. False: *err is the answer. */
 bool control_command(struct shard *shard, const struct control_request *request, struct now now,
 		     struct buf *out, struct control_stream **stream_out, struct err *err);
+
+/* The answers of `why` and `status`. */
+json_t *control_why(const struct queue *queue, mono_us_t now);
+json_t *control_status(const struct shard *shard, mono_us_t now);

@@ -14,6 +14,7 @@
 #include "control/control_request.h"
 #include "control/control_trace.h"
 #include "delivery/outcome.h"
+#include "queue/warmup.h"
 
 /* ---- the engine ---- */
 
@@ -51,6 +52,13 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 			fn(ctx, &e->all[i]);
 	}
 	return n;
+}
+
+bool
+warmup_state(const struct queue *queue, wall_ms_t now, struct warmup_state *out)
+{
+	*out = (struct warmup_state){ .day = 3, .per_day = 150, .used = 20, .left = 130 };
+	return true;
 }
 
 bool
@@ -276,6 +284,7 @@ engine_new(void)
 	e->loop.now = (struct now){ .mono = 90 * US_PER_S, .wall = { 1767225600000 } };
 	e->net = (struct net){ &fake_net_ops, &e->loop };
 	e->queues.o.ruleset = &ruleset;
+	e->queues.o.loop = &e->loop;
 	e->queues.rcpts_n = 12;
 	e->shard = (struct shard){ .loop = &e->loop, .net = &e->net, .queues = &e->queues, .generation = 1,
 				   .started = 30 * US_PER_S, .received = 5, .sessions_in = 2 };
@@ -412,6 +421,7 @@ why_is_the_gates_answer_or_the_nearest_name(void **state)
 	assert_string_equal(json_string_value(json_object_get(why, "queue")), "site4/mta-1");
 	assert_string_equal(json_string_value(json_object_get(why, "gate")), "max_smtp_out");
 	assert_int_equal(json_array_size(json_object_get(why, "gates")), 4);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(why, "warmup"), "left")), 130);
 	json_decref(why);
 	for (size_t i = 0; i < countof(cases); i++) {
 		char line[200];

@@ -21,6 +21,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #define SHARE_MESSAGES 20               /* then others may have the session's place */
 #define SHARE_US       (30 * US_PER_S)
@@ -189,10 +190,13 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 	struct rcpt *first = pick(lane, now);
 	uint32_t max = queue_settings_now(q)->max_rcpt_per_message;
 	uint32_t available = messages_available(q, now.mono);
+	uint32_t warmup = warmup_available(q, now);
 	unsigned n;
 
-	if (first == NULL)
+	if (first == NULL || warmup == 0)
 		return false;
+	if (max > warmup)
+		max = warmup;
 	if (max > available)
 		max = available;
 	if (max > BATCH_MAX)
@@ -200,6 +204,7 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 	n = gather(lane, first, rcpts, max, now.mono);
 	if (!take_messages(q, n, now.mono))
 		return false;
+	warmup_take(q, n, now);
 	if (n == queue_settings_now(q)->max_rcpt_per_message)
 		queue_used(q, SETTING_max_rcpt_per_message);
 	lane_charge(first->stream, n);

@@ -282,6 +282,7 @@ struct queues {
 	struct timer   overlays_timer;
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
 	struct recent  recent;          /* matches of the reactions */
+	struct table   warmups;         /* queue's name -> what went out today */
 	struct list    reap, reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
@@ -376,6 +377,9 @@ uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipient
 uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,
 		     void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
 struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
+/* The queue of that site (a provider, else a domain) by that virtual MTA, made where it is missing: for who asks about one
+ * that never held anything. It is reaped soon. */
+struct queue *queues_get(struct queues *queues, struct span site, const struct ruleset_vmta *vmta);
 
 /* What the operator sees. */
 /* Each of its recipients, wherever it stands. fn must not move one. */

@@ -26,7 +26,7 @@ void route_unuse(struct route *route, mono_us_t now);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_WARMUP = 8 };
 void queues_pauses_save(struct queues *queues, struct buf *out);
 void queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted);
 bool queues_paused_by_hand(struct queues *queues, const char *name);

@@ -8,6 +8,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #include <fnmatch.h>
 
@@ -363,6 +364,16 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	return queue;
 }
 
+struct queue *
+queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *vmta)
+{
+	const struct ruleset_provider *provider = ruleset_provider(queues->o.ruleset, name);
+	/* Any of a provider's domains will do: they share its queue. */
+	struct span domain = provider != NULL && provider->domains_n > 0 ? span_text(provider->domains[0]) : name;
+
+	return queue_get(queues, site_get(queues, name, provider), vmta, settings_intern(queues, provider, domain, vmta));
+}
+
 /* ---- reaping ---- */
 
 void
@@ -519,6 +530,7 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->jobs, prng_u64(&queues->prng));
 	table_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
+	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
 	list_init(&queues->pauses);
@@ -580,6 +592,7 @@ queues_free(struct queues *queues)
 		free(settings);
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
+	warmups_free(queues);
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
 	recent_fini(&queues->recent);

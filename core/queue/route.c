@@ -404,7 +404,9 @@ route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *
 	struct route *route;
 
 	buf_init(&key, 0);
-	buf_printf(&key, "%.*s/%s", SPAN_ARG(domain), vmta->name);
+	buf_add(&key, domain);
+	buf_add_char(&key, '/');
+	buf_add_text(&key, vmta->name);
 	route = table_get(&queues->routes, buf_span(&key));
 	if (route == NULL) {
 		route = mem_alloc(sizeof *route);

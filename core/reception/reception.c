@@ -31,14 +31,13 @@ port_open(struct port *port, struct reception *reception, const struct ruleset_l
 struct reception *
 reception_open(struct shard *shard, struct err *err)
 {
-	const struct ruleset *ruleset = policy_ruleset(shard->policy);
 	struct reception *reception = mem_alloc(sizeof *reception);
 
 	reception->shard = shard;
 	list_init(&reception->sessions);
-	reception->ports = mem_alloc((ruleset->listeners_n + 1) * sizeof *reception->ports);
-	for (unsigned i = 0; i < ruleset->listeners_n; i++) {
-		bool ok = port_open(&reception->ports[i], reception, &ruleset->listeners[i], err);
+	reception->ports = mem_alloc((shard->listeners_n + 1) * sizeof *reception->ports);
+	for (unsigned i = 0; i < shard->listeners_n; i++) {
+		bool ok = port_open(&reception->ports[i], reception, &shard->listeners[i], err);
 
 		reception->ports_n = i + 1;
 		if (!ok) {

@@ -40,10 +40,15 @@ begin_closing(struct smtp_server *server, const char *why)
 void
 smtp_server_answer(struct smtp_server *server, unsigned code, const char *text)
 {
-	char clean[TEXT_MAX];
-	size_t n = smtp_text_clean(span_text(text), clean, sizeof clean);
+	char line[TEXT_MAX + 6];
+	size_t n = 4 + smtp_text_clean(span_text(text), line + 4, TEXT_MAX);
 
-	if (!buf_printf(&server->out, "%03u %.*s\r\n", code % 1000, (int)n, clean))
+	line[0] = (char)('0' + code / 100 % 10);
+	line[1] = (char)('0' + code / 10 % 10);
+	line[2] = (char)('0' + code % 10);
+	line[3] = ' ';
+	memcpy(line + n, "\r\n", 2);
+	if (!buf_add(&server->out, span_make(line, n + 2)))
 		begin_closing(server, "replies are not read");
 }
 
