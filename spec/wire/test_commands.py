@@ -126,6 +126,14 @@ class Commands(harness.Case):
         self.assertRegex(node.command("why", "a.example/default", json_out=False), r"pace +3[0-6][0-9.]* recipients an hour lately: empty in 3m")
         self.assertIn("ceiling", node.command("why", "a.example/default", json_out=False))
 
+    def test_what_was_dropped_is_no_pace(self):
+        node = self.node('domain "a.example" { paused = true }')
+        self.assertEqual(self.send(node, to=["u@a.example", "v@a.example"]).code, 250)
+        self.assertEqual(node.command("drop", "a.example/*")["recipients"], 2)
+        self.assertEqual(self.send(node, to="w@a.example").code, 250)
+        why = node.command("why", "a.example/default")
+        self.assertEqual((why["queued"], why["pace"], why["empty_in"]), (1, 0, None))
+
     def test_an_open_queue_says_so(self):
         mx = Receiver()
         self.addCleanup(mx.stop)
