@@ -98,6 +98,9 @@ go_on_streaming(struct peer *peer)
 		control_stream_free(peer->stream);
 		peer->stream = NULL;
 	}
+	/* The next piece is asked for when this one was taken, and of nothing nothing is: a blank is JSON, too. */
+	if (buf_len(&out) == 0)
+		buf_add_char(&out, ' ');
 	conn_write(peer->conn, buf_span(&out));
 	buf_fini(&out);
 }

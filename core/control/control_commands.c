@@ -120,11 +120,12 @@ static bool
 on_queues(const struct call *call, struct err *err)
 {
 	const char *limit = option(call, "limit");
-	unsigned most = limit ? (unsigned)strtoul(limit, NULL, 10) : UINT32_MAX;
+	char *end = NULL;
+	unsigned long long most = limit ? strtoull(limit, &end, 10) : UINT32_MAX;
 
-	if (most == 0)
+	if (most == 0 || most > UINT32_MAX || (limit && (*end || !(limit[0] >= '0' && limit[0] <= '9'))))
 		return err_set(err, ERR_PERM, "queues: limit must be a number from 1 on");
-	*call->stream_out = control_listing_new(call->shard->queues, argument(call), most);
+	*call->stream_out = control_listing_new(call->shard->queues, argument(call), (unsigned)most);
 	return true;
 }
 
@@ -219,7 +220,7 @@ on_suspend(const struct call *call, struct err *err)
 	uint64_t n;
 
 	if (!duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, err))
-		return err_prefix(err, "suspend: how long");
+		return err_prefix(err, "suspend: how long: ");
 	n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
 	return touched(call, queues, n);
 }

@@ -200,7 +200,7 @@ struct queue {
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
-	struct pace    over;            /* recipients that came to their end here */
+	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;

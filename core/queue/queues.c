@@ -216,7 +216,9 @@ queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
 {
 	struct queue *queue = rcpt->queue;
 
-	pace_add(&queue->over, 1, now.mono);
+	/* What an operator throws away says nothing of how fast the rest will go. */
+	if (outcome != SPOOL_DROPPED)
+		pace_add(&queue->over, 1, now.mono);
 	rcpt_journal(rcpt, outcome, now);
 	rcpt_forget(rcpt, now.mono);
 	queue_maybe_reap(queue);
