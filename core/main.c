@@ -6,15 +6,31 @@
 #include "util/span.h"
 
 static const struct cmd *const cmds[] = {
-	&cmd_run, &cmd_check,
-	&cmd_status, &cmd_queues, &cmd_why,
-	&cmd_pause, &cmd_resume, &cmd_suspend, &cmd_lift, &cmd_swap, &cmd_retry, &cmd_bounce, &cmd_drop,
-	&cmd_sink, &cmd_inject,
+	&cmd_run,
+	&cmd_check,
+	&cmd_explain,
+	&cmd_spec,
+	&cmd_status,
+	&cmd_queues,
+	&cmd_why,
+	&cmd_top,
+	&cmd_trace,
+	&cmd_pause,
+	&cmd_resume,
+	&cmd_suspend,
+	&cmd_lift,
+	&cmd_swap,
+	&cmd_retry,
+	&cmd_bounce,
+	&cmd_drop,
+	&cmd_import_pmta,
+	&cmd_sink,
+	&cmd_inject,
 };
 
 /* CLI.md names them; an operator who types one should not be told that it is a slip of the keyboard. */
 static const char *const not_there_yet[] = {
-	"spec", "explain", "top", "trace", "import-pmta", "report",
+	"report",
 };
 
 static void
@@ -22,7 +38,7 @@ print_overview(FILE *to)
 {
 	fputs("sluice delivers mail, under a policy written in Lua.\n\nusage: sluice COMMAND …\n\n", to);
 	for (size_t i = 0; i < countof(cmds); i++)
-		fprintf(to, "  %-8s %s\n", cmds[i]->name, cmds[i]->summary);
+		fprintf(to, "  %-11s %s\n", cmds[i]->name, cmds[i]->summary);
 	fputs("\n`sluice COMMAND --help` says more. Commands that ask a running node find it by\n"
 	      "--control PATH, else $SLUICE_CONTROL, else /run/sluice/control.sock.\n"
 	      "\n"

@@ -163,7 +163,7 @@ override(struct node *node, const struct node_options *options, struct err *err)
 		s->accounting_file = options->accounting;
 	if (options->resolver != NULL) {
 		if (!endpoint_parse(span_text(options->resolver), 53, &node->resolver, err))
-			return err_prefix(err, "--resolver %s", options->resolver);
+			return err_prefix(err, "--resolver %s: ", options->resolver);
 		s->resolver = &node->resolver;
 		s->resolver_n = 1;
 	}

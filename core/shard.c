@@ -244,9 +244,12 @@ shard_open(const struct shard_options *options, struct err *err)
 	shard->log = options->log;
 	shard->policy = options->policy;
 	shard->settings = options->settings;
+	shard->listeners = options->listeners;
+	shard->listeners_n = options->listeners_n;
 	shard->generation = 1;
 	shard->started = loop_now(shard->loop).mono;
 	timer_init(&shard->tick, on_tick, shard);
+	trace_init(&shard->trace);
 	prng_seed(&shard->prng, options->seed);
 	shard->resolver = resolver_new(shard->loop, options->names, prng_u64(&shard->prng));
 	open_queues(shard);

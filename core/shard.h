@@ -21,8 +21,10 @@
 #include "queue/queue.h"
 #include "spool/spool.h"
 #include "util/log.h"
+#include "util/trace.h"
 
 struct bounces;
+struct coverage;
 struct delivery;
 struct finding;
 struct reception;
@@ -39,6 +41,9 @@ struct shard_options {
 	struct policy   *policy;
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
 	uint64_t         seed;
+	/* Where mail comes in; NULL: where the policy says. Must outlive the shard. */
+	const struct ruleset_listener *listeners;
+	unsigned         listeners_n;
 	/* The ports are bound and no file is made yet: who has to become another user does it
 	 * now, and opens the accounting. May be NULL. */
 	bool           (*on_bound)(void *ctx, struct shard *shard, struct err *err);
@@ -65,8 +70,12 @@ struct shard {
 	struct reception *reception;
 	struct account  *account;       /* NULL: none */
 	struct log      *log;
+	struct coverage *coverage;      /* NULL: nobody asks what of the policy is exercised */
+	struct trace     trace;
 	struct prng      prng;
 	struct ruleset_node settings;
+	const struct ruleset_listener *listeners;       /* NULL: the policy's */
+	unsigned         listeners_n;
 	const struct shard_choices *choices;    /* NULL but while a world injects */
 	uint32_t         generation;
 	mono_us_t        started;

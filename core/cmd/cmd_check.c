@@ -3,40 +3,16 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
+#include "cmd/cmd_policy.h"
 #include "cmd/cmd_print.h"
-#include "control/control_answers.h"
-#include "policy/policy.h"
-
-static void
-print_notes(const struct policy_note *notes, unsigned n, const char *kind)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (notes[i].line)
-			fprintf(stderr, "%s:%d: %s%s\n", notes[i].file, notes[i].line, kind, notes[i].text);
-		else
-			fprintf(stderr, "%s: %s%s\n", notes[i].file, kind, notes[i].text);
-	}
-}
-
-static json_t *
-notes_json(const struct policy_note *notes, unsigned n)
-{
-	json_t *all = json_array();
-
-	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(all, json_pack("{s:o, s:o, s:o}",
-						     "file", control_answer_text(notes[i].file),
-						     "line", notes[i].line ? json_integer(notes[i].line) : json_null(),
-						     "text", control_answer_text(notes[i].text)));
-	return all;
-}
+#include "control/arithmetic.h"
 
 static void
 print_as_json(const struct policy_report *report)
 {
 	json_t *value = json_pack("{s:b, s:o, s:o}", "ok", report->errors_n == 0,
-				  "errors", notes_json(report->errors, report->errors_n),
-				  "warnings", notes_json(report->warnings, report->warnings_n));
+				  "errors", cmd_policy_notes(report->errors, report->errors_n),
+				  "warnings", cmd_policy_notes(report->warnings, report->warnings_n));
 	cmd_print_json(value);
 	json_decref(value);
 }
@@ -65,39 +41,30 @@ print_summary(const char *path, const struct policy *policy, const struct policy
 	putchar('\n');
 }
 
-static wall_ms_t
-wall(void *ctx)
-{
-	return clock_now(ctx).wall;
-}
-
 static int
 run(int argc, char **argv)
 {
 	struct cmd_option options[] = { { "json", false, NULL } };
-	struct clock clock;
-	struct log log = { .level = LOG_WARNING, .wall = wall, .wall_ctx = &clock, .sink = log_sink_stderr };
-	struct policy_report report;
-	struct policy *policy;
+	struct cmd_policy loaded;
+	struct policy_report *report = &loaded.report;
 	int status;
 
 	if (!cmd_parse(&cmd_check, options, countof(options), &argc, argv, &status))
 		return status;
 	if (argc != 2)
 		return cmd_misused(&cmd_check, argc < 2 ? "check needs a policy" : "check takes one policy");
-	clock_os_init(&clock);
-	policy_report_init(&report);
-	policy = policy_load(argv[1], &(struct policy_env){ .log = &log, .clock = &clock, .seed = 1 }, &report);
+	cmd_policy_open(&loaded, argv[1]);
+	if (loaded.policy)
+		arithmetic_warn(policy_ruleset(loaded.policy), report);
 	if (options[0].value) {
-		print_as_json(&report);
+		print_as_json(report);
 	} else {
-		print_notes(report.errors, report.errors_n, "");
-		print_notes(report.warnings, report.warnings_n, "warning: ");
-		print_summary(argv[1], policy, &report);
+		cmd_policy_print_notes(report->errors, report->errors_n, "");
+		cmd_policy_print_notes(report->warnings, report->warnings_n, "warning: ");
+		print_summary(argv[1], loaded.policy, report);
 	}
-	status = policy ? EXIT_DONE : EXIT_FAILED;
-	policy_free(policy);
-	policy_report_fini(&report);
+	status = loaded.policy ? EXIT_DONE : EXIT_FAILED;
+	cmd_policy_close(&loaded);
 	return status;
 }
 
@@ -108,12 +75,14 @@ const struct cmd cmd_check = {
 	.help =
 	"Loads the policy and everything it requires, but runs nothing. Errors and\n"
 	"warnings go to standard error as FILE:LINE: what is wrong; then comes a\n"
-	"summary. Exit status 1 if there is an error; warnings alone are fine.\n"
+	"summary. Warned of are rules that can never match or are never asked, and caps\n"
+	"and rates that others keep from ever being reached. Exit status 1 if there is\n"
+	"an error; warnings alone are fine.\n"
 	"\n"
 	"  --json   {\"ok\", \"errors\": [{\"file\", \"line\", \"text\"}], \"warnings\": […]}\n"
 	"\n"
 	"example:\n"
 	"  $ sluice check policies/default.lua\n"
-	"  policies/default.lua: 1 listener, 1 virtual MTA, 0 pools, 0 providers: ok\n",
+	"  policies/default.lua: 1 listener, 1 virtual MTA, 0 pools, 28 providers: ok\n",
 	.run = run,
 };

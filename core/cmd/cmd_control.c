@@ -109,33 +109,77 @@ unwrap(struct span line, const char *path, struct err *err)
 	return result;
 }
 
+/* -1: *err is set. The request is taken. */
+static int
+send_request(const char *path, json_t *request, struct err *err)
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	int fd = -1;
+
+	json_decref(request);
+	if (text)
+		fd = dial(path, err);
+	else
+		err_set(err, ERR_PERM, "an argument is not UTF-8");
+	/* A node that turns us away may close before it read all: its answer says more than our failed send. */
+	if (fd >= 0 && send_all(fd, span_text(text)))
+		send_all(fd, SPAN("\n"));
+	free(text);
+	return fd;
+}
+
 json_t *
 cmd_control_ask(const char *path, json_t *request, struct err *err)
 {
-	char *text = json_dumps(request, JSON_COMPACT);
+	int fd = send_request(path, request, err);
 	json_t *result = NULL;
 	struct buf in;
-	int fd;
 
-	json_decref(request);
-	buf_init(&in, ANSWER_MAX);
-	if (!text) {
-		err_set(err, ERR_PERM, "an argument is not UTF-8");
-		buf_fini(&in);
+	if (fd < 0)
 		return NULL;
-	}
-	fd = dial(path, err);
-	if (fd >= 0) {
-		/* A node that turns us away may close before it read all: its answer says more than our failed send. */
-		if (send_all(fd, span_text(text)))
-			send_all(fd, SPAN("\n"));
-		if (receive_line(fd, path, &in, err))
-			result = unwrap(buf_span(&in), path, err);
-		close(fd);
-	}
-	free(text);
+	buf_init(&in, ANSWER_MAX);
+	if (receive_line(fd, path, &in, err))
+		result = unwrap(buf_span(&in), path, err);
+	close(fd);
 	buf_fini(&in);
 	return result;
+}
+
+/* Each whole line of what came. False: fn has enough, or *err is set. */
+static bool
+follow_lines(struct buf *in, const char *path, bool (*fn)(void *ctx, const json_t *line), void *ctx, struct err *err)
+{
+	size_t end;
+
+	while ((end = span_find(buf_span(in), '\n')) != SIZE_MAX) {
+		json_t *line = unwrap(span_first(buf_span(in), end), path, err);
+		bool more = line && fn(ctx, line);
+
+		json_decref(line);
+		if (!more)
+			return false;
+		buf_consume(in, end + 1);
+	}
+	return true;
+}
+
+bool
+cmd_control_follow(const char *path, json_t *request, bool (*fn)(void *ctx, const json_t *line), void *ctx, struct err *err)
+{
+	int fd = send_request(path, request, err);
+	struct timeval for_ever = { 0 };
+	struct buf in;
+	bool more = fd >= 0;
+
+	if (!more)
+		return false;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof(for_ever));
+	buf_init(&in, ANSWER_MAX);
+	while (more)
+		more = receive_line(fd, path, &in, err) && follow_lines(&in, path, fn, ctx, err);
+	close(fd);
+	buf_fini(&in);
+	return err->kind == ERR_NONE;
 }
 
 json_t *

@@ -118,8 +118,8 @@ instant(const char *s)
 	return (int64_t)timegm(&tm) * MS_PER_S + ms;
 }
 
-static enum cmd_style
-style_of(const char *mode, const char *gate)
+enum cmd_style
+cmd_view_queue_style(const char *mode, const char *gate)
 {
 	if (strcmp(mode, "normal") != 0)
 		return CMD_RED;
@@ -146,7 +146,7 @@ queue_row(struct cmd_table *table, const json_t *row, wall_ms_t now)
 	cmd_table_cell(table, 1, CMD_PLAIN, "%lld", count(row, "queued"));
 	cmd_table_cell(table, 2, CMD_PLAIN, "%lld", count(row, "ready"));
 	cmd_table_cell(table, 3, CMD_PLAIN, "%lld", count(row, "sessions"));
-	cmd_table_cell(table, 4, style_of(mode, gate), "%s", strcmp(mode, "normal") ? mode : *gate ? gate : "open");
+	cmd_table_cell(table, 4, cmd_view_queue_style(mode, gate), "%s", strcmp(mode, "normal") ? mode : *gate ? gate : "open");
 	cmd_table_cell(table, 5, CMD_PLAIN, "%s", oldest);
 	cmd_table_cell(table, 6, CMD_PLAIN, "%s", wait);
 	buf_clear(&clean);
@@ -335,6 +335,20 @@ add_overlays(const json_t *why, bool colour, struct buf *out)
 }
 
 static void
+add_pace(const json_t *why, bool colour, struct buf *out)
+{
+	double pace = json_number_value(member(why, "pace"));
+	char empty[32];
+
+	duration(why, "empty_in", empty);
+	label(out, colour, "pace");
+	if (*empty)
+		buf_printf(out, "%.10g recipients an hour lately: empty in %s\n", pace, empty);
+	else
+		buf_add_text(out, "no recipient has left it lately\n");
+}
+
+static void
 add_rest(const json_t *why, bool colour, struct buf *out)
 {
 	const json_t *ceiling = member(why, "ceiling");
@@ -345,9 +359,18 @@ add_rest(const json_t *why, bool colour, struct buf *out)
 	buf_printf(out, "%lld, %lld ready, %lld session%s", count(why, "queued"), count(why, "ready"),
 		   count(why, "sessions"), plural(count(why, "sessions")));
 	buf_printf(out, *oldest ? ", the oldest for %s\n" : "%s\n", oldest);
+	if (count(why, "queued") > 0)
+		add_pace(why, colour, out);
 	if (json_is_object(ceiling)) {
 		label(out, colour, "ceiling");
 		buf_printf(out, "%.10g messages an hour, by %s\n", json_number_value(member(ceiling, "msgs_per_hour")), text(ceiling, "bound_by"));
+	}
+	if (json_is_object(member(why, "warmup"))) {
+		const json_t *warmup = member(why, "warmup");
+
+		label(out, colour, "warm-up");
+		buf_printf(out, "day %lld: %lld of %lld went out, %lld left\n", count(warmup, "day"), count(warmup, "used"),
+			   count(warmup, "per_day"), count(warmup, "left"));
 	}
 	if (*text(why, "last_error")) {
 		label(out, colour, "last error");
@@ -372,17 +395,59 @@ cmd_view_why(const json_t *why, bool colour, struct buf *out)
 	add_rest(why, colour, out);
 }
 
+/* ---- where a message waits ---- */
+
+static void
+found_row(struct cmd_table *table, const json_t *row)
+{
+	static const char *const texts[] = { "message", "recipient", "queue" };
+	const char *state = text(row, "state"), *gate = text(row, "gate");
+	char since[32], due[32];
+	struct buf clean;
+
+	duration(row, "since", since);
+	duration(row, "due", due);
+	cmd_table_row(table);
+	buf_init(&clean, 0);
+	for (unsigned i = 0; i < countof(texts); i++) {
+		buf_clear(&clean);
+		cmd_add_clean(&clean, text(row, texts[i]), 0);
+		cmd_table_cell(table, i, i == 1 ? CMD_BOLD : CMD_PLAIN, "%s", buf_text(&clean));
+	}
+	buf_fini(&clean);
+	cmd_table_cell(table, 3, strcmp(state, "deferred") ? CMD_PLAIN : CMD_YELLOW, "%s", state);
+	cmd_table_cell(table, 4, CMD_PLAIN, "%s", since);
+	cmd_table_cell(table, 5, CMD_PLAIN, "%s", due);
+	cmd_table_cell(table, 6, CMD_PLAIN, "%lld", count(row, "attempts"));
+	cmd_table_cell(table, 7, CMD_YELLOW, "%s", gate);
+}
+
+void
+cmd_view_found(const json_t *found, bool colour, struct buf *out)
+{
+	static const char *const names[] = { "message", "recipient", "queue", "state", "waits for", "due in", "attempts", "held by" };
+	struct cmd_table table;
+
+	cmd_table_init(&table, "llllrrrl");
+	header(&table, names);
+	for (size_t i = 0; i < json_array_size(found); i++)
+		found_row(&table, json_array_get(found, i));
+	cmd_table_write(&table, colour, out);
+	cmd_table_fini(&table);
+}
+
 /* ---- acts ---- */
 
 void
-cmd_view_touched(const json_t *touched, const char *done, const char *pattern, struct buf *out)
+cmd_view_touched(const void *ctx, const json_t *touched, bool colour, struct buf *out)
 {
+	const struct cmd_view_act *act = ctx;
 	long long queues = count(touched, "queues"), recipients = count(touched, "recipients");
 
-	buf_printf(out, "%s %lld recipient%s in %lld queue%s", done, recipients, plural(recipients), queues, plural(queues));
+	buf_printf(out, "%s %lld recipient%s in %lld queue%s", act->done, recipients, plural(recipients), queues, plural(queues));
 	if (!queues) {
 		buf_add_text(out, ": no queue is called ");
-		cmd_add_clean(out, pattern, 0);
+		cmd_add_clean(out, act->pattern, 0);
 		buf_add_text(out, " now");
 	}
 	buf_add_char(out, '\n');

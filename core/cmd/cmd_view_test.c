@@ -51,7 +51,8 @@ why_shows_gates_and_what_waits(void **state)
 			   "{\"gate\":\"retry_after\",\"open\":false,\"until\":552,\"declared_at\":\"x.lua:20\"},"
 			   "{\"gate\":\"max_smtp_out\",\"open\":true,\"limit\":20,\"in_use\":0,\"declared_at\":\"x.lua:14\"}],"
 			   "\"queued\":12,\"ready\":7,\"sessions\":0,\"oldest_age\":5400,\"last_error\":\"421 4.7.0\\nno\","
-			   "\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_connect_rate × max_msg_per_connection\"}}");
+			   "\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_connect_rate × max_msg_per_connection\"},"
+			   "\"pace\":432.5,\"empty_in\":100,\"warmup\":{\"day\":3,\"per_day\":150,\"used\":20,\"left\":130}}");
 	struct buf out;
 
 	buf_init(&out, 0);
@@ -65,7 +66,9 @@ why_shows_gates_and_what_waits(void **state)
 		"max_smtp_out  open                   0     20  x.lua:14\n"
 		"\n"
 		"queued      12, 7 ready, 0 sessions, the oldest for 1h30m\n"
+		"pace        432.5 recipients an hour lately: empty in 1m40s\n"
 		"ceiling     500 messages an hour, by max_connect_rate × max_msg_per_connection\n"
+		"warm-up     day 3: 20 of 150 went out, 130 left\n"
 		"last error  421 4.7.0\\x0ano\n");
 	buf_fini(&out);
 	json_decref(why);
@@ -155,8 +158,8 @@ an_act_that_met_no_queue_says_so(void **state)
 	struct buf out;
 
 	buf_init(&out, 0);
-	cmd_view_touched(one, "dropped", "a/*", &out);
-	cmd_view_touched(none, "paused", "a/b", &out);
+	cmd_view_touched(&(struct cmd_view_act){ "dropped", "a/*" }, one, false, &out);
+	cmd_view_touched(&(struct cmd_view_act){ "paused", "a/b" }, none, false, &out);
 	assert_string_equal(buf_text(&out), "dropped 1 recipient in 3 queues\n"
 					    "paused 0 recipients in 0 queues: no queue is called a/b now\n");
 	buf_fini(&out);
@@ -180,7 +183,7 @@ an_answer_of_any_shape_is_survived(void **state)
 		cmd_view_why(value, true, &out);
 		cmd_view_queues(value, NOW, true, &out);
 		cmd_view_status(value, true, &out);
-		cmd_view_touched(value, "dropped", "x", &out);
+		cmd_view_touched(&(struct cmd_view_act){ "dropped", "x" }, value, false, &out);
 		assert_true(buf_len(&out) > 0);
 		buf_fini(&out);
 		json_decref(value);

@@ -23,8 +23,8 @@ static const struct names {
 	[SCOPE_NODE]  = { "node.max_msg_rate", "node.max_connect_rate × max_msg_per_connection" },
 };
 
-static double
-best_hour(const struct rate_spec *rate)
+double
+ceiling_best_hour(const struct rate_spec *rate)
 {
 	double paced = (double)(rate->count - rate->burst) * (double)HOUR_US / (double)rate->window_us;
 	double hour = paced + rate->burst;
@@ -32,11 +32,14 @@ best_hour(const struct rate_spec *rate)
 }
 
 static void
-lower(struct ceiling *ceiling, double msgs_per_hour, const char *bound_by)
+lower(struct ceiling *ceiling, double msgs_per_hour, enum scope_level level, bool by_connects)
 {
 	if (ceiling->bounded && ceiling->msgs_per_hour <= msgs_per_hour)
 		return;
-	*ceiling = (struct ceiling){ .bounded = true, .msgs_per_hour = msgs_per_hour, .bound_by = bound_by };
+	*ceiling = (struct ceiling){
+		.bounded = true, .msgs_per_hour = msgs_per_hour, .level = level, .by_connects = by_connects,
+		.bound_by = by_connects ? names[level].connects : names[level].messages,
+	};
 }
 
 struct ceiling
@@ -49,10 +52,9 @@ ceiling_of(const struct queue_settings *settings, const struct scope_limits *con
 		if (!at)
 			continue;
 		if (!rate_unlimited(&at->max_msg_rate))
-			lower(&ceiling, best_hour(&at->max_msg_rate), names[level].messages);
+			lower(&ceiling, ceiling_best_hour(&at->max_msg_rate), level, false);
 		if (!rate_unlimited(&at->max_connect_rate) && settings->max_msg_per_connection != UNLIMITED)
-			lower(&ceiling, best_hour(&at->max_connect_rate) * settings->max_msg_per_connection,
-			      names[level].connects);
+			lower(&ceiling, ceiling_best_hour(&at->max_connect_rate) * settings->max_msg_per_connection, level, true);
 	}
 	return ceiling;
 }

@@ -18,6 +18,7 @@
 #include "control/control_answers.h"
 #include "control/control_commands.h"
 #include "control/control_swap.h"
+#include "control/control_trace.h"
 
 #define PEERS_MAX   16u
 #define SILENCE_US  (30 * US_PER_S)
@@ -39,13 +40,14 @@ struct peer {
 	struct conn    *conn;
 	struct buf      in;
 	struct timer    silence;
-	struct control_listing *listing;        /* being written; NULL: none */
-	struct control_later   *later;          /* it waits for this answer; NULL: for none */
-	bool            asking;                 /* the answer may come from within */
+	struct control_stream *stream;  /* being written; NULL: none */
+	struct control_trace  *trace;   /* for as long as the peer stays; NULL: none */
+	struct control_later  *later;   /* it waits for this answer; NULL: for none */
+	bool            asking;         /* the answer may come from within */
 };
 
 struct control_later {
-	struct peer *peer;                      /* NULL: it is gone */
+	struct peer *peer;              /* NULL: it is gone */
 };
 
 static void
@@ -55,7 +57,8 @@ peer_free(struct peer *peer)
 	list_remove(&peer->node);
 	peer->control->peers_n--;
 	conn_close(peer->conn);
-	control_listing_free(peer->listing);
+	control_stream_free(peer->stream);
+	control_trace_stop(peer->trace);
 	if (peer->later)
 		peer->later->peer = NULL;
 	buf_fini(&peer->in);
@@ -85,7 +88,9 @@ static void
 lives(struct peer *peer)
 {
 	struct loop *loop = peer->control->shard->loop;
-	timer_start(&loop->timers, &peer->silence, loop_now(loop).mono + SILENCE_US);
+
+	if (peer->trace == NULL)
+		timer_start(&loop->timers, &peer->silence, loop_now(loop).mono + SILENCE_US);
 }
 
 static void
@@ -95,15 +100,18 @@ on_silence(void *ctx, struct now now)
 }
 
 static void
-go_on_listing(struct peer *peer)
+go_on_streaming(struct peer *peer)
 {
 	struct buf out;
 
 	buf_init(&out, 0);
-	if (!control_listing_next(peer->listing, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
-		control_listing_free(peer->listing);
-		peer->listing = NULL;
+	if (!peer->stream->next(peer->stream, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
+		control_stream_free(peer->stream);
+		peer->stream = NULL;
 	}
+	/* The next piece is asked for when this one was taken, and of nothing nothing is: a blank is JSON, too. */
+	if (buf_len(&out) == 0)
+		buf_add_char(&out, ' ');
 	conn_write(peer->conn, buf_span(&out));
 	buf_fini(&out);
 }
@@ -130,6 +138,20 @@ ask_to_swap(struct peer *peer, const struct control_request *request, struct err
 	return true;
 }
 
+/* From now on the peer only listens, however long nothing is said. */
+static bool
+start_trace(struct peer *peer, const struct control_request *request, struct err *err)
+{
+	struct shard *shard = peer->control->shard;
+
+	if (!control_command_fits(request, err))
+		return false;
+	peer->trace = control_trace_start(shard, peer->conn, request, err);
+	if (peer->trace != NULL)
+		timer_stop(&shard->loop->timers, &peer->silence);
+	return peer->trace != NULL;
+}
+
 /* False: the peer was refused. */
 static bool
 answer(struct peer *peer, struct span line)
@@ -149,8 +171,16 @@ answer(struct peer *peer, struct span line)
 		control_request_fini(&request);
 		return true;
 	}
+	if (!strcmp(request.command, "trace") && peer->trace == NULL) {
+		bool begun = start_trace(peer, &request, &err);
+
+		control_request_fini(&request);
+		if (!begun)
+			refuse(peer, err.text);
+		return begun;
+	}
 	buf_init(&out, 0);
-	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->listing, &err))
+	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->stream, &err))
 		control_answer_error(err.text, &out);
 	conn_write(peer->conn, buf_span(&out));
 	buf_fini(&out);
@@ -186,8 +216,8 @@ serve(struct peer *peer)
 	bool none = false;
 
 	while (!none && !peer->later && conn_pending(peer->conn) < OUTPUT_MAX) {
-		if (peer->listing) {
-			go_on_listing(peer);
+		if (peer->stream) {
+			go_on_streaming(peer);
 			break;          /* the next piece when this one was taken */
 		}
 		if (!answer_next(peer, &none))
@@ -250,7 +280,7 @@ on_close(void *ctx, const struct err *err)
 {
 	struct peer *peer = ctx;
 
-	if (!err && !peer->listing && buf_len(&peer->in))
+	if (!err && !peer->stream && buf_len(&peer->in))
 		refuse(peer, "a request ends with a line feed");
 	else
 		peer_free(peer);

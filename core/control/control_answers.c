@@ -9,6 +9,8 @@
 
 #include <math.h>
 
+#include "policy/reaction.h"
+#include "policy/setting.h"
 #include "util/log.h"
 
 /* The length of the UTF-8 character at the front; 0: none. RFC 3629, table in section 4. */
@@ -62,14 +64,14 @@ seconds(int64_t us)
 	return number((double)us / (double)US_PER_S, 0.001);
 }
 
-static json_t *
-seconds_until(mono_us_t at, mono_us_t now)
+json_t *
+control_answer_until(mono_us_t at, mono_us_t now)
 {
 	return at == MONO_NEVER ? json_null() : seconds(max_i64(at - now, 0));
 }
 
-static json_t *
-age(mono_us_t since, mono_us_t now)
+json_t *
+control_answer_age(mono_us_t since, mono_us_t now)
 {
 	return since == MONO_NEVER ? json_null() : seconds(max_i64(now - since, 0));
 }
@@ -85,8 +87,8 @@ instant(mono_us_t at, struct now now)
 	return json_string(text);
 }
 
-static json_t *
-declared_at(const struct where *where)
+json_t *
+control_answer_where(const struct where *where)
 {
 	char text[1024];
 
@@ -115,22 +117,142 @@ in_use(const struct gate_state *gate)
 	return gate->kind == GATE_LIMIT_COUNT ? json_integer(gate->in_use) : json_null();
 }
 
+/* ---- settings ---- */
+
+static json_t *
+count_value(uint32_t count)
+{
+	return count == UNLIMITED ? json_string("unlimited") : json_integer(count);
+}
+
+static json_t *
+rate_value(const struct rate_spec *rate)
+{
+	char text[48];
+
+	rate_format(rate, text);
+	return json_string(text);
+}
+
+static json_t *
+duration_value(int64_t us)
+{
+	if (us == DURATION_NEVER)
+		return json_string("never");
+	return seconds(us);
+}
+
+static json_t *
+durations_value(const struct duration_list *list)
+{
+	json_t *all;
+
+	if (list->n == 1)
+		return duration_value(list->us[0]);
+	all = json_array();
+	for (unsigned i = 0; i < list->n; i++)
+		json_array_append_new(all, duration_value(list->us[i]));
+	return all;
+}
+
+static json_t *
+percent_value(double percent)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.6g%%", percent);
+	return json_string(text);
+}
+
+static json_t *
+hosts_value(const struct smtp_hosts *hosts)
+{
+	json_t *all = hosts ? json_array() : json_null();
+
+	for (unsigned i = 0; hosts && i < hosts->n; i++) {
+		const struct smtp_host *host = &hosts->hosts[i];
+		char ip[IP_TEXT_MAX] = "", text[DOMAIN_MAX + 32];
+		bool named = host->name[0] != '\0';
+
+		if (!named)
+			ip_format(&host->ip, ip);
+		snprintf(text, sizeof(text), named ? "%s" : "[%s]", named ? host->name : ip);
+		if (host->port)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), ":%u", host->port);
+		json_array_append_new(all, control_answer_text(text));
+	}
+	return all;
+}
+
+static json_t *
+rules_value(const struct reaction_list *rules)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < reaction_list_n(rules); i++) {
+		const struct reaction *rule = reaction_list_at(rules, i);
+		json_array_append_new(all, json_pack("{s:o, s:o}", "name", control_answer_text(rule->name),
+						     "declared_at", control_answer_where(&rule->where)));
+	}
+	return all;
+}
+
+json_t *
+control_answer_setting(const struct queue_settings *settings, enum setting_id id)
+{
+	const void *at = (const char *)settings + setting_table[id].offset;
+
+	switch (setting_table[id].kind) {
+	case SETTING_COUNT:     return count_value(*(const uint32_t *)at);
+	case SETTING_RATE:      return rate_value(at);
+	case SETTING_DURATION:  return duration_value(*(const int64_t *)at);
+	case SETTING_DURATIONS: return durations_value(at);
+	case SETTING_PERCENT:   return percent_value(*(const double *)at);
+	case SETTING_BOOL:      return json_boolean(*(const bool *)at);
+	case SETTING_PORT:      return json_integer(*(const uint16_t *)at);
+	case SETTING_HOSTS:     return hosts_value(*(const struct smtp_hosts *const *)at);
+	case SETTING_PATH:      return control_answer_text(*(const char *const *)at);
+	case SETTING_REACTIONS: return rules_value(*(const struct reaction_list *const *)at);
+	}
+	check(!"each kind has a value");
+	return NULL;
+}
+
+json_t *
+control_answer_settings(const struct queue_settings *settings, bool with_where)
+{
+	json_t *all = json_object();
+
+	for (unsigned id = 0; id < SETTINGS_N; id++) {
+		const struct where *where = &settings->where[id];
+		json_t *value = control_answer_setting(settings, id);
+
+		if (with_where)
+			value = json_pack("{s:o, s:o, s:o}", "value", value, "declared_at", control_answer_where(where),
+					  "scope", control_answer_text(where->scope));
+		json_object_set_new(all, setting_table[id].name, value);
+	}
+	return all;
+}
+
+/* ---- whole answers ---- */
+
 static json_t *
 gate_row(const struct gate_state *gate, mono_us_t now)
 {
 	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}",
 			 "gate", gate_name(gate->gate),
 			 "open", gate->open,
-			 "until", gate->open ? json_null() : seconds_until(gate->until, now),
+			 "until", gate->open ? json_null() : control_answer_until(gate->until, now),
 			 "limit", limit(gate),
 			 "in_use", in_use(gate),
-			 "declared_at", declared_at(&gate->where));
+			 "declared_at", control_answer_where(&gate->where));
 }
 
 json_t *
 control_answer_row(const struct control_row *row, struct now now)
 {
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s?, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s?, s:o, s:o, s:o, s:o}",
 			 "queue", control_answer_text(row->queue),
 			 "site", control_answer_text(row->site),
 			 "vmta", control_answer_text(row->vmta),
@@ -139,9 +261,10 @@ control_answer_row(const struct control_row *row, struct now now)
 			 "sessions", (json_int_t)row->sessions,
 			 "mode", row->mode,
 			 "gate", row->gate,
-			 "oldest_age", age(row->oldest, now.mono),
+			 "oldest_age", control_answer_age(row->oldest, now.mono),
 			 "next_attempt", instant(row->next_attempt, now),
-			 "last_error", control_answer_text(row->last_error));
+			 "last_error", control_answer_text(row->last_error),
+			 "pace", number(row->pace_per_hour, 0.1));
 }
 
 /* A value as declared: a number, "50/h", "10m,20m". */
@@ -202,11 +325,28 @@ control_answer_overlay(const struct overlay *o, mono_us_t now)
 			 "name", control_answer_text(o->name),
 			 "pattern", control_answer_text(o->pattern),
 			 "reply", control_answer_text(o->reply),
-			 "since", age(o->since, now),
-			 "until", seconds_until(overlay_lasts(o, now) ? o->until : o->ends, now),
+			 "since", control_answer_age(o->since, now),
+			 "until", control_answer_until(overlay_lasts(o, now) ? o->until : o->ends, now),
 			 "changes", changes(o, now),
-			 "declared_at", declared_at(&o->where),
+			 "declared_at", control_answer_where(&o->where),
 			 "scope", overlay_scope_name(o->target->scope));
+}
+
+/* Seconds until it is empty, if nothing is added and the pace stays; null: it does not move. */
+static json_t *
+empty_in(const struct control_row *row)
+{
+	if (row->queued == 0)
+		return json_integer(0);
+	return row->pace_per_hour > 0 ? number(row->queued / row->pace_per_hour * 3600, 1) : json_null();
+}
+
+json_t *
+control_answer_ceiling(const struct ceiling *ceiling)
+{
+	if (!ceiling->bounded)
+		return json_null();
+	return json_pack("{s:o, s:s}", "msgs_per_hour", number(ceiling->msgs_per_hour, 0.01), "bound_by", ceiling->bound_by);
 }
 
 json_t *
@@ -218,25 +358,24 @@ control_answer_why(const struct control_row *row, const struct gate_answer *gate
 
 	for (unsigned i = 0; i < gates->n; i++)
 		json_array_append_new(all, gate_row(&gates->all[i], now));
-	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
 			 "queue", control_answer_text(row->queue),
 			 "open", gates->open,
 			 "gate", binding ? gate_name(binding->gate) : NULL,
-			 "until", binding ? seconds_until(binding->until, now) : json_null(),
+			 "until", binding ? control_answer_until(binding->until, now) : json_null(),
 			 "limit", binding ? limit(binding) : json_null(),
 			 "in_use", binding ? in_use(binding) : json_null(),
-			 "declared_at", binding ? declared_at(&binding->where) : json_null(),
+			 "declared_at", binding ? control_answer_where(&binding->where) : json_null(),
 			 "gates", all,
 			 "overlays", overlays,
 			 "queued", (json_int_t)row->queued,
 			 "ready", (json_int_t)row->ready,
 			 "sessions", (json_int_t)row->sessions,
-			 "oldest_age", age(row->oldest, now),
+			 "oldest_age", control_answer_age(row->oldest, now),
 			 "last_error", control_answer_text(row->last_error),
-			 "ceiling", ceiling->bounded
-				? json_pack("{s:o, s:s}", "msgs_per_hour", number(ceiling->msgs_per_hour, 0.01),
-					    "bound_by", ceiling->bound_by)
-				: json_null());
+			 "ceiling", control_answer_ceiling(ceiling),
+			 "pace", number(row->pace_per_hour, 0.1),
+			 "empty_in", empty_in(row));
 }
 
 json_t *

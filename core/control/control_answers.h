@@ -24,6 +24,7 @@ struct control_row {
 	uint32_t    queued, ready, sessions;
 	mono_us_t   oldest;             /* MONO_NEVER: nothing queued */
 	mono_us_t   next_attempt;       /* MONO_NEVER: not known */
+	double      pace_per_hour;      /* recipients that came to their end lately, and not by `drop` */
 };
 
 struct control_status {
@@ -44,6 +45,27 @@ json_t *control_answer_why(const struct control_row *row, const struct gate_answ
 json_t *control_answer_overlay(const struct overlay *overlay, mono_us_t now);
 json_t *control_answer_status(const struct control_status *status);
 json_t *control_answer_touched(unsigned queues, uint64_t recipients);
+
+/* null where nothing bounds it. */
+json_t *control_answer_ceiling(const struct ceiling *ceiling);
+/* "policies/x.lua:14"; null where it is built in. */
+json_t *control_answer_where(const struct where *where);
+
+/* A queue's settings by name: what `explain` prints, and what a spec's world:effective() holds.
+ *   a count    20, "unlimited"                 a rate      "50/h", "unlimited"
+ *   a duration 600 (seconds), "never"          a list      [600, 1200]; one duration alone is no list
+ *   a percent  "5%"                            yes or no   true
+ *   smtp_hosts ["host", "[192.0.2.1]:2525"], as they are tried; null: by MX
+ *   tls_ca     a path; null: the system's
+ *   backoff    [{"name", "declared_at"}], in the order of matching; of all levels if settings->backoff
+ *              is what ruleset_reactions() answered
+ * with_where: {"value", "declared_at", "scope"} of each, instead of the value alone. */
+json_t *control_answer_settings(const struct queue_settings *settings, bool with_where);
+json_t *control_answer_setting(const struct queue_settings *settings, enum setting_id id);
+
+/* Seconds until, or since; never negative; MONO_NEVER: null. */
+json_t *control_answer_until(mono_us_t at, mono_us_t now);
+json_t *control_answer_age(mono_us_t since, mono_us_t now);
 
 /* Text of any origin; bytes that are not UTF-8 become U+FFFD. NULL: null. */
 json_t *control_answer_text(const char *text);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_answers.h"
 
+#include "policy/setting.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -23,6 +25,7 @@ static const struct control_row busy = {
 	.mode = "normal", .gate = "max_smtp_out", .last_error = "421 4.7.0 slow\tdown \xff",
 	.queued = 12, .ready = 7, .sessions = 3,
 	.oldest = 910 * US_PER_S, .next_attempt = 1008 * US_PER_S + 731400,
+	.pace_per_hour = 432,
 };
 
 static void
@@ -31,7 +34,7 @@ writes_a_row_with_the_keys_of_the_manual(void **state)
 	assert_json(control_answer_row(&busy, NOW),
 		    "{\"queue\":\"google/mta-1\",\"site\":\"google\",\"vmta\":\"mta-1\",\"queued\":12,\"ready\":7,\"sessions\":3,"
 		    "\"mode\":\"normal\",\"gate\":\"max_smtp_out\",\"oldest_age\":90,\"next_attempt\":\"2026-01-01T00:00:08.731Z\","
-		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\"}");
+		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\",\"pace\":432}");
 }
 
 static void
@@ -42,7 +45,7 @@ writes_null_for_what_is_absent(void **state)
 
 	assert_json(control_answer_row(&idle, NOW),
 		    "{\"queue\":\"a/b\",\"site\":\"a\",\"vmta\":\"b\",\"queued\":0,\"ready\":0,\"sessions\":0,"
-		    "\"mode\":\"paused\",\"gate\":null,\"oldest_age\":null,\"next_attempt\":null,\"last_error\":null}");
+		    "\"mode\":\"paused\",\"gate\":null,\"oldest_age\":null,\"next_attempt\":null,\"last_error\":null,\"pace\":0}");
 }
 
 static const struct gate_state cap = {
@@ -59,7 +62,7 @@ static void
 says_why_by_the_binding_gate_and_all_others(void **state)
 {
 	struct gate_answer gates = { .binding = cap, .n = 3, .all = { unpaused, cap, pace } };
-	struct ceiling ceiling = { true, 500, "max_msg_rate" };
+	struct ceiling ceiling = { .bounded = true, .msgs_per_hour = 500, .bound_by = "max_msg_rate" };
 
 	assert_json(control_answer_why(&busy, &gates, json_array(), &ceiling, NOW.mono),
 		    "{\"queue\":\"google/mta-1\",\"open\":false,\"gate\":\"max_smtp_out\",\"until\":null,\"limit\":20,\"in_use\":20,"
@@ -68,7 +71,40 @@ says_why_by_the_binding_gate_and_all_others(void **state)
 		    "{\"gate\":\"max_smtp_out\",\"open\":false,\"until\":null,\"limit\":20,\"in_use\":20,\"declared_at\":\"policies/x.lua:14\"},"
 		    "{\"gate\":\"max_msg_rate\",\"open\":false,\"until\":72.5,\"limit\":\"50/h\",\"in_use\":null,\"declared_at\":\"policies/x.lua:15\"}],"
 		    "\"overlays\":[],\"queued\":12,\"ready\":7,\"sessions\":3,\"oldest_age\":90,"
-		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\",\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_msg_rate\"}}");
+		    "\"last_error\":\"421 4.7.0 slow\\tdown \xef\xbf\xbd\",\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_msg_rate\"},\"pace\":432,\"empty_in\":100}");
+}
+
+static void
+gives_each_setting_as_its_kind_is_written(void **state)
+{
+	static const struct smtp_host hosts[] = { { .name = "mx.example", .port = 2525 }, { .ip = { .family = IP_V4, .bytes = { 192, 0, 2, 1 } } } };
+	static const struct smtp_hosts list = { 2, hosts };
+	struct queue_settings settings = setting_built_in;
+	json_t *all;
+
+	settings.max_msg_rate = (struct rate_spec){ .count = 100, .window_us = 15 * 60 * US_PER_S };
+	settings.where[SETTING_max_msg_rate] = (struct where){ "x.lua", 3, "provider \"g\"" };
+	settings.retry_after = (struct duration_list){ 2, { 600 * US_PER_S, 1500 * US_PER_MS } };
+	settings.bounce_after = DURATION_NEVER;
+	settings.smtp_hosts = &list;
+	settings.tls_ca = "/etc/ca.pem";
+	all = control_answer_settings(&settings, false);
+	assert_int_equal(json_object_size(all), SETTINGS_N);
+	assert_json(json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O}",
+			      "a", json_object_get(all, "max_smtp_out"), "b", json_object_get(all, "max_msg_rate"),
+			      "c", json_object_get(all, "max_connect_rate"), "d", json_object_get(all, "retry_after"),
+			      "e", json_object_get(all, "retry_recipients_after"), "f", json_object_get(all, "bounce_after"),
+			      "g", json_object_get(all, "smtp_hosts"), "h", json_object_get(all, "tls_ca"),
+			      "i", json_object_get(all, "retry_jitter"), "j", json_object_get(all, "rollup"),
+			      "k", json_object_get(all, "backoff")),
+		    "{\"a\":20,\"b\":\"100/15m\",\"c\":\"unlimited\",\"d\":[600,1.5],\"e\":600,\"f\":\"never\","
+		    "\"g\":[\"mx.example:2525\",\"[192.0.2.1]\"],\"h\":\"/etc/ca.pem\",\"i\":\"5%\",\"j\":true,\"k\":[]}");
+	json_decref(all);
+	all = control_answer_settings(&settings, true);
+	assert_json(json_incref(json_object_get(all, "max_msg_rate")),
+		    "{\"value\":\"100/15m\",\"declared_at\":\"x.lua:3\",\"scope\":\"provider \\\"g\\\"\"}");
+	assert_json(json_incref(json_object_get(all, "smtp_port")), "{\"value\":25,\"declared_at\":null,\"scope\":\"built-in\"}");
+	json_decref(all);
 }
 
 static void
@@ -205,6 +241,7 @@ main(void)
 		cmocka_unit_test(writes_a_row_with_the_keys_of_the_manual),
 		cmocka_unit_test(writes_null_for_what_is_absent),
 		cmocka_unit_test(says_why_by_the_binding_gate_and_all_others),
+		cmocka_unit_test(gives_each_setting_as_its_kind_is_written),
 		cmocka_unit_test(says_a_rate_as_declared_and_the_seconds_until_it_opens),
 		cmocka_unit_test(names_no_gate_when_open),
 		cmocka_unit_test(an_unlimited_cap_has_no_limit),

@@ -11,8 +11,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_commands.h"
 
+#include "control/control_search.h"
 #include "delivery/outcome.h"
 #include "policy/reaction_book.h"
+#include "queue/warmup.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
 #define NAME_MAX_BYTES    400u          /* a domain, a slash, a virtual MTA */
@@ -22,7 +24,7 @@ struct call {
 	const struct control_request *request;
 	struct now now;
 	struct buf *out;
-	struct control_listing **listing_out;
+	struct control_stream **stream_out;
 };
 
 static struct span
@@ -81,16 +83,15 @@ is_missing(const struct call *call)
 	return span_find(name, '*') == SIZE_MAX && !queues_find(call->shard->queues, name);
 }
 
-static bool
-on_status(const struct call *call, struct err *err)
+json_t *
+control_status(const struct shard *shard, mono_us_t now)
 {
-	const struct shard *shard = call->shard;
 	const struct queues *queues = shard->queues;
 	struct spool_stats spool = { 0 };
 
 	if (shard->spool)
 		spool_stats(shard->spool, &spool);
-	control_answer_ok(control_answer_status(&(struct control_status){
+	return control_answer_status(&(struct control_status){
 		.version = SLUICE_VERSION,
 		.policy = queues->o.ruleset->file,
 		.generation = shard->generation,
@@ -102,18 +103,30 @@ on_status(const struct call *call, struct err *err)
 		.received = shard->received,
 		.delivered = shard->delivered,
 		.bounced = shard->bounced,
-		.uptime_us = call->now.mono - shard->started,
+		.uptime_us = now - shard->started,
 		.spool_bytes = spool.bytes,
 		.spool_messages = spool.live_messages,
 		.refusing = spool.refusing ? spool.why : shard->memory_full ? "memory_limit is reached" : NULL,
-	}), call->out);
+	});
+}
+
+static bool
+on_status(const struct call *call, struct err *err)
+{
+	control_answer_ok(control_status(call->shard, call->now.mono), call->out);
 	return true;
 }
 
 static bool
 on_queues(const struct call *call, struct err *err)
 {
-	*call->listing_out = control_listing_new(call->shard->queues, argument(call));
+	const char *limit = option(call, "limit");
+	char *end = NULL;
+	unsigned long long most = limit ? strtoull(limit, &end, 10) : UINT32_MAX;
+
+	if (most == 0 || most > UINT32_MAX || (limit && (*end || !(limit[0] >= '0' && limit[0] <= '9'))))
+		return err_set(err, ERR_PERM, "queues: limit must be a number from 1 on");
+	*call->stream_out = control_listing_new(call->shard->queues, argument(call), (unsigned)most);
 	return true;
 }
 
@@ -128,18 +141,20 @@ queue_ceiling(const struct queue *queue)
 }
 
 struct overlay_list {
-	const struct shard *shard;
+	const struct queue *queue;
 	json_t   *rows;
 	mono_us_t now;
 };
 
 /* An overlay outlives its rule; the policy of now has none of that name. */
 static bool
-rule_is_gone(const struct shard *shard, const struct overlay *overlay)
+rule_is_gone(const struct queue *queue, const struct overlay *overlay)
 {
-	if (overlay->where.file == NULL || reaction_book_has(policy_ruleset(shard->policy)->reactions, span_text(overlay->name)))
+	if (overlay->where.file == NULL || strcmp(overlay->name, "on.reply") == 0)
 		return false;
-	return strcmp(overlay->name, "on.reply") != 0 || !policy_has_hook(shard->policy, HOOK_REPLY);
+	if (strcmp(overlay->name, "warm-up") == 0)
+		return queue->vmta->warmup == NULL;
+	return !reaction_book_has(queue->queues->o.ruleset->reactions, span_text(overlay->name));
 }
 
 static void
@@ -149,27 +164,51 @@ add_overlay(void *ctx, const struct overlay *overlay)
 
 	json_t *row = control_answer_overlay(overlay, list->now);
 
-	json_object_set_new(row, "rule_gone", json_boolean(rule_is_gone(list->shard, overlay)));
+	json_object_set_new(row, "rule_gone", json_boolean(rule_is_gone(list->queue, overlay)));
 	json_array_append_new(list->rows, row);
+}
+
+/* null: it does not warm up */
+static json_t *
+control_warmup(const struct queue *queue)
+{
+	struct warmup_state state;
+
+	if (!warmup_state(queue, loop_now(queue->queues->o.loop).wall, &state))
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "day", (json_int_t)state.day, "per_day", (json_int_t)state.per_day,
+			 "used", (json_int_t)state.used, "left", (json_int_t)state.left);
+}
+
+json_t *
+control_why(const struct queue *queue, mono_us_t now)
+{
+	struct overlay_list overlays = { .queue = queue, .rows = json_array(), .now = now };
+	struct gate_answer gates;
+	struct control_row row;
+	struct ceiling ceiling;
+
+	gate_decide(queue, now, &gates);
+	control_listing_row(queue, &gates, now, &row);
+	ceiling = queue_ceiling(queue);
+	queue_overlays(queue, add_overlay, &overlays);
+	json_t *why = control_answer_why(&row, &gates, overlays.rows, &ceiling, now);
+	json_object_set_new(why, "warmup", control_warmup(queue));
+	return why;
 }
 
 static bool
 on_why(const struct call *call, struct err *err)
 {
-	struct queue *queue = queues_find(call->shard->queues, argument(call));
-	struct gate_answer gates;
-	struct control_row row;
-	struct ceiling ceiling;
-	struct overlay_list overlays = { .shard = call->shard, .now = call->now.mono };
+	const struct queue *queue = queues_find(call->shard->queues, argument(call));
 
+	if (!queue && control_search_fits(argument(call))) {
+		*call->stream_out = control_search_new(call->shard->queues, argument(call));
+		return true;
+	}
 	if (!queue)
 		return no_such_queue(call, err);
-	overlays.rows = json_array();
-	gate_decide(queue, call->now.mono, &gates);
-	control_listing_row(queue, &gates, call->now.mono, &row);
-	ceiling = queue_ceiling(queue);
-	queue_overlays(queue, add_overlay, &overlays);
-	control_answer_ok(control_answer_why(&row, &gates, overlays.rows, &ceiling, call->now.mono), call->out);
+	control_answer_ok(control_why(queue, call->now.mono), call->out);
 	return true;
 }
 
@@ -197,7 +236,7 @@ on_suspend(const struct call *call, struct err *err)
 	uint64_t n;
 
 	if (!duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, err))
-		return err_prefix(err, "suspend: how long");
+		return err_prefix(err, "suspend: how long: ");
 	n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
 	return touched(call, queues, n);
 }
@@ -258,12 +297,13 @@ static const struct command {
 	const char *name;
 	unsigned    arguments_min, arguments_max;
 	const char *arguments;          /* in words */
-	const char *options[2];
+	const char *options[3];
 	bool      (*run)(const struct call *call, struct err *err);
 } commands[] = {
 	{ "status",  0, 0, "no arguments",                      { NULL },                on_status },
-	{ "queues",  0, 1, "at most one argument: a pattern",   { NULL },                on_queues },
-	{ "why",     1, 1, A_QUEUE,                             { NULL },                on_why },
+	{ "queues",  0, 1, "at most one argument: a pattern",   { "limit" },             on_queues },
+	{ "why",     1, 1, A_QUEUE ", a message or a recipient", { NULL },               on_why },
+	{ "trace",   0, 0, "no arguments",                      { "to", "queue", "listener" }, NULL /* control.c's */ },
 	{ "pause",   1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "resume",  1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "suspend", 2, 2, "two arguments: a queue, how long",  { NULL },                on_suspend },
@@ -312,14 +352,25 @@ is_fit(const struct command *command, const struct control_request *request, str
 }
 
 bool
-control_command(struct shard *shard, const struct control_request *request, struct now now,
-		struct buf *out, struct control_listing **listing_out, struct err *err)
+control_command_fits(const struct control_request *request, struct err *err)
 {
 	const struct command *command = find(request->command);
-	struct call call = { .shard = shard, .request = request, .now = now, .out = out, .listing_out = listing_out };
 
-	*listing_out = NULL;
+	check(command != NULL);
+	return is_fit(command, request, err);
+}
+
+bool
+control_command(struct shard *shard, const struct control_request *request, struct now now,
+		struct buf *out, struct control_stream **stream_out, struct err *err)
+{
+	const struct command *command = find(request->command);
+	struct call call = { .shard = shard, .request = request, .now = now, .out = out, .stream_out = stream_out };
+
+	*stream_out = NULL;
 	if (!command)
 		return err_set(err, ERR_PERM, "no such command: %.40s", request->command);
+	if (!command->run)
+		return err_set(err, ERR_PERM, "%s: this connection traces already", command->name);
 	return is_fit(command, request, err) && command->run(&call, err);
 }

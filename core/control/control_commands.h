@@ -8,7 +8,13 @@
 #include "control/control_request.h"
 #include "shard.h"
 
-/* Answers onto *out, one line. With *listing_out set the answer is that listing instead, which
+/* The arguments and options are those of the command, which is known. */
+bool control_command_fits(const struct control_request *request, struct err *err);
+/* Answers onto *out, one line. With *stream_out set the answer is that instead, which
  * the caller writes and frees. False: *err is the answer. */
 bool control_command(struct shard *shard, const struct control_request *request, struct now now,
-		     struct buf *out, struct control_listing **listing_out, struct err *err);
+		     struct buf *out, struct control_stream **stream_out, struct err *err);
+
+/* The answers of `why` and `status`. */
+json_t *control_why(const struct queue *queue, mono_us_t now);
+json_t *control_status(const struct shard *shard, mono_us_t now);

@@ -14,7 +14,8 @@ struct entry {
 	uint32_t    queued;
 };
 
-struct control_listing {
+struct listing {
+	struct control_stream stream;
 	struct queues *queues;
 	struct arena   names;
 	struct entry  *entries;
@@ -25,7 +26,7 @@ struct control_listing {
 static void
 collect(void *ctx, struct queue *queue)
 {
-	struct control_listing *listing = ctx;
+	struct listing *listing = ctx;
 
 	if (listing->n == listing->cap) {
 		listing->cap = listing->cap ? 2 * listing->cap : 64;
@@ -45,29 +46,6 @@ order(const void *a, const void *b)
 	return x->queued != y->queued ? (x->queued < y->queued ? 1 : -1) : strcmp(x->name.p, y->name.p);
 }
 
-struct control_listing *
-control_listing_new(struct queues *queues, struct span pattern)
-{
-	struct control_listing *listing = mem_alloc(sizeof(*listing));
-
-	listing->queues = queues;
-	arena_init(&listing->names);
-	queues_match(queues, pattern, collect, listing);
-	if (listing->n)
-		qsort(listing->entries, listing->n, sizeof(*listing->entries), order);
-	return listing;
-}
-
-void
-control_listing_free(struct control_listing *listing)
-{
-	if (!listing)
-		return;
-	arena_fini(&listing->names);
-	free(listing->entries);
-	free(listing);
-}
-
 void
 control_listing_row(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out)
 {
@@ -83,11 +61,12 @@ control_listing_row(const struct queue *queue, const struct gate_answer *gates, 
 		.sessions = queue->slots_n,
 		.oldest = queue_oldest(queue),
 		.next_attempt = queue_next_attempt(queue, now),
+		.pace_per_hour = pace_per_hour(&queue->over, now),
 	};
 }
 
 static void
-write_row(struct control_listing *listing, const struct queue *queue, struct now now, struct buf *out)
+write_row(struct listing *listing, const struct queue *queue, struct now now, struct buf *out)
 {
 	struct gate_answer gates;
 	struct control_row row;
@@ -100,9 +79,10 @@ write_row(struct control_listing *listing, const struct queue *queue, struct now
 	control_answer_write(control_answer_row(&row, now), out);
 }
 
-bool
-control_listing_next(struct control_listing *listing, unsigned work_max, struct now now, struct buf *out)
+static bool
+listing_next(struct control_stream *stream, unsigned work_max, struct now now, struct buf *out)
 {
+	struct listing *listing = container_of(stream, struct listing, stream);
 	unsigned work = 0;
 
 	if (!listing->begun)
@@ -119,4 +99,30 @@ control_listing_next(struct control_listing *listing, unsigned work_max, struct 
 		return true;
 	buf_add_text(out, "]}\n");
 	return false;
+}
+
+static void
+listing_free(struct control_stream *stream)
+{
+	struct listing *listing = container_of(stream, struct listing, stream);
+
+	arena_fini(&listing->names);
+	free(listing->entries);
+	free(listing);
+}
+
+struct control_stream *
+control_listing_new(struct queues *queues, struct span pattern, unsigned most)
+{
+	struct listing *listing = mem_alloc(sizeof(*listing));
+
+	listing->stream = (struct control_stream){ listing_next, listing_free };
+	listing->queues = queues;
+	arena_init(&listing->names);
+	queues_match(queues, pattern, collect, listing);
+	if (listing->n)
+		qsort(listing->entries, listing->n, sizeof(*listing->entries), order);
+	if (listing->n > most)
+		listing->n = most;
+	return &listing->stream;
 }

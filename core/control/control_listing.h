@@ -6,20 +6,16 @@
  * how its queue stands when the row is written, and a queue that is gone by
  * then has none.
  *
- * Ownership  new/free. Nothing of the queues is held in between.
+ * Ownership  A control_stream. Nothing of the queues is held in between.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
 #include "control/control_answers.h"
+#include "control/control_stream.h"
 
-struct control_listing;
-
-struct control_listing *control_listing_new(struct queues *queues, struct span pattern);
-void control_listing_free(struct control_listing *listing);
-/* Writes rows, about work_max (a queue with many recipients counts for more), from the line's beginning to its
- * end. False: that was all. */
-bool control_listing_next(struct control_listing *listing, unsigned work_max, struct now now, struct buf *out);
+/* Those with the most mail, at most so many. A row is a unit of work; a queue with many recipients counts for more. */
+struct control_stream *control_listing_new(struct queues *queues, struct span pattern, unsigned most);
 
 /* One queue's facts; the gate is asked once and serves `why` too. */
 void control_listing_row(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out);

@@ -12,7 +12,9 @@
 #include <cmocka.h>
 
 #include "control/control_request.h"
+#include "control/control_trace.h"
 #include "delivery/outcome.h"
+#include "queue/warmup.h"
 
 /* ---- the engine ---- */
 
@@ -23,6 +25,7 @@ struct engine {
 	struct shard  shard;
 	struct queue *all;
 	unsigned      n;
+	struct message *message;        /* in each of them; NULL: none */
 	char          did[200];         /* what the fakes were asked */
 	/* the door */
 	void        (*on_accept)(void *ctx, struct conn *conn);
@@ -49,6 +52,19 @@ queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, voi
 			fn(ctx, &e->all[i]);
 	}
 	return n;
+}
+
+bool
+warmup_state(const struct queue *queue, wall_ms_t now, struct warmup_state *out)
+{
+	*out = (struct warmup_state){ .day = 3, .per_day = 150, .used = 20, .left = 130 };
+	return true;
+}
+
+bool
+queue_pattern_matches(struct span pattern, struct span name)
+{
+	return span_eq(pattern, SPAN("*")) || span_eq(pattern, name);
 }
 
 struct queue *
@@ -111,6 +127,42 @@ uint64_t
 outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
 	return did(shard->queues, "drop", pattern, job, queues_out);
+}
+
+/* Each queue has the one message, if there is one, and its mail has left: `why` of what waits is tried on the wire. */
+void
+queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
+{
+	struct engine *e = (struct engine *)queue->queues;
+
+	snprintf(e->did, sizeof(e->did), "each of %s", queue->name);
+	for (unsigned i = 0; e->message && i < 600; i++)
+		fn(ctx, &e->message->rcpts[0]);
+}
+
+void
+message_hold(struct message *message)
+{
+	message->holds++;
+}
+
+void
+message_unhold(struct queues *queues, struct message *message)
+{
+	check(message->holds > 0);
+	message->holds--;
+}
+
+bool
+spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err)
+{
+	check(false);
+}
+
+void
+spool_read_close(struct spool_reader *reader)
+{
+	check(false);
 }
 
 mono_us_t
@@ -232,6 +284,7 @@ engine_new(void)
 	e->loop.now = (struct now){ .mono = 90 * US_PER_S, .wall = { 1767225600000 } };
 	e->net = (struct net){ &fake_net_ops, &e->loop };
 	e->queues.o.ruleset = &ruleset;
+	e->queues.o.loop = &e->loop;
 	e->queues.rcpts_n = 12;
 	e->shard = (struct shard){ .loop = &e->loop, .net = &e->net, .queues = &e->queues, .generation = 1,
 				   .started = 30 * US_PER_S, .received = 5, .sessions_in = 2 };
@@ -368,6 +421,7 @@ why_is_the_gates_answer_or_the_nearest_name(void **state)
 	assert_string_equal(json_string_value(json_object_get(why, "queue")), "site4/mta-1");
 	assert_string_equal(json_string_value(json_object_get(why, "gate")), "max_smtp_out");
 	assert_int_equal(json_array_size(json_object_get(why, "gates")), 4);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(why, "warmup"), "left")), 130);
 	json_decref(why);
 	for (size_t i = 0; i < countof(cases); i++) {
 		char line[200];
@@ -425,6 +479,9 @@ what_a_command_does_not_know_is_refused_and_touches_nothing(void **state)
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"jobb\":\"n\"}}\n", "no such option: jobb" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"job\":\"\"}}\n", "job must name a job" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"job\":true}}\n", "job must name a job" },
+		{ "{\"command\":\"suspend\",\"arguments\":[\"*\",\"soon\"]}\n", "suspend: how long: " },
+		{ "{\"command\":\"queues\",\"options\":{\"limit\":\"5x\"}}\n", "limit must be a number" },
+		{ "{\"command\":\"queues\",\"options\":{\"limit\":\"-1\"}}\n", "limit must be a number" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
 		{ "{\"command\":\"bounce\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
 		{ "{\"command\":\"retry\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
@@ -513,6 +570,159 @@ queues_that_end_while_they_are_listed_have_no_row(void **state)
 	rows = take_result(&c);
 	assert_int_equal(json_array_size(rows), 0);
 	json_decref(rows);
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static struct message *
+message_that_left(uint64_t id)
+{
+	struct message *message = mem_alloc(sizeof(*message) + sizeof(message->rcpts[0]));
+
+	message->spool.id = id;
+	message->rcpts[0].message = message;
+	message->rcpts[0].state = RCPT_OVER;
+	return message;
+}
+
+static void
+a_long_search_that_finds_nothing_ends(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	json_t *rows;
+
+	add_queues(e, "site%u/mta-1", 3);
+	e->message = message_that_left(0x1f);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
+	assert_true(e->message->holds > 500);
+	drain(&c);
+	rows = take_result(&c);
+	assert_int_equal(json_array_size(rows), 0);
+	assert_int_equal(e->message->holds, 0);
+	json_decref(rows);
+	free(e->message);
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
+a_search_ends_with_its_peer_and_holds_nothing(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	struct message *message;
+
+	add_queues(e, "site%u/mta-1", 3);
+	message = e->message = message_that_left(0x1f);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
+	assert_true(message->holds > 500);
+	c.conn.events->on_close(c.conn.ctx, NULL);
+	assert_true(c.closed);
+	assert_int_equal(message->holds, 0);
+	engine_free(e);
+	free(message);
+	buf_fini(&c.told);
+}
+
+static void
+an_address_or_an_id_is_looked_for_in_every_queue(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	json_t *rows;
+
+	add_queues(e, "site%u/mta-1", 2);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"user@example.com\"]}\n");
+	rows = take_result(&c);
+	assert_int_equal(json_array_size(rows), 0);
+	json_decref(rows);
+	assert_string_equal(e->did, "each of site1/mta-1");
+	e->did[0] = '\0';
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEF\"]}\n");
+	json_decref(take_result(&c));
+	assert_string_equal(e->did, "each of site1/mta-1");
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEFG\"]}\n");
+	assert_error(&c, "no such queue");
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
+a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
+{
+	struct engine *e = engine_new();
+	struct trace_session of_queue = { .number = 7, .queue = "a/b", .domain = "a", .peer = "mx (192.0.2.1)" };
+	struct trace_session of_listener = { .number = 8, .listener = "127.0.0.1:25", .peer = "192.0.2.2" };
+	struct client c;
+	json_t *line;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"queue\":\"a/b\"}}\n");
+	assert_int_equal(buf_len(&c.told), 0);
+	trace_tell(&e->shard.trace, &of_listener, TRACE_THEY, SPAN("EHLO x\r\n"));
+	assert_int_equal(buf_len(&c.told), 0);
+	trace_tell(&e->shard.trace, &of_queue, TRACE_WE, SPAN("EHLO \xff\r\n"));
+	line = take_result(&c);
+	assert_string_equal(json_string_value(json_object_get(line, "line")), "EHLO \xef\xbf\xbd");
+	assert_string_equal(json_string_value(json_object_get(line, "who")), "we");
+	json_decref(line);
+	for (unsigned i = 0; i < 5000; i++)
+		trace_tell(&e->shard.trace, &of_queue, TRACE_THEY, SPAN("250 a reply that takes some room in the buffer of who does not read"));
+	assert_true(c.pending < CONTROL_TRACE_BEHIND_MAX + 1024);
+	drain(&c);
+	buf_clear(&c.told);
+	trace_tell(&e->shard.trace, &of_queue, TRACE_EVENT, SPAN("the end"));
+	line = take_result(&c);
+	assert_true(json_integer_value(json_object_get(line, "dropped")) > 1000);
+	json_decref(line);
+	json_decref(take_result(&c));
+	say(&c, "{\"command\":\"trace\"}\n");
+	assert_error(&c, "traces already");
+	c.conn.events->on_close(c.conn.ctx, NULL);
+	assert_false(trace_on(&e->shard.trace));
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
+a_trace_takes_a_domain_however_it_is_written(void **state)
+{
+	struct engine *e = engine_new();
+	struct trace_session session = { .number = 7, .queue = "a/b", .domain = "b.example", .peer = "mx (192.0.2.1)" };
+	struct client c, d;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"to\":\"B.Example.\"}}\n");
+	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
+	json_decref(take_result(&c));
+	session.domain = "c.example";
+	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
+	assert_int_equal(buf_len(&c.told), 0);
+	join(e, &d);
+	say(&d, "{\"command\":\"trace\",\"options\":{\"to\":\"u@b.example\"}}\n");
+	assert_error(&d, "trace: to: not a domain name");
+	engine_free(e);
+	buf_fini(&c.told);
+	buf_fini(&d.told);
+}
+
+static void
+a_trace_of_a_listener_that_is_not_declared_is_refused(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"listener\":\"nosuch:25\"}}\n");
+	assert_error(&c, "no such listener: nosuch:25");
+	assert_true(c.closed);
 	engine_free(e);
 	buf_fini(&c.told);
 }
@@ -697,6 +907,12 @@ main(void)
 		cmocka_unit_test(a_name_too_long_for_a_queue_is_refused),
 		cmocka_unit_test(a_long_listing_comes_in_pieces_most_queued_first),
 		cmocka_unit_test(queues_that_end_while_they_are_listed_have_no_row),
+		cmocka_unit_test(an_address_or_an_id_is_looked_for_in_every_queue),
+		cmocka_unit_test(a_long_search_that_finds_nothing_ends),
+		cmocka_unit_test(a_search_ends_with_its_peer_and_holds_nothing),
+		cmocka_unit_test(a_trace_tells_what_is_wanted_and_drops_what_is_not_read),
+		cmocka_unit_test(a_trace_takes_a_domain_however_it_is_written),
+		cmocka_unit_test(a_trace_of_a_listener_that_is_not_declared_is_refused),
 		cmocka_unit_test(a_listing_ends_with_its_peer),
 		cmocka_unit_test(requests_may_come_in_pieces_or_many_at_once),
 		cmocka_unit_test(who_does_not_listen_is_not_served),

@@ -12,6 +12,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/react.h"
 
+#include "policy/coverage.h"
+
 struct every {
 	struct timer  timer;
 	struct react *react;
@@ -262,6 +264,8 @@ on_match(void *ctx, const struct reaction *rule)
 
 	if (!is_reached(call, rule))
 		return false;
+	if (call->react->shard->coverage != NULL)
+		coverage_rule(call->react->shard->coverage, rule);
 	if (rule->notify)
 		log_warning(call->react->shard->log, "%s: \"%s\" (%s:%d) matches: %s", call->event->queue->name, rule->name,
 			    rule->where.file, rule->where.line, call->event->reply->line);

@@ -22,6 +22,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
+#include "policy/setting.h"
 
 #define PENDING_MAX      (256 * 1024)   /* body bytes that wait for the peer's socket */
 #define READ_PIECE       (64 * 1024)
@@ -40,7 +41,15 @@ session_of(struct list *node)
 void
 session_arm(struct session *s, int64_t us)
 {
+	s->timeout = SETTINGS_N;
 	timer_start(&s->delivery->shard->loop->timers, &s->timer, session_now(s).mono + us);
+}
+
+static void
+arm_by(struct session *s, enum setting_id timeout)
+{
+	session_arm(s, setting_duration(session_settings(s), timeout));
+	s->timeout = timeout;
 }
 
 /* ---- the end ---- */
@@ -62,9 +71,39 @@ session_left(struct session *s)
 	free(s);
 }
 
+static const char *
+domain_of(const struct session *s)
+{
+	if (s->in_transaction)
+		return s->rcpts[0]->route->name;
+	return s->carried_n > 0 ? s->carried[0]->route->name : NULL;
+}
+
+void
+session_tell(struct session *s, enum trace_who who, struct span bytes)
+{
+	struct trace *trace = &s->delivery->shard->trace;
+	char peer[DOMAIN_MAX + IP_TEXT_MAX + 3];
+
+	if (!trace_on(trace))
+		return;
+	snprintf(peer, sizeof peer, "%s (%s)", s->host, s->address);
+	trace_tell(trace, &(struct trace_session){ .number = s->number, .queue = s->slot.lane->queue->name, .domain = domain_of(s), .peer = peer },
+		   who, bytes);
+}
+
+static void
+say_quit(struct session *s)
+{
+	session_tell(s, TRACE_WE, SPAN("QUIT"));
+	conn_write(s->conn, SPAN("QUIT\r\n"));
+}
+
 static void
 drop_connection(struct session *s)
 {
+	if (s->conn != NULL && s->state != OVER)
+		session_tell(s, TRACE_EVENT, SPAN("the connection ends"));
 	conn_close(s->conn);
 	s->conn = NULL;
 	if (s->client_live)
@@ -80,14 +119,23 @@ session_over(struct session *s)
 
 	if (s->state == OVER)
 		return;
+	drop_connection(s);
 	s->state = OVER;
 	session_drop_carried(s);
 	timer_stop(&s->delivery->shard->loop->timers, &s->timer);
-	drop_connection(s);
 	target_fini(&s->target);
 	list_remove(&s->node);
 	s->delivery->sessions_n--;
 	queue_slot_closed(&s->slot, now);
+}
+
+static void
+tell_body(struct session *s)
+{
+	char text[64];
+
+	snprintf(text, sizeof text, "%llu bytes of message", (unsigned long long)s->reader.size_bytes);
+	session_tell(s, TRACE_EVENT, span_text(text));
 }
 
 /* As much of the body as the peer's socket may be behind. */
@@ -116,11 +164,12 @@ send_body(struct session *s)
 		return;
 	}
 	if (done) {
+		tell_body(s);
 		s->body_wanted = false;
 		smtp_client_body_sent(&s->client);
-		session_arm(s, session_settings(s)->final_timeout);
+		arm_by(s, SETTING_final_timeout);
 	} else if (may_take) {
-		session_arm(s, session_settings(s)->data_timeout);
+		arm_by(s, SETTING_data_timeout);
 	}
 }
 
@@ -193,7 +242,7 @@ part(struct session *s, enum session_state how)
 	s->state = how;
 	/* One that says 421 closes by itself; should it listen all the same, it need not wait for a time-out. */
 	if (s->client.reply.code == 421 && !s->half_sent)
-		conn_write(s->conn, SPAN("QUIT\r\n"));
+		say_quit(s);
 	if (how == QUITTING && s->slot.state != SLOT_CLOSING)
 		queue_slot_closing(&s->slot);
 	session_arm(s, CLOSE_TIMEOUT_US);
@@ -209,6 +258,8 @@ address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply
 
 	s->last = *why;                 /* it may be the client's, which ends */
 	s->any_failed = true;
+	if (why->local)
+		session_tell(s, TRACE_EVENT, span_text(s->last.line));
 	log_debug(s->delivery->shard->log, "%s: %s (%s): %s", queue->name, s->host, s->address, s->last.line);
 	session_look_at(s, stage, &s->last, &verdict);
 	if (verdict.bounce == REACTION_BOUNCE_QUEUE)
@@ -237,7 +288,7 @@ next_host(struct session *s, bool peer_gone)
 		return;
 	}
 	if (!s->client.ended)
-		conn_write(s->conn, SPAN("QUIT\r\n"));
+		say_quit(s);
 	part(s, PARTING);
 }
 
@@ -283,9 +334,13 @@ on_open(void *ctx)
 {
 	struct session *s = ctx;
 
+	char text[IP_TEXT_MAX + 32];
+
 	ip_format(&s->conn->local.ip, s->local);
+	snprintf(text, sizeof text, "connected from %s", s->local);
+	session_tell(s, TRACE_EVENT, span_text(text));
 	s->state = TALKING;
-	session_arm(s, session_settings(s)->greeting_timeout);
+	arm_by(s, SETTING_greeting_timeout);
 }
 
 static void
@@ -295,6 +350,7 @@ on_data(void *ctx, struct span data)
 
 	session_enter(s);
 	if (s->state == TALKING || s->state == OPEN || s->state == QUITTING) {
+		session_tell(s, TRACE_THEY, data);
 		smtp_client_feed(&s->client, data);
 		session_pump(s);
 	}
@@ -320,9 +376,10 @@ on_tls(void *ctx, const struct err *err)
 
 	session_enter(s);
 	s->in_tls_handshake = false;
+	session_tell(s, TRACE_EVENT, span_text(err == NULL ? s->conn->tls_version : err->text));
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
-		session_arm(s, session_settings(s)->command_timeout);
+		arm_by(s, SETTING_command_timeout);
 		session_pump(s);
 	} else if (session_settings(s)->require_starttls || session_settings(s)->verify_tls) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err->text);
@@ -413,6 +470,8 @@ on_timer(void *ctx, struct now now)
 	struct session *s = ctx;
 
 	session_enter(s);
+	if (s->state != SEEKING && s->timeout != SETTINGS_N)
+		queue_used(s->slot.lane->queue, s->timeout);
 	if (s->state == SEEKING)
 		seek(s);
 	else if (s->state == OPEN && !s->in_transaction && s->carried_n > 0)
@@ -444,6 +503,7 @@ pay_connect(struct session *s)
 static void
 dial(struct session *s)
 {
+	static const enum setting_id asked[] = { SETTING_use_starttls, SETTING_require_starttls, SETTING_verify_tls };
 	struct shard *shard = s->delivery->shard;
 	const struct ruleset *ruleset = policy_ruleset(shard->policy);
 	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
@@ -455,6 +515,8 @@ dial(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	for (unsigned i = 0; i < countof(asked); i++)
+		queue_used(s->slot.lane->queue, asked[i]);
 	snprintf(s->helo, sizeof s->helo, "%s", vmta->hostname ? vmta->hostname : ruleset->node.hostname);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
@@ -471,7 +533,7 @@ dial(struct session *s)
 	s->replies = 0;
 	s->half_sent = false;
 	s->state = CONNECTING;
-	session_arm(s, session_settings(s)->connect_timeout);
+	arm_by(s, SETTING_connect_timeout);
 }
 
 /* True: this address was none for us. */
@@ -488,9 +550,13 @@ seek_address(struct session *s)
 			return true;
 		}
 		s->no_tls = s->clear_tried = false;
+		if (s->target.host->port == 0)
+			queue_used(s->slot.lane->queue, SETTING_smtp_port);
 		dial(s);
 		return false;
 	case TARGET_NONE:
+		if (s->target.next_host < s->target.hosts->n)
+			queue_used(s->slot.lane->queue, SETTING_mx_connection_attempts);
 		seek_failed(s);
 	}
 	return false;
@@ -524,6 +590,7 @@ start_tls(struct session *s)
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
+	queue_used(s->slot.lane->queue, SETTING_tls_ca);
 	tls = delivery_tls_client(s->delivery, session_settings(s)->tls_ca, &err);
 	if (tls == NULL) {
 		fail_reply(&reply, "4.7.5", "TLS failed: %s", err.text);
@@ -531,7 +598,7 @@ start_tls(struct session *s)
 		return;
 	}
 	s->in_tls_handshake = true;
-	session_arm(s, session_settings(s)->command_timeout);
+	arm_by(s, SETTING_command_timeout);
 	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
 }
 
@@ -554,6 +621,8 @@ ready(struct session *s)
 		s->state = OPEN;
 		list_extensions(s);
 	}
+	if (s->errors >= session_settings(s)->max_errors_per_connection)
+		queue_used(s->slot.lane->queue, SETTING_max_errors_per_connection);
 	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection || source_is_gone(s) ||
 	    queue_source_is_off(s->slot.lane->queue, &s->conn->local.ip, session_now(s).mono)) {
 		session_quit(&s->slot);
@@ -570,6 +639,7 @@ static void
 flush(struct session *s)
 {
 	if (s->client_live && buf_len(&s->client.out) > 0) {
+		session_tell(s, TRACE_WE, buf_span(&s->client.out));
 		conn_write(s->conn, buf_span(&s->client.out));
 		buf_clear(&s->client.out);
 	}
@@ -578,18 +648,18 @@ flush(struct session *s)
 static void
 arm_for_reply(struct session *s)
 {
-	int64_t us = session_settings(s)->command_timeout;
+	enum setting_id timeout = SETTING_command_timeout;
 
 	if (!s->owes_anew)
 		return;
 	s->owes_anew = false;
 	if (s->state == TALKING && smtp_client_awaits(&s->client) == SMTP_STAGE_GREETING)
-		us = session_settings(s)->greeting_timeout;
+		timeout = SETTING_greeting_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_DATA)
-		us = session_settings(s)->data_timeout;
+		timeout = SETTING_data_timeout;
 	else if (s->in_transaction && smtp_client_awaits(&s->client) == SMTP_STAGE_FINAL)
-		us = session_settings(s)->final_timeout;
-	session_arm(s, us);
+		timeout = SETTING_final_timeout;
+	arm_by(s, timeout);
 }
 
 /* One event of the machine; false: wait for more. */
@@ -673,6 +743,7 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	struct session *s = mem_alloc(sizeof *s);
 
 	s->delivery = delivery;
+	s->number = ++delivery->shard->trace.sessions;
 	s->state = SEEKING;
 	s->connect_paid = true;
 	arena_init(&s->arena);
@@ -705,7 +776,10 @@ session_idle(struct queue_slot *slot)
 {
 	struct session *s = container_of(slot, struct session, slot);
 
-	session_arm(s, slot->waits_for_rate ? RATE_IDLE_US : session_settings(s)->idle_timeout);
+	if (slot->waits_for_rate)
+		session_arm(s, RATE_IDLE_US);
+	else
+		arm_by(s, SETTING_idle_timeout);
 }
 
 void

@@ -18,6 +18,7 @@ struct session {
 	struct delivery    *delivery;
 	char                helo[DOMAIN_MAX];   /* what it calls itself, as when it connected */
 	enum session_state  state;
+	uint64_t            number;             /* in a trace */
 	unsigned            depth;              /* events on the stack */
 	struct conn        *conn;
 	struct smtp_client  client;
@@ -35,6 +36,7 @@ struct session {
 	struct smtp_reply   last;               /* why the last address failed */
 	bool                any_failed;
 	struct timer        timer;
+	enum setting_id     timeout;            /* what the timer stands for; SETTINGS_N: no setting */
 	bool                owes_anew;          /* the peer owes an answer whose time has not begun */
 	unsigned            replies;            /* of the client's, as far as the timer knows */
 	unsigned            errors;             /* replies 4xx and 5xx to recipients */
@@ -71,6 +73,7 @@ void session_send_carried(struct session *s);
 void session_drop_carried(struct session *s);                                   /* they are deferred */
 
 /* session.c */
+void session_tell(struct session *s, enum trace_who who, struct span bytes);    /* to who listens; costs nothing else */
 void session_arm(struct session *s, int64_t us);
 void session_pump(struct session *s);
 void session_left(struct session *s);   /* an event is over that depth was raised for: frees a session that ended in it */

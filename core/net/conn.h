@@ -124,3 +124,5 @@ struct listener {
 /* The real one. */
 struct net *net_os_new(struct loop *loop, struct err *err);
 void net_os_free(struct net *net);
+/* Makes the conn_close() that follows it a reset; what was not sent yet is lost. */
+void net_os_reset(struct conn *conn);

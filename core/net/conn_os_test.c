@@ -499,6 +499,22 @@ tells_a_reset(void **state)
 
 /* A busy server says so, closes without reading us, and so resets; we write meanwhile. */
 static void
+a_reset_is_one_to_the_peer_and_loses_what_was_not_sent(void **state)
+{
+	struct fixture f;
+
+	set_up_connected(&f);
+	conn_write(f.server.conn, SPAN("never read"));
+	net_os_reset(f.server.conn);
+	conn_close(f.server.conn);
+	f.server.conn = NULL;
+	run_until(&f, client_closed);
+	assert_string_equal(f.client.error, "connection reset by peer");
+	assert_int_equal(buf_len(&f.client.got), 0);
+	tear_down(&f);
+}
+
+static void
 reads_what_came_before_a_reset_that_a_write_finds(void **state)
 {
 	struct fixture f;
@@ -737,6 +753,7 @@ main(void)
 		cmocka_unit_test(may_be_closed_in_any_event),
 		cmocka_unit_test(data_comes_before_the_end),
 		cmocka_unit_test(tells_a_reset),
+		cmocka_unit_test(a_reset_is_one_to_the_peer_and_loses_what_was_not_sent),
 		cmocka_unit_test(reads_what_came_before_a_reset_that_a_write_finds),
 		cmocka_unit_test(a_paused_writer_still_hears_of_a_reset),
 		cmocka_unit_test(tells_a_refusal_only_after_dial_returned),

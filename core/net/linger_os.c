@@ -137,3 +137,13 @@ linger_free_all(struct net_os *net)
 	while (!list_empty(&net->lingers))
 		linger_free(list_first(&net->lingers, struct linger_os, link));
 }
+
+void
+net_os_reset(struct conn *conn)
+{
+	struct conn_os *c = container_of(conn, struct conn_os, conn);
+	struct linger now = { .l_onoff = 1 };
+
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	c->sys = ECONNRESET;
+}

@@ -205,6 +205,13 @@ ways_that_end_are_taken(void **state)
 /* What stands behind "can never match: ", or a whole warning. */
 static const struct { const char *rules, *warnings; } doubtful[] = {
 	{ "{ '421', defer = true }", "" },
+	{ "{ '421 RP%-001', defer = true }",
+	  "2: provider \"g\": backoff: \"421 RP%-001\" asks for a percent sign in the reply, for it is no Lua pattern: write \"421 RP-001\"\n" },
+	{ "{ '^4%.7%.%d+ .*\\\\d', defer = true }",
+	  "2: provider \"g\": backoff: \"^4%.7%.%d+ .*\\d\" asks for a percent sign in the reply, for it is no Lua pattern: "
+	  "write \"^4\\\\.7\\\\.\\\\d+ .*\\\\d\"\n"
+	  "2: provider \"g\": backoff: \"^4%.7%.%d+ .*\\d\" can never match: no reply begins so: they begin with a code from 400 to 599 and a blank\n" },
+	{ "{ 'over 80%. Wait', defer = true },\n{ '(\\\\d+%)', defer = true }", "" },
 	{ "{ '^[a-z]', defer = true }",
 	  "2: provider \"g\": backoff: \"^[a-z]\" can never match: no reply begins so: they begin with a code from 400 to 599 and a blank\n" },
 	{ "{ '^2\\\\d\\\\d', defer = true }",

@@ -98,8 +98,11 @@ bundle_read(struct bundle *bundle, const char *path, struct span *text_out, stru
 		*text_out = span_make(bundle->files[i].text, bundle->files[i].n);
 		return true;
 	}
-	if (bundle->sealed)
-		return err_set(err, ERR_PERM, "was not there when this policy was read");
+	if (bundle->sealed) {
+		err_set(err, ERR_PERM, "was not there when this policy was read");
+		err->sys = ENOENT;
+		return false;
+	}
 	char *text = NULL, *whole = bundle_path(bundle, path);
 	size_t n = 0;
 	bool ok = read_file(whole, &text, &n, err);

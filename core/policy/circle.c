@@ -12,13 +12,9 @@
 #include "policy/circle.h"
 
 #include "policy/reaction.h"
+#include "policy/walk.h"
 
 #define NAMES_MAX 500
-
-struct site {
-	const struct ruleset_provider *provider;
-	struct span domain;
-};
 
 struct step {                           /* a virtual MTA on the way, and how far its rules are followed */
 	unsigned vmta;
@@ -30,7 +26,7 @@ enum colour { NEW, OPEN, DONE };
 struct walk {
 	struct loader *loader;
 	const struct ruleset *ruleset;
-	const struct site *site;
+	const struct walk_site *site;
 	unsigned char *colours;
 	struct step *steps;
 	unsigned depth;
@@ -146,7 +142,7 @@ follow(struct walk *walk)
 }
 
 static void
-walk_site(struct walk *walk, const struct site *site)
+walk_site(struct walk *walk, const struct walk_site *site)
 {
 	unsigned n = walk->ruleset->vmtas_n;
 	walk->site = site;
@@ -163,25 +159,12 @@ walk_site(struct walk *walk, const struct site *site)
 	}
 }
 
-/* A site that the block is the nearest of. */
 static void
 walk_block(struct walk *walk, const struct ruleset_block *block)
 {
-	char below[DOMAIN_MAX + 2];
-	struct site site = { NULL, span_make("", 0) };
-	if (!block_value(block, SETTING_backoff))
-		return;
-	if (block->provider) {
-		site.provider = ruleset_provider(walk->ruleset, span_text(block->provider));
-		if (!site.provider)
-			return;
-	} else if (block->kind == DOMAIN_SUBDOMAINS) {
-		snprintf(below, sizeof(below), "-.%s", block->domain);
-		site.domain = span_text(below);
-	} else if (block->kind != DOMAIN_ALL) {
-		site.domain = span_text(block->domain);
-	}
-	walk_site(walk, &site);
+	struct walk_site site;
+	if (block_value(block, SETTING_backoff) && walk_site_of(walk->ruleset, block, &site))
+		walk_site(walk, &site);
 }
 
 static void

@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+#include "policy/coverage.h"
 #include "policy/grow.h"
 #include "policy/handle.h"
 #include "policy/value.h"
@@ -234,6 +235,8 @@ call(struct hooks *hooks, const struct hook_handler *handler, int args_n, bool m
 {
 	struct sandbox_budget budget = { hooks->budget.instructions, hooks->held + hooks->budget.bytes };
 	struct sandbox_failure failure;
+	if (hooks->coverage)
+		coverage_hook(hooks->coverage, &handler->where, handler->name);
 	hooks->running = handler->where;
 	hooks->may_reject = may_reject;
 	hooks->rejects = 0;

@@ -48,6 +48,7 @@ struct hooks {
 	unsigned              rejects;          /* made in this call */
 	struct hook_slot      slots[HOOK_SLOTS];
 	struct buf            scratch;
+	struct coverage      *coverage;         /* NULL: nobody asks which were called */
 };
 
 extern const char *const hooks_names[HOOKS_N];          /* "on.connect" … */

@@ -142,6 +142,23 @@ policy_counts(const struct policy *policy, uint64_t *calls_out, uint64_t *errors
 	*errors_out = policy->hooks.errors;
 }
 
+void
+policy_each_hook(const struct policy *policy, void (*fn)(void *ctx, const char *name, const struct where *where), void *ctx)
+{
+	const struct hooks *hooks = &policy->hooks;
+	for (unsigned hook = 0; hook < HOOKS_N; hook++)
+		for (unsigned i = 0; i < hooks->handlers_n[hook]; i++)
+			fn(ctx, hooks->handlers[hook][i].name, &hooks->handlers[hook][i].where);
+	for (unsigned i = 0; i < hooks->every_n; i++)
+		fn(ctx, hooks->every[i].name, &hooks->every[i].where);
+}
+
+void
+policy_cover(struct policy *policy, struct coverage *coverage)
+{
+	policy->hooks.coverage = coverage;
+}
+
 bool
 policy_has_hook(const struct policy *policy, enum policy_hook hook)
 {

@@ -53,6 +53,11 @@ void policy_free(struct policy *policy);
 void policy_pin(struct policy *policy);
 bool policy_unpin(struct policy *policy);
 const struct ruleset *policy_ruleset(const struct policy *policy);
+/* The handlers of hooks, on.every among them, with the place of their declaration. */
+void policy_each_hook(const struct policy *policy, void (*fn)(void *ctx, const char *name, const struct where *where), void *ctx);
+/* From now on it is told of each that is called. NULL: nobody. */
+struct coverage;
+void policy_cover(struct policy *policy, struct coverage *coverage);
 
 /* What the hooks see of an inbound session. */
 struct policy_session {

@@ -3,6 +3,9 @@
  * a backslash too many, so that the reply itself would need one; the shape of a raw
  * reply of several lines, of which the code stands once here; and a rule before it
  * that matches as much and always stops (one with a threshold does not).
+ *
+ * A fifth one matches, but not what was meant: escapes as Lua's patterns have them,
+ * "RP%-001". A percent sign at the end of a number stands for itself.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/reaction_doubt.h"
@@ -105,6 +108,52 @@ warn_twice(struct loader *loader, const struct reaction_part *part, unsigned j)
 	}
 }
 
+/* "over 80%." and "\d+%)", but not "4%.7" */
+static bool
+is_percentage(struct span pattern, size_t at)
+{
+	if (at + 2 < pattern.n && pattern.p[at + 2] != ' ')
+		return false;
+	char before = at ? pattern.p[at - 1] : ' ';
+	return is_digit(before) || (before && strchr("+*)]}", before)) || (before == 'd' && at > 1 && pattern.p[at - 2] == '\\');
+}
+
+/* The pattern as it was meant, with backslashes as a Lua string writes them. False: there is no such escape in it. */
+static bool
+mend_lua_escapes(struct span pattern, char *out, size_t size)
+{
+	bool found = false;
+	size_t n = 0;
+	for (size_t i = 0; i < pattern.n && n + 4 < size; i++) {
+		char next = i + 1 < pattern.n ? pattern.p[i + 1] : ' ';
+		bool escape = pattern.p[i] == '%' && next && strchr("-.+*?()[]^$%dsw", next) && !is_percentage(pattern, i);
+		if (!escape) {
+			if (pattern.p[i] == '\\')
+				out[n++] = '\\';
+			out[n++] = pattern.p[i];
+			continue;
+		}
+		found = true;
+		i++;
+		if (next != '-' && next != '%') {
+			out[n++] = '\\';
+			out[n++] = '\\';
+		}
+		out[n++] = next;
+	}
+	out[n] = '\0';
+	return found;
+}
+
+static void
+warn_lua_escapes(struct loader *loader, const struct reaction *reaction)
+{
+	char meant[400];
+	if (mend_lua_escapes(span_text(reaction->pattern), meant, sizeof(meant)))
+		loader_warning(loader, &reaction->where, "backoff: \"%.200s\" asks for a percent sign in the reply, for it is no Lua pattern: "
+			       "write \"%s\"", reaction->pattern, meant);
+}
+
 void
 reaction_doubt(struct loader *loader, struct reaction_part *part)
 {
@@ -116,6 +165,7 @@ reaction_doubt(struct loader *loader, struct reaction_part *part)
 			loader_warning(loader, &reaction->where, "backoff: \"%.200s\" can never match: %s", reaction->pattern, reaction->cannot);
 		else
 			warn_twice(loader, part, i);
+		warn_lua_escapes(loader, reaction);
 	}
 	pattern_scratch_free(scratch);
 }

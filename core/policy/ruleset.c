@@ -107,6 +107,8 @@ struct laying {
 	struct queue_settings *out;
 	uint64_t set;
 	bool     recipients_only;       /* settings of level R */
+	ruleset_beaten_fn *on_beaten;   /* may be NULL */
+	void    *ctx;
 };
 
 static void
@@ -115,12 +117,17 @@ lay(struct laying *laying, const struct ruleset_block *block)
 	for (unsigned i = 0; block && i < block->values_n; i++) {
 		const struct block_value *value = &block->values[i];
 		uint64_t bit = UINT64_C(1) << value->id;
-		if ((laying->set & bit) ||
-		    (laying->recipients_only && setting_table[value->id].level != SETTING_LEVEL_R))
+		struct where where = { value->file, value->line, block->where.scope };
+		if (laying->recipients_only && setting_table[value->id].level != SETTING_LEVEL_R)
 			continue;
+		if (laying->set & bit) {
+			if (laying->on_beaten)
+				laying->on_beaten(laying->ctx, value->id, &value->value, &where);
+			continue;
+		}
 		laying->set |= bit;
 		setting_put(laying->out, value->id, &value->value);
-		laying->out->where[value->id] = (struct where){ value->file, value->line, block->where.scope };
+		laying->out->where[value->id] = where;
 	}
 }
 
@@ -164,14 +171,14 @@ lay_level(struct laying *laying, const struct block_index *index, const struct r
 }
 
 void
-ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
-		const struct ruleset_vmta *vmta, struct queue_settings *out)
+ruleset_resolve_told(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+		     const struct ruleset_vmta *vmta, struct queue_settings *out, ruleset_beaten_fn *fn, void *ctx)
 {
 	const struct ruleset_pool *pool = vmta ? vmta->limit_pool : NULL;
 	const struct block_index *levels[] = {
 		vmta ? vmta->index_of_blocks : NULL, pool ? pool->index_of_blocks : NULL, ruleset->index_of_blocks,
 	};
-	struct laying laying = { .out = out };
+	struct laying laying = { .out = out, .on_beaten = fn, .ctx = ctx };
 	*out = setting_built_in;
 	for (unsigned i = 0; i < countof(levels); i++)
 		if (levels[i])
@@ -179,6 +186,13 @@ ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *pr
 	for (unsigned i = 0; i < countof(levels); i++)
 		if (levels[i])
 			lay(&laying, levels[i]->star);
+}
+
+void
+ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+		const struct ruleset_vmta *vmta, struct queue_settings *out)
+{
+	ruleset_resolve_told(ruleset, provider, domain, vmta, out, NULL, NULL);
 }
 
 #define PARTS_MAX 1000                  /* three levels of an exact name and 127 labels with two patterns each: no more than these */
@@ -278,4 +292,56 @@ ruleset_domain_is_alone(const struct ruleset *ruleset, struct span domain)
 		if (parts(ruleset->pools[i]->index_of_blocks, domain))
 			return true;
 	return false;
+}
+
+struct span
+ruleset_site(const struct ruleset *ruleset, struct span domain, const char *const *hosts, unsigned n,
+	     const struct ruleset_provider **provider_out)
+{
+	const struct ruleset_provider *provider = ruleset_provider_of_domain(ruleset, domain);
+	const char *first = n ? hosts[0] : "";
+	if (!provider)
+		provider = ruleset_provider_of_mx(ruleset, hosts, n);
+	*provider_out = provider;
+	if (provider)
+		return span_text(provider->name);
+	for (unsigned i = 1; i < n; i++)
+		if (strcmp(hosts[i], first) < 0)
+			first = hosts[i];
+	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
+	if (!*first || ruleset_domain_is_alone(ruleset, domain) || ruleset_provider(ruleset, span_text(first)))
+		return domain;
+	return span_text(first);
+}
+
+#define MS_PER_DAY (INT64_C(86400) * MS_PER_S)
+
+int64_t
+warmup_day(const struct ruleset_warmup *warmup, wall_ms_t now)
+{
+	int64_t since = now.ms - warmup->start.ms;
+	return since < 0 ? 0 : since / MS_PER_DAY + 1;
+}
+
+uint32_t
+warmup_per_day(const struct ruleset_warmup *warmup, int64_t day)
+{
+	if (day <= 0)
+		return 0;
+	return warmup->per_day[day <= warmup->days_n ? day - 1 : warmup->days_n - 1];
+}
+
+wall_ms_t
+warmup_day_ends(const struct ruleset_warmup *warmup, int64_t day)
+{
+	return (wall_ms_t){ warmup->start.ms + day * MS_PER_DAY };
+}
+
+bool
+warmup_is_for(const struct ruleset_warmup *warmup, const struct ruleset_provider *provider)
+{
+	for (unsigned i = 0; i < warmup->providers_n; i++)
+		if (provider && strcmp(warmup->providers[i], provider->name) == 0)
+			return true;
+	return warmup->providers_n == 0;
 }

@@ -116,6 +116,24 @@ const char *setting_name(enum setting_id id);
 struct ruleset_block;                   /* settings as declared somewhere */
 struct block_index;                     /* finds the block of a site */
 
+#define WARMUP_DAYS_MAX 1000u
+
+struct ruleset_warmup {
+	wall_ms_t   start;              /* midnight of day 1, UTC */
+	uint32_t   *per_day;            /* recipients to a site; the last holds from then on */
+	uint32_t    days_n;
+	const char **providers;         /* none: every site */
+	unsigned    providers_n;
+	const char *overflow;           /* virtual MTA or pool */
+	struct where where;
+};
+
+int64_t warmup_day(const struct ruleset_warmup *warmup, wall_ms_t now);         /* 0: before the start */
+uint32_t warmup_per_day(const struct ruleset_warmup *warmup, int64_t day);
+wall_ms_t warmup_day_ends(const struct ruleset_warmup *warmup, int64_t day);
+struct ruleset_provider;
+bool warmup_is_for(const struct ruleset_warmup *warmup, const struct ruleset_provider *provider);
+
 struct ruleset_vmta {
 	const char *name;
 	unsigned    index;              /* in ruleset->vmtas */
@@ -126,6 +144,7 @@ struct ruleset_vmta {
 	uint32_t    max_smtp_out;       /* UNLIMITED */
 	struct rate_spec max_connect_rate, max_msg_rate;
 	struct where max_smtp_out_where, max_connect_rate_where, max_msg_rate_where;
+	const struct ruleset_warmup *warmup;    /* NULL: none */
 	const struct ruleset_pool *limit_pool;  /* the one pool with caps or settings that holds it; NULL */
 	const struct ruleset_block *const *blocks;      /* its own provider and domain blocks */
 	unsigned    blocks_n;
@@ -235,7 +254,18 @@ const struct ruleset_provider *ruleset_provider_of_mx(const struct ruleset *rule
  * block (other than "*") of any level that matches it and sets more than level-R settings. */
 bool ruleset_domain_is_alone(const struct ruleset *ruleset, struct span domain);
 
+/* The site of a domain with these mail exchangers of the lowest preference (n 0: none, it is mailed to its address):
+ * its name, which lives as long as the arguments and the ruleset; *provider_out where it is a provider. */
+struct span ruleset_site(const struct ruleset *ruleset, struct span domain, const char *const *hosts, unsigned n,
+			 const struct ruleset_provider **provider_out);
+
 /* What holds. provider NULL: the site is `domain`, or a rolled-up one of which `domain` is a member.
  * vmta NULL: as if none had blocks. */
 void ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
 		     const struct ruleset_vmta *vmta, struct queue_settings *out);
+
+union setting_value;                    /* policy/setting.h */
+/* The same, and fn is told of each value that a stronger one beat (out->where says which), strongest first. */
+typedef void ruleset_beaten_fn(void *ctx, enum setting_id id, const union setting_value *value, const struct where *where);
+void ruleset_resolve_told(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+			  const struct ruleset_vmta *vmta, struct queue_settings *out, ruleset_beaten_fn *fn, void *ctx);

@@ -12,12 +12,13 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
-#include "policy/strpat.h"
 #include "util/prng.h"
 
 #define BYTES_PER_INSTRUCTION 32        /* copied or scanned in C */
 #define SORTED_PER_INSTRUCTION 4
 #define PRINT_MAX 4000
+
+const struct strpat_meter sandbox_meter = { sandbox_left, sandbox_charge };
 
 void
 sandbox_lib_open(lua_State *L)
@@ -312,7 +313,7 @@ fill_strings(lua_State *L, int lib)
 	int own = begin_lib(L, "string");
 	copy(L, own - 1, own, plain);
 	put_charged(L, own, own - 1, charged);
-	strpat_fill(L);
+	strpat_fill(L, &sandbox_meter);
 	/* ("x"):rep(3) reads from the table itself, without the proxy's detour. */
 	lua_pushliteral(L, "");
 	lua_createtable(L, 0, 2);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "policy/sandbox.h"
+#include "policy/strpat.h"
 #include "util/span.h"
 
 void sandbox_lib_open(lua_State *L);            /* Lua's own libraries, of which some is taken over */
@@ -15,3 +16,5 @@ void sandbox_lib_seed(lua_State *L, uint64_t seed);
 
 /* The exported name that was probably meant; NULL: none is near. */
 const char *sandbox_nearest_global(lua_State *L, struct span name);
+
+extern const struct strpat_meter sandbox_meter;         /* steps of a pattern are charged to the sandbox */

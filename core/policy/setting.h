@@ -38,6 +38,15 @@ union setting_value {
 	const struct reaction_list *REACTIONS;
 };
 
+/* Of a DURATION setting. */
+static inline int64_t
+setting_duration(const struct queue_settings *settings, enum setting_id id)
+{
+	int64_t us;
+	memcpy(&us, (const char *)settings + setting_table[id].offset, sizeof(us));
+	return us;
+}
+
 void setting_put(struct queue_settings *out, enum setting_id id, const union setting_value *value);
 /* SETTINGS_N: no such setting. */
 enum setting_id setting_find(struct span name);

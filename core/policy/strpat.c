@@ -15,7 +15,6 @@
 #include <ctype.h>
 #include <lauxlib.h>
 
-#include "policy/sandbox.h"
 #include "util/span.h"
 
 #define CAPTURES_MAX 32
@@ -31,6 +30,7 @@ struct capture {
 
 struct match {
 	lua_State  *L;
+	const struct strpat_meter *meter;
 	const char *text, *text_end;
 	const char *pattern_end;
 	uint64_t    steps, steps_max;
@@ -46,7 +46,7 @@ settle(struct match *m)
 {
 	uint64_t instructions = m->steps / STEPS_PER_INSTRUCTION;
 	m->steps = 0;
-	sandbox_charge(m->L, instructions);
+	m->meter->charge(m->L, instructions);
 }
 
 static void
@@ -58,10 +58,11 @@ step(struct match *m)
 
 /* Raises when the budget is gone; the limit is met a step after it, so that settle() sees it passed. */
 static void
-begin(struct match *m, lua_State *L, struct span text, struct span pattern)
+begin(struct match *m, lua_State *L, const struct strpat_meter *meter, struct span text, struct span pattern)
 {
-	uint64_t left = sandbox_left(L);
+	uint64_t left = meter->left(L);
 	m->L = L;
+	m->meter = meter;
 	m->text = text.p;
 	m->text_end = text.p + text.n;
 	m->pattern_end = pattern.p + pattern.n;
@@ -358,6 +359,12 @@ push_captures(struct match *m, const char *s, const char *e)
 	return n;
 }
 
+static const struct strpat_meter *
+meter_of(lua_State *L)
+{
+	return lua_touserdata(L, lua_upvalueindex(1));
+}
+
 static struct span
 check_span(lua_State *L, int arg)
 {
@@ -369,7 +376,7 @@ check_span(lua_State *L, int arg)
 static int
 find_plain(lua_State *L, struct span text, size_t from, struct span what)
 {
-	sandbox_charge(L, (text.n - from) / 32);
+	meter_of(L)->charge(L, (text.n - from) / 32);
 	const char *at = what.n ? memmem(text.p + from, text.n - from, what.p, what.n) : text.p + from;
 	if (!at) {
 		lua_pushnil(L);
@@ -415,7 +422,7 @@ find_or_match(lua_State *L, bool find)
 	if (find && (lua_toboolean(L, 4) || !has_specials(pattern)))
 		return find_plain(L, text, from, pattern);
 	struct match m;
-	begin(&m, L, text, pattern);
+	begin(&m, L, meter_of(L), text, pattern);
 	const char *s = text.p + from;
 	const char *end = search(&m, &s, pattern);
 	settle(&m);
@@ -442,16 +449,16 @@ l_match(lua_State *L)
 	return find_or_match(L, false);
 }
 
-/* Upvalues: text, pattern, where to go on. */
+/* Upvalues: the meter, text, pattern, where to go on. */
 static int
 l_gmatch_next(lua_State *L)
 {
 	size_t text_n, pattern_n;
-	const char *text = lua_tolstring(L, lua_upvalueindex(1), &text_n);
-	const char *pattern = lua_tolstring(L, lua_upvalueindex(2), &pattern_n);
-	size_t from = (size_t)lua_tointeger(L, lua_upvalueindex(3));
+	const char *text = lua_tolstring(L, lua_upvalueindex(2), &text_n);
+	const char *pattern = lua_tolstring(L, lua_upvalueindex(3), &pattern_n);
+	size_t from = (size_t)lua_tointeger(L, lua_upvalueindex(4));
 	struct match m;
-	begin(&m, L, span_make(text, text_n), span_make(pattern, pattern_n));
+	begin(&m, L, meter_of(L), span_make(text, text_n), span_make(pattern, pattern_n));
 	for (const char *s = text + from; from <= text_n && s <= m.text_end; s++) {
 		m.captures_n = 0;
 		const char *end = run(&m, s, pattern);
@@ -459,7 +466,7 @@ l_gmatch_next(lua_State *L)
 			continue;
 		settle(&m);
 		lua_pushinteger(L, end - text + (end == s));
-		lua_replace(L, lua_upvalueindex(3));
+		lua_replace(L, lua_upvalueindex(4));
 		return push_captures(&m, s, end);
 	}
 	settle(&m);
@@ -472,8 +479,10 @@ l_gmatch(lua_State *L)
 	check_span(L, 1);
 	check_span(L, 2);
 	lua_settop(L, 2);
+	lua_pushlightuserdata(L, (void *)meter_of(L));
+	lua_insert(L, 1);
 	lua_pushinteger(L, 0);
-	lua_pushcclosure(L, l_gmatch_next, 3);
+	lua_pushcclosure(L, l_gmatch_next, 4);
 	return 1;
 }
 
@@ -540,7 +549,7 @@ l_gsub(lua_State *L)
 	struct match m;
 	const char *s = text.p;
 	lua_Integer n = 0;
-	begin(&m, L, text, pattern);
+	begin(&m, L, meter_of(L), text, pattern);
 	while (n < most) {
 		m.captures_n = 0;
 		m.depth = 0;
@@ -567,13 +576,14 @@ l_gsub(lua_State *L)
 }
 
 void
-strpat_fill(lua_State *L)
+strpat_fill(lua_State *L, const struct strpat_meter *meter)
 {
 	static const luaL_Reg functions[] = {
 		{ "find", l_find }, { "match", l_match }, { "gmatch", l_gmatch }, { "gsub", l_gsub },
 	};
 	for (size_t i = 0; i < countof(functions); i++) {
-		lua_pushcfunction(L, functions[i].func);
+		lua_pushlightuserdata(L, (void *)meter);
+		lua_pushcclosure(L, functions[i].func, 1);
 		lua_setfield(L, -2, functions[i].name);
 	}
 }

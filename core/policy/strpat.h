@@ -10,4 +10,13 @@
 
 #include <lua.h>
 
-void strpat_fill(lua_State *L);         /* puts the four functions into the table at the top */
+#include "util/base.h"
+
+/* What a step costs. charge may raise; left is asked before a call, and charge at the latest when that is used up. */
+struct strpat_meter {
+	uint64_t (*left)(lua_State *L);                         /* instructions */
+	void     (*charge)(lua_State *L, uint64_t instructions);
+};
+
+/* Puts the four functions into the table at the top; the meter must outlive the state. */
+void strpat_fill(lua_State *L, const struct strpat_meter *meter);

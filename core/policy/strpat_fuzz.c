@@ -1,6 +1,6 @@
 /* A pattern, a NUL, a text: no reach beyond either, and an end within the budget. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/strpat.h"
+#include "policy/sandbox_lib.h"
 
 #include <stddef.h>
 
@@ -44,7 +44,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	lua_pushlstring(L, (const char *)data, pattern_n);
 	lua_pushlstring(L, nul ? (const char *)nul + 1 : "", nul ? n - pattern_n - 1 : 0);
 	lua_newtable(L);
-	strpat_fill(L);
+	strpat_fill(L, &sandbox_meter);
 	sandbox_call(sandbox, 3, 0, &(struct sandbox_budget){ 20000, 8u << 20 }, &failure);
 	sandbox_free(sandbox);
 	return 0;

@@ -1,6 +1,6 @@
 /* Each pattern gives what LuaJIT's own functions give. Budgets are sandbox_test.c's. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/strpat.h"
+#include "policy/sandbox_lib.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ patterns_give_what_lua_gives(void **state)
 
 	assert_int_equal(luaL_loadbuffer(mine, script, sizeof(script) - 1, "@script"), 0);
 	lua_newtable(mine);
-	strpat_fill(mine);
+	strpat_fill(mine, &sandbox_meter);
 	struct sandbox_failure failure;
 	if (!sandbox_call(sandbox, 1, 1, &(struct sandbox_budget){ 1000000000, 1u << 30 }, &failure))
 		fail_msg("%s", failure.text);

@@ -149,11 +149,33 @@ dns_opens(const struct queue *q, mono_us_t now)
 	return at;
 }
 
+/* For the coverage of policies: what was asked had a say, open or closed. */
+static void
+tell_used(const struct queue *q, bool for_session)
+{
+	const struct queues_options *o = &q->queues->o;
+
+	queue_used(q, SETTING_paused);
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct scope_limits *limits = q->scopes[i] != NULL ? &q->scopes[i]->limits : NULL;
+		bool total = i == SCOPE_SITE;
+
+		if (limits != NULL && for_session) {
+			o->on_used(o->used_ctx, &limits->max_smtp_out_where, total ? "total_max_smtp_out" : "max_smtp_out");
+			o->on_used(o->used_ctx, &limits->max_connect_rate_where, total ? "total_max_connect_rate" : "max_connect_rate");
+		}
+		if (limits != NULL)
+			o->on_used(o->used_ctx, &limits->max_msg_rate_where, total ? "total_max_msg_rate" : "max_msg_rate");
+	}
+}
+
 static struct worst
 look(const struct queue *q, bool for_session, mono_us_t now)
 {
 	struct worst worst = { now, GATES_N, SCOPES_N, SCOPE_LINE_SESSIONS };
 
+	if (q->queues->o.on_used != NULL)
+		tell_used(q, for_session);
 	if (q->settings->paused || q->paused_by_hand)
 		worse(&worst, MONO_NEVER, GATE_PAUSED, SCOPES_N, 0);
 	worse(&worst, suspended_opens(q, now), GATE_SUSPENDED, SCOPES_N, 0);

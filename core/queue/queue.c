@@ -21,6 +21,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #define SHARE_MESSAGES 20               /* then others may have the session's place */
 #define SHARE_US       (30 * US_PER_S)
@@ -189,10 +190,13 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 	struct rcpt *first = pick(lane, now);
 	uint32_t max = queue_settings_now(q)->max_rcpt_per_message;
 	uint32_t available = messages_available(q, now.mono);
+	uint32_t warmup = warmup_available(q, now);
 	unsigned n;
 
-	if (first == NULL)
+	if (first == NULL || warmup == 0)
 		return false;
+	if (max > warmup)
+		max = warmup;
 	if (max > available)
 		max = available;
 	if (max > BATCH_MAX)
@@ -200,6 +204,9 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 	n = gather(lane, first, rcpts, max, now.mono);
 	if (!take_messages(q, n, now.mono))
 		return false;
+	warmup_take(q, n, now);
+	if (n == queue_settings_now(q)->max_rcpt_per_message)
+		queue_used(q, SETTING_max_rcpt_per_message);
 	lane_charge(first->stream, n);
 	for (unsigned i = 0; i < n; i++) {
 		rcpt_unlink(rcpts[i]);
@@ -495,6 +502,8 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	slot->state = SLOT_IDLE;
 	list_add_head(&lane->idle, &slot->node);
 	lane_line_up(lane);
+	if (slot->messages >= queue_settings_now(q)->max_msg_per_connection)
+		queue_used(q, SETTING_max_msg_per_connection);
 	if (is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
 	    give_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
@@ -651,6 +660,7 @@ static void
 enter_retry(struct queue *q, int64_t wait, struct now now)
 {
 	wait += (int64_t)((double)wait * queue_settings_now(q)->retry_jitter / 100 * prng_double(&q->queues->prng));
+	queue_used(q, SETTING_retry_jitter);
 	q->retry_set_at = now.mono;
 	q->retry_until = now.mono + wait;
 	q->deferred_by_rule = false;
@@ -667,6 +677,7 @@ queue_slot_failed(struct queue_slot *slot, const struct smtp_reply *reply, bool 
 	/* Sessions that were on their way when the first one failed say the same once more. */
 	if (q->retry_until > now.mono || slot->started <= q->retry_set_at)
 		return;
+	queue_used(q, dns ? SETTING_retry_after_dns_error : SETTING_retry_after);
 	enter_retry(q, dns ? s->retry_after_dns_error : duration_list_at(&s->retry_after, q->retry_step), now);
 	if (!dns)
 		q->retry_step++;
@@ -679,6 +690,7 @@ queue_defer(struct queue *q, const struct smtp_reply *reply, struct now now)
 	if (q->deferred_by_rule && q->retry_until > now.mono)
 		return;
 	queue_error(q, reply->line);
+	queue_used(q, SETTING_retry_after);
 	enter_retry(q, duration_list_at(&queue_settings_now(q)->retry_after, q->retry_step), now);
 	q->retry_step++;
 	q->deferred_by_rule = true;
@@ -727,7 +739,11 @@ queue_rcpt_delivered(struct rcpt *rcpt, struct now now)
 bool
 queue_rcpt_last_attempt(const struct rcpt *rcpt)
 {
-	return rcpt->attempts + 1u >= rcpt->route->settings->max_attempts;
+	bool last = rcpt->attempts + 1u >= rcpt->route->settings->max_attempts;
+
+	if (last)
+		settings_used(rcpt->route->queues, rcpt->route->settings, SETTING_max_attempts);
+	return last;
 }
 
 /* The floor under this recipient's next attempt: its domain's, the overlays', the rule's own. */
@@ -758,9 +774,12 @@ queue_rcpt_defer_for(struct rcpt *rcpt, const struct duration_list *floor, bool 
 	if (rcpt->attempts < UINT16_MAX)
 		rcpt->attempts++;
 	if (rcpt->attempts >= s->max_attempts) {
+		settings_used(q->queues, s, SETTING_max_attempts);
 		q->queues->o.ops.give_up(q->queues->o.ops.ctx, rcpt, "4.4.7", "too many attempts");
 		return;
 	}
+	settings_used(q->queues, s, SETTING_retry_recipients_after);
+	queue_used(q, SETTING_retry_jitter);
 	wait += (int64_t)((double)wait * queue_settings_now(q)->retry_jitter / 100 * prng_double(&q->queues->prng));
 	/* Once: what is refused by the other virtual MTA as well waits its time. */
 	rcpt->due.key = now.mono;

@@ -32,6 +32,7 @@
 #include "queue/scope.h"
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
+#include "util/pace.h"
 #include "util/prng.h"
 #include "util/wheel.h"
 
@@ -65,7 +66,7 @@ struct message {
 	struct job  *job;
 	uint32_t     live;              /* recipients that are not over */
 	uint8_t      priority;
-	uint8_t      holds;             /* who must find it alive though live is 0 */
+	uint16_t     holds;             /* who must find it alive though live is 0 */
 	struct rcpt  rcpts[];           /* spool.rcpts_n of them */
 };
 
@@ -202,6 +203,7 @@ struct queue {
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
+	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;
@@ -266,6 +268,9 @@ struct queues_options {
 	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
 	void           (*on_changed)(void *ctx);
 	void            *changed_ctx;
+	/* A setting had a say in what becomes of mail: for the coverage of policies. May be NULL. */
+	void           (*on_used)(void *ctx, const struct where *where, const char *name);
+	void            *used_ctx;
 };
 
 struct queues {
@@ -286,6 +291,7 @@ struct queues {
 	struct timer   overlays_timer;
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
 	struct recent  recent;          /* matches of the reactions */
+	struct table   warmups;         /* queue's name -> what went out today */
 	struct list    reap, reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
@@ -293,12 +299,24 @@ struct queues {
 	bool           swapping;
 };
 
+static inline void
+settings_used(const struct queues *queues, const struct queue_settings *settings, enum setting_id id)
+{
+	if (queues->o.on_used != NULL)
+		queues->o.on_used(queues->o.used_ctx, &settings->where[id], setting_name(id));
+}
+
+static inline void queue_used(const struct queue *q, enum setting_id id) { settings_used(q->queues, queue_settings_now(q), id); }
+
 struct queues *queues_new(const struct queues_options *options, struct now now);
 void queues_free(struct queues *queues);
 
 /* Takes the message in: routes every recipient that is not over. The message was allocated by message_new(). */
 struct message *message_new(unsigned rcpts_n);
 void message_free(struct message *message);
+/* While held it stays, though its last recipient is over (live is 0). */
+void message_hold(struct message *message);
+void message_unhold(struct queues *queues, struct message *message);
 /* vmta and domains from the envelope; states NULL: all new. */
 void queues_add(struct queues *queues, struct message *message, const struct envelope *envelope,
 		const struct spool_rcpt_state *states, struct now now);
@@ -358,6 +376,8 @@ bool queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now);
 void queue_slot_seeks_again(struct queue_slot *slot);
 unsigned queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out);
 
+/* '*' stands for any run of characters. */
+bool queue_pattern_matches(struct span pattern, struct span name);
 /* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
 typedef void queue_visit_fn(void *ctx, struct queue *queue);
 unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);
@@ -371,8 +391,13 @@ uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipient
 uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,
 		     void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
 struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
+/* The queue of that site (a provider, else a domain) by that virtual MTA, made where it is missing: for who asks about one
+ * that never held anything. It is reaped soon. */
+struct queue *queues_get(struct queues *queues, struct span site, const struct ruleset_vmta *vmta);
 
 /* What the operator sees. */
+/* Each of its recipients, wherever it stands. fn must not move one. */
+void queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx);
 mono_us_t queue_oldest(const struct queue *queue);      /* acceptance of its oldest recipient; MONO_NEVER: empty */
 mono_us_t queue_next_attempt(const struct queue *queue, mono_us_t now); /* MONO_NEVER: not known */
 const char *queue_mode(const struct queue *queue);      /* "normal", "backoff", "suspended", "paused" */

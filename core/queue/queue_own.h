@@ -20,17 +20,16 @@ void rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now); /* by the settings of no
 void rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state);
 void rcpt_unlink(struct rcpt *rcpt);                    /* the reverse; out of wherever it waits */
 void rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const char *text);
+void rcpt_expire(struct rcpt *rcpt, struct queue *queue);       /* past bounce_after: the same, with its words */
 void rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
 bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */
 void route_use(struct route *route);                    /* one more recipient points there */
 void route_unuse(struct route *route, mono_us_t now);
-void message_hold(struct message *message);
-void message_unhold(struct queues *queues, struct message *message);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_WARMUP = 8 };
 void queues_pauses_save(struct queues *queues, struct buf *out);
 void queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted);
 bool queues_paused_by_hand(struct queues *queues, const char *name);
@@ -38,7 +37,6 @@ bool queues_hold_jobs(struct queues *queues, const char *name);                 
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
 void queues_save_now(struct queues *queues, struct now now);
-bool queue_pattern_matches(struct span pattern, struct span name);
 /* Its waiting recipients, of the job (NULL: all), away ones not; the caller frees the array. */
 struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);
 

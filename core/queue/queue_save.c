@@ -12,6 +12,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #define SAVED_VERSION 2
 #define KEY_MAX       700
@@ -273,6 +274,7 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	queues_pauses_save(queues, out);
 	overlays_save(&queues->overlays, SAVED_OVERLAY, now, out);
 	recent_save(&queues->recent, SAVED_RECENT, now, out);
+	warmups_save(queues, SAVED_WARMUP, out);
 }
 
 static bool
@@ -355,6 +357,8 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, since))
 			continue;
 		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, since))
+			continue;
+		if (kind == SAVED_WARMUP && warmups_load(queues, &in))
 			continue;
 		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
 		break;

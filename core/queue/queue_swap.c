@@ -20,6 +20,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/accept.h"
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #define MOVE_MAX 256            /* recipients that move on in a turn; then others have theirs */
 
@@ -360,6 +361,7 @@ bequeath(struct queue *q, struct queue *heir, struct now now)
 
 	if (!heir->is_new)
 		return;
+	warmup_inherit(heir, q);
 	overlays_copy(overlays, OVERLAY_QUEUE, q->name, heir->name, now.mono);
 	if (heir->site != q->site && heir->site->queues_n == 1)
 		overlays_copy(overlays, OVERLAY_SITE, q->site->name, heir->site->name, now.mono);

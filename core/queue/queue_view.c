@@ -5,33 +5,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
-static mono_us_t
-oldest_on(const struct list *head)
+static void
+each_on(const struct list *head, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
 {
-	mono_us_t oldest = MONO_NEVER;
-
 	list_each(node, head)
-		oldest = min_i64(oldest, list_entry(node, struct rcpt, node)->message->accepted);
-	return oldest;
+		fn(ctx, list_entry(node, struct rcpt, node));
+}
+
+void
+queue_each(const struct queue *q, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
+{
+	each_on(&q->sending, fn, ctx);
+	for (uint32_t i = 0; i < q->deferred.n; i++)
+		fn(ctx, container_of(q->deferred.slots[i].node, struct rcpt, due));
+	list_each(node, &q->routes)
+		each_on(&list_entry(node, struct route, in_queue)->waiting, fn, ctx);
+	list_each(lane_node, &q->lanes) {
+		const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
+
+		list_each(node, &lane->streams)
+			each_on(&list_entry(node, struct stream, in_lane)->ready, fn, ctx);
+		list_each(node, &lane->held)
+			each_on(&list_entry(node, struct stream, in_lane)->ready, fn, ctx);
+	}
+}
+
+static void
+look_for_oldest(void *ctx, const struct rcpt *rcpt)
+{
+	mono_us_t *oldest = ctx;
+
+	*oldest = min_i64(*oldest, rcpt->message->accepted);
 }
 
 mono_us_t
 queue_oldest(const struct queue *q)
 {
-	mono_us_t oldest = oldest_on(&q->sending);
+	mono_us_t oldest = MONO_NEVER;
 
-	for (uint32_t i = 0; i < q->deferred.n; i++)
-		oldest = min_i64(oldest, container_of(q->deferred.slots[i], struct rcpt, due)->message->accepted);
-	list_each(node, &q->routes)
-		oldest = min_i64(oldest, oldest_on(&list_entry(node, struct route, in_queue)->waiting));
-	list_each(lane_node, &q->lanes) {
-		const struct lane *lane = list_entry(lane_node, struct lane, in_queue);
-
-		list_each(node, &lane->streams)
-			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
-		list_each(node, &lane->held)
-			oldest = min_i64(oldest, oldest_on(&list_entry(node, struct stream, in_lane)->ready));
-	}
+	queue_each(q, look_for_oldest, &oldest);
 	return oldest;
 }
 

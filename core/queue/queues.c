@@ -8,6 +8,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #include <fnmatch.h>
 
@@ -103,6 +104,13 @@ rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const c
 
 	rcpt_enter(rcpt, queue, RCPT_SENDING);
 	ops->give_up(ops->ctx, rcpt, status, text);
+}
+
+void
+rcpt_expire(struct rcpt *rcpt, struct queue *queue)
+{
+	settings_used(queue->queues, rcpt->route->settings, SETTING_bounce_after);
+	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
 }
 
 void
@@ -208,6 +216,9 @@ queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
 {
 	struct queue *queue = rcpt->queue;
 
+	/* What an operator throws away says nothing of how fast the rest will go. */
+	if (outcome != SPOOL_DROPPED)
+		pace_add(&queue->over, 1, now.mono);
 	rcpt_journal(rcpt, outcome, now);
 	rcpt_forget(rcpt, now.mono);
 	queue_maybe_reap(queue);
@@ -294,10 +305,7 @@ queue_declare(struct queue *queue)
 {
 	const struct queue_settings *s = queue->settings;
 
-	queue->scope.declared = (struct scope_limits){
-		s->max_smtp_out, s->max_connect_rate, s->max_msg_rate,
-		s->where[SETTING_max_smtp_out], s->where[SETTING_max_connect_rate], s->where[SETTING_max_msg_rate],
-	};
+	queue->scope.declared = scope_limits_of_queue(s);
 	/* The site's totals are said by provider or domain, so every queue of it says the same,
 	 * unless a virtual MTA's block differs: then the tightest that was seen holds. */
 	struct scope_limits *total = &queue->site->scope.declared;
@@ -365,6 +373,16 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	list_add_tail(&queues->reap, &queue->reap);
 	buf_fini(&name);
 	return queue;
+}
+
+struct queue *
+queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *vmta)
+{
+	const struct ruleset_provider *provider = ruleset_provider(queues->o.ruleset, name);
+	/* Any of a provider's domains will do: they share its queue. */
+	struct span domain = provider != NULL && provider->domains_n > 0 ? span_text(provider->domains[0]) : name;
+
+	return queue_get(queues, site_get(queues, name, provider), vmta, settings_intern(queues, provider, domain, vmta));
 }
 
 /* ---- reaping ---- */
@@ -468,7 +486,7 @@ on_expired(void *ctx, struct wheel_node *node)
 		return;
 	}
 	rcpt_unlink(rcpt);
-	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+	rcpt_expire(rcpt, queue);
 	queue_poll_soon(queue, now);            /* a session may be waiting for the rate to send it */
 }
 
@@ -505,6 +523,7 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->jobs, prng_u64(&queues->prng));
 	table_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
+	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
 	list_init(&queues->pauses);
@@ -567,6 +586,7 @@ queues_free(struct queues *queues)
 		free(settings);
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
+	warmups_free(queues);
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
 	recent_fini(&queues->recent);

@@ -91,7 +91,7 @@ route_place(struct rcpt *rcpt, struct now now)
 	char status[16];
 
 	if (rcpt_expired(rcpt, now.mono)) {
-		rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
+		rcpt_expire(rcpt, queue);
 		return;
 	}
 	switch (route->state) {
@@ -223,6 +223,8 @@ route_failed(struct route *route, const char *detail, struct now now)
 	struct smtp_reply reply;
 	char text[400];
 
+	settings_used(queues, route->settings, SETTING_retry_after_dns_error);
+	settings_used(queues, route->settings, SETTING_retry_jitter);
 	wait += (int64_t)((double)wait * route->settings->retry_jitter / 100 * prng_double(&queues->prng));
 	/* As a session says it of a host, so that one pattern matches both. */
 	snprintf(text, sizeof text, "dns: %s", detail);
@@ -252,10 +254,12 @@ fixed_hosts(struct route *route, struct now now)
 	struct queues *queues = route->queues;
 	struct span domain = span_text(route->name);
 	const struct ruleset_provider *provider = ruleset_provider_of_domain(queues->o.ruleset, domain);
-	const struct smtp_hosts *hosts = settings_intern(queues, provider, domain, route->vmta)->smtp_hosts;
+	const struct queue_settings *settings = settings_intern(queues, provider, domain, route->vmta);
+	const struct smtp_hosts *hosts = settings->smtp_hosts;
 
 	if (hosts == NULL)
 		return false;
+	settings_used(queues, settings, SETTING_smtp_hosts);
 	route_ready(route, provider, provider ? span_text(provider->name) : domain, hosts->hosts, hosts->n,
 		    false, ROUTE_FIXED_US, now);
 	return true;
@@ -320,33 +324,23 @@ place_by_mx(struct route *route, const struct smtp_host *hosts, unsigned n, int6
 {
 	const struct ruleset *ruleset = route->queues->o.ruleset;
 	struct span domain = span_text(route->name);
-	const struct ruleset_provider *provider = ruleset_provider_of_domain(ruleset, domain);
+	const struct ruleset_provider *provider;
 	const char *lowest[RESOLVER_RECORDS_MAX];
-	const char *first = hosts[0].name;
 	unsigned lowest_n = 0;
 	struct span name;
 
-	for (unsigned i = 0; i < n && hosts[i].group == hosts[0].group; i++) {
+	for (unsigned i = 0; i < n && hosts[i].group == hosts[0].group; i++)
 		lowest[lowest_n++] = hosts[i].name;
-		if (strcmp(hosts[i].name, first) < 0)
-			first = hosts[i].name;
-	}
+	name = ruleset_site(ruleset, domain, lowest, lowest_n, &provider);
 	if (provider == NULL)
-		provider = ruleset_provider_of_mx(ruleset, lowest, lowest_n);
-	if (provider != NULL)
-		name = span_text(provider->name);
-	else if (ruleset_domain_is_alone(ruleset, domain))
-		name = domain;
-	else
-		name = span_text(first);
-	/* Whoever writes a zone does not get into a provider's queue by a host that is called like it. */
-	if (provider == NULL && (name.n == 0 || ruleset_provider(ruleset, name) != NULL))
-		name = domain;
+		settings_used(route->queues, route->settings, SETTING_rollup);
 	/* A provider found by MX may bring smtp_hosts of its own. */
 	if (provider != NULL) {
-		const struct smtp_hosts *own = settings_intern(route->queues, provider, domain, route->vmta)->smtp_hosts;
+		const struct queue_settings *settings = settings_intern(route->queues, provider, domain, route->vmta);
+		const struct smtp_hosts *own = settings->smtp_hosts;
 
 		if (own != NULL) {
+			settings_used(route->queues, settings, SETTING_smtp_hosts);
 			route_ready(route, provider, name, own->hosts, own->n, false, ttl_us, now);
 			return;
 		}
@@ -381,6 +375,7 @@ on_mx(void *ctx, const struct resolver_answer *answer)
 			on_mx_hosts(route, answer, now);
 		return;
 	case RESOLVER_NODATA:
+		settings_used(route->queues, route->settings, SETTING_bounce_upon_no_mx);
 		if (route->settings->bounce_upon_no_mx) {
 			route_dead(route, "5.1.2 the domain has no mail exchanger", now);
 			return;
@@ -490,7 +485,9 @@ route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *
 	struct route *route;
 
 	buf_init(&key, 0);
-	buf_printf(&key, "%.*s/%s", SPAN_ARG(domain), vmta->name);
+	buf_add(&key, domain);
+	buf_add_char(&key, '/');
+	buf_add_text(&key, vmta->name);
 	route = table_get(&queues->routes, buf_span(&key));
 	if (route == NULL) {
 		route = mem_alloc(sizeof *route);

@@ -9,6 +9,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/scope.h"
 
+/* Settings, a virtual MTA and a pool name them alike. */
+#define LIMITS(of, prefix) { \
+	(of)->prefix##max_smtp_out, (of)->prefix##max_connect_rate, (of)->prefix##max_msg_rate, \
+	(of)->where[SETTING_##prefix##max_smtp_out], (of)->where[SETTING_##prefix##max_connect_rate], \
+	(of)->where[SETTING_##prefix##max_msg_rate] }
+#define OWN_LIMITS(of) { \
+	(of)->max_smtp_out, (of)->max_connect_rate, (of)->max_msg_rate, \
+	(of)->max_smtp_out_where, (of)->max_connect_rate_where, (of)->max_msg_rate_where }
+
+struct scope_limits
+scope_limits_of_queue(const struct queue_settings *settings)
+{
+	return (struct scope_limits)LIMITS(settings, );
+}
+
+struct scope_limits
+scope_limits_of_site(const struct queue_settings *settings)
+{
+	return (struct scope_limits)LIMITS(settings, total_);
+}
+
+struct scope_limits
+scope_limits_of_vmta(const struct ruleset_vmta *vmta)
+{
+	return (struct scope_limits)OWN_LIMITS(vmta);
+}
+
+struct scope_limits
+scope_limits_of_pool(const struct ruleset_pool *pool)
+{
+	return (struct scope_limits)OWN_LIMITS(pool);
+}
+
+struct scope_limits
+scope_limits_of_node(const struct ruleset_node *node)
+{
+	return (struct scope_limits){
+		.max_smtp_out = node->max_smtp_out, .max_msg_rate = node->max_msg_rate,
+		.max_smtp_out_where = node->max_smtp_out_where, .max_msg_rate_where = node->max_msg_rate_where,
+	};
+}
+
 static void
 line_wake(struct scope_queue *line, struct now now)
 {

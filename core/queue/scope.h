@@ -27,6 +27,13 @@ struct scope_limits {
 	struct where     max_smtp_out_where, max_connect_rate_where, max_msg_rate_where;
 };
 
+/* As declared. */
+struct scope_limits scope_limits_of_queue(const struct queue_settings *settings);
+struct scope_limits scope_limits_of_site(const struct queue_settings *settings);        /* the totals, as this queue has them */
+struct scope_limits scope_limits_of_vmta(const struct ruleset_vmta *vmta);
+struct scope_limits scope_limits_of_pool(const struct ruleset_pool *pool);
+struct scope_limits scope_limits_of_node(const struct ruleset_node *node);
+
 /* Two lines a scope: who waits for a session to end or to be allowed to start, and who
  * waits for the message rate. In one line the first would hold up the second. */
 enum scope_line { SCOPE_LINE_SESSIONS, SCOPE_LINE_MESSAGES, SCOPE_LINES_N };

@@ -60,6 +60,17 @@ may_relay(const struct port *port, const struct ip *ip)
 	return false;
 }
 
+static void
+tell(struct inbound *in, enum trace_who who, struct span bytes)
+{
+	struct trace *trace = &in->port->reception->shard->trace;
+
+	if (!trace_on(trace))
+		return;
+	trace_tell(trace, &(struct trace_session){ .number = in->number, .listener = in->port->rules->name, .peer = in->address },
+		   who, bytes);
+}
+
 /* ---- the end ---- */
 
 static struct now
@@ -94,6 +105,8 @@ inbound_free(struct inbound *in)
 static void
 inbound_leave(struct inbound *in)
 {
+	if (in->conn != NULL)
+		tell(in, TRACE_EVENT, SPAN("the session ends"));
 	conn_close(in->conn);
 	in->conn = NULL;
 	timer_stop(&in->port->reception->shard->loop->timers, &in->timer);
@@ -102,6 +115,21 @@ inbound_leave(struct inbound *in)
 }
 
 /* ---- events ---- */
+
+static void
+on_command(void *ctx, struct span line)
+{
+	tell(ctx, TRACE_THEY, line);
+}
+
+static void
+tell_body(struct inbound *in)
+{
+	char text[64];
+
+	snprintf(text, sizeof text, "%llu bytes of message", (unsigned long long)in->server.body_bytes);
+	tell(in, TRACE_EVENT, span_text(text));
+}
 
 static void
 arm(struct inbound *in)
@@ -115,8 +143,10 @@ arm(struct inbound *in)
 static void
 flush(struct inbound *in)
 {
-	if (in->conn != NULL && buf_len(&in->server.out) > 0)
+	if (in->conn != NULL && buf_len(&in->server.out) > 0) {
+		tell(in, TRACE_WE, buf_span(&in->server.out));
 		conn_write(in->conn, buf_span(&in->server.out));
+	}
 	buf_clear(&in->server.out);
 }
 
@@ -153,6 +183,7 @@ step(struct inbound *in)
 		submit_body(in);
 		return true;
 	case SMTP_SERVER_END:
+		tell_body(in);
 		submit_end(in);
 		return true;
 	case SMTP_SERVER_RESET:
@@ -225,6 +256,7 @@ on_tls(void *ctx, const struct err *err)
 		return;
 	}
 	in->session.tls = in->conn->tls_version;
+	tell(in, TRACE_EVENT, span_text(in->conn->tls_version));
 	smtp_server_tls_started(&in->server);
 	inbound_pump(in);
 }
@@ -280,11 +312,12 @@ inbound_accept(struct port *port, struct conn *conn)
 	struct smtp_server_config config = {
 		.hostname = port->hostname, .size_max = port->rules->max_message_size,
 		.errors_max = port->rules->max_errors, .starttls = port->tls != NULL,
-		.require_tls = port->rules->require_tls,
+		.require_tls = port->rules->require_tls, .on_command = on_command, .ctx = in,
 	};
 
 	in->port = port;
 	in->conn = conn;
+	in->number = ++reception->shard->trace.sessions;
 	conn->events = &events;
 	conn->ctx = in;
 	ip_format(&conn->peer.ip, in->address);

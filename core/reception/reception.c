@@ -166,12 +166,15 @@ struct reception_change *
 reception_prepare(struct reception *reception, struct policy *fresh, struct err *err)
 {
 	const struct ruleset *ruleset = policy_ruleset(fresh);
+	const struct shard *shard = reception->shard;
+	const struct ruleset_listener *listeners = shard->listeners != NULL ? shard->listeners : ruleset->listeners;
+	unsigned n = shard->listeners != NULL ? shard->listeners_n : ruleset->listeners_n;
 	struct reception_change *change = mem_alloc(sizeof *change);
 
 	change->reception = reception;
-	change->ports = mem_alloc((ruleset->listeners_n + 1) * sizeof(struct port *));
-	for (unsigned i = 0; i < ruleset->listeners_n; i++) {
-		const struct ruleset_listener *rules = &ruleset->listeners[i];
+	change->ports = mem_alloc((n + 1) * sizeof(struct port *));
+	for (unsigned i = 0; i < n; i++) {
+		const struct ruleset_listener *rules = &listeners[i];
 		struct port *port = port_new(door_for(change, &rules->at), rules, fresh);
 
 		change->ports[change->n++] = port;

@@ -60,6 +60,7 @@ struct inbound {
 	uint32_t          messages;
 	char              address[IP_TEXT_MAX], local[IP_TEXT_MAX];
 	struct policy_session session;
+	uint64_t          number;       /* in a trace */
 	/* the transaction */
 	struct policy    *policy;       /* pinned: that has seen its MAIL; NULL: there is none */
 	struct arena      arena;        /* of the envelope; handed over with the message */

@@ -248,6 +248,13 @@ add_plain(struct buf *out, const char *text)
 }
 
 static void
+add_texts(struct buf *out, const char *const *texts)
+{
+	for (; *texts != NULL; texts++)
+		buf_add_text(out, *texts);
+}
+
+static void
 add_received(struct inbound *in, struct now now, struct buf *out)
 {
 	const struct envelope *envelope = &in->envelope;
@@ -257,13 +264,13 @@ add_received(struct inbound *in, struct now now, struct buf *out)
 	wall_format_mail(now.wall, date);
 	buf_add_text(out, "Received: from ");
 	add_plain(out, in->server.helo[0] ? in->server.helo : "unknown");
-	buf_printf(out, " ([%s%s])\r\n\tby %s with %s%s id %s", strchr(in->address, ':') ? "IPv6:" : "", in->address,
-		   in->port->hostname,
-		   envelope->smtputf8 ? "UTF8SMTP" : in->server.esmtp ? "ESMTP" : "SMTP",
-		   in->server.tls ? "S" : "", id);
+	add_texts(out, (const char *const[]){
+		" ([", strchr(in->address, ':') ? "IPv6:" : "", in->address, "])\r\n\tby ", in->port->hostname, " with ",
+		envelope->smtputf8 ? "UTF8SMTP" : in->server.esmtp ? "ESMTP" : "SMTP", in->server.tls ? "S" : "", " id ", id, NULL,
+	});
 	if (in->server.tls && in->conn != NULL && in->conn->tls_cipher != NULL)
 		buf_printf(out, "\r\n\t(%s %s)", in->conn->tls_version, in->conn->tls_cipher);
-	buf_printf(out, ";\r\n\t%s\r\n", date);
+	add_texts(out, (const char *const[]){ ";\r\n\t", date, "\r\n", NULL });
 }
 
 static unsigned

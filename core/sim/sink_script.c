@@ -1,7 +1,6 @@
 /*
- * Rules are plain C structs in the order they were declared; only `fn` and
- * `when` live in Lua, as references. So a rule without them costs no Lua call,
- * which matters where the receiver measures a sender.
+ * Of a rule only `fn` and `when` live in Lua, as references. So a rule without
+ * them costs no Lua call, which matters where the receiver measures a sender.
  *
  * The chunk is loaded under a name of ours, because Lua cuts a file's name to 60
  * characters; place() puts the path back.
@@ -20,24 +19,18 @@
 
 #define CHUNK "(script)"
 
-struct rule {
-	enum sink_stage   stage;
-	bool              has_reply;
-	struct smtp_reply reply;
-	int               fn, when;     /* LUA_NOREF: none */
-	int64_t           left;         /* -1: no end */
-	uint32_t          every, matched;
-};
-
 struct sink_script {
-	char        *path;
-	lua_State   *lua;
-	struct rule *rules;
-	unsigned     rules_n, cap;
-	unsigned     of_stage[SINK_STAGES_N];
+	char           *path;
+	lua_State      *lua;
+	struct answers *answers;
 };
 
-static const char *const stage_names[SINK_STAGES_N] = { "connect", "EHLO", "MAIL", "RCPT", "DATA", "." };
+/* What a rule of the book knows of its Lua side. */
+struct functions {
+	struct sink_script *script;
+	int                 fn, when;   /* LUA_NOREF: none */
+};
+
 static const char *const fields[] = { "to", "with", "fn", "when", "times", "every" };
 
 /* Lua's text of an error, with the path where the chunk's name stands. */
@@ -87,46 +80,48 @@ l_check_fields(lua_State *lua)
 	}
 }
 
-static enum sink_stage
+static enum answer_stage
 l_stage(lua_State *lua)
 {
+	enum answer_stage stage = ANSWER_CONNECT;
 	const char *name;
 
 	lua_getfield(lua, 1, "to");
 	name = lua_tostring(lua, -1);
-	for (unsigned i = 0; name && i < SINK_STAGES_N; i++)
-		if (!strcmp(name, stage_names[i]))
-			return lua_pop(lua, 1), (enum sink_stage)i;
-	luaL_error(lua, "answer: to: one of connect, EHLO, MAIL, RCPT, DATA and \".\", not %s", name ? name : "nothing");
-	return SINK_CONNECT;
+	if (!name || !answer_stage_parse(span_text(name), &stage))
+		luaL_error(lua, "answer: to: one of connect, EHLO, MAIL, RCPT, DATA and \".\", not %s", name ? name : "nothing");
+	lua_pop(lua, 1);
+	return stage;
 }
 
+/* False: nothing is there. */
 static bool
-l_reply(lua_State *lua, const char *what, struct smtp_reply *out)
+l_reply(lua_State *lua, const char *what, struct answer *out)
 {
 	size_t n;
 	const char *text = lua_tolstring(lua, -1, &n);
 
 	if (!text)
 		return false;
-	if (!smtp_reply_from_text(out, span_make(text, n)))
-		luaL_error(lua, "%s: no reply: \"%s\" (as in \"450 4.2.1 busy\")", what, text);
+	if (!answer_parse(span_make(text, n), out))
+		luaL_error(lua, "%s: no reply: \"%s\" (as in \"450 4.2.1 busy\"; or reset, hang, close)", what, text);
 	return true;
 }
 
-static int64_t
-l_count(lua_State *lua, const char *field, int64_t otherwise)
+/* 0: not given. */
+static uint32_t
+l_count(lua_State *lua, const char *field)
 {
 	lua_Number value;
 
 	lua_getfield(lua, 1, field);
 	if (lua_isnil(lua, -1))
-		return lua_pop(lua, 1), otherwise;
+		return lua_pop(lua, 1), 0;
 	value = lua_tonumber(lua, -1);
-	if (lua_type(lua, -1) != LUA_TNUMBER || value < 1 || value > 1e9 || value != (lua_Number)(int64_t)value)
+	if (lua_type(lua, -1) != LUA_TNUMBER || value < 1 || value > 1e9 || value != (lua_Number)(uint32_t)value)
 		luaL_error(lua, "answer: %s: a whole number from 1", field);
 	lua_pop(lua, 1);
-	return (int64_t)value;
+	return (uint32_t)value;
 }
 
 /* A reference to the field's function; LUA_NOREF: it is not given. */
@@ -141,33 +136,116 @@ l_function(lua_State *lua, const char *field)
 	return luaL_ref(lua, LUA_REGISTRYINDEX);
 }
 
+struct question {
+	int                        function;
+	const struct answer_event *event;
+	struct answer             *out;         /* of fn; NULL: it is a `when` */
+	bool                       answered;
+};
+
+static void
+l_push_event(lua_State *lua, const struct answer_event *event)
+{
+	lua_createtable(lua, 0, 4);
+	lua_pushstring(lua, answer_stage_name(event->stage));
+	lua_setfield(lua, -2, "verb");
+	lua_pushlstring(lua, event->line.p ? event->line.p : "", event->line.n);
+	lua_setfield(lua, -2, "line");
+	lua_pushnumber(lua, event->at_s);
+	lua_setfield(lua, -2, "at");
+	lua_pushstring(lua, event->source);
+	lua_setfield(lua, -2, "source");
+}
+
+/* Protected: whatever is raised in here is the script's. */
+static int
+l_ask(lua_State *lua)
+{
+	struct question *question = lua_touserdata(lua, 1);
+
+	lua_rawgeti(lua, LUA_REGISTRYINDEX, question->function);
+	l_push_event(lua, question->event);
+	lua_call(lua, 1, 1);
+	if (!question->out) {
+		question->answered = lua_toboolean(lua, -1);
+		return 0;
+	}
+	if (!lua_isnil(lua, -1) && lua_type(lua, -1) != LUA_TSTRING)
+		luaL_error(lua, "fn: a reply as text, or nil, not a %s", luaL_typename(lua, -1));
+	question->answered = l_reply(lua, "fn", question->out);
+	return 0;
+}
+
+static enum answer_verdict
+ask(struct sink_script *script, struct question *question, struct err *err)
+{
+	lua_State *lua = script->lua;
+
+	lua_pushcfunction(lua, l_ask);
+	lua_pushlightuserdata(lua, question);
+	if (call(lua, 1, 0) == 0)
+		return question->answered ? ANSWER_GIVEN : ANSWER_PASSED_ON;
+	place(script, lua_tostring(lua, -1), err);
+	lua_settop(lua, 0);
+	return ANSWER_FAILED;
+}
+
+static enum answer_verdict
+on_fn(void *ctx, const struct answer_event *event, struct answer *out, struct err *err)
+{
+	const struct functions *functions = ctx;
+	struct question question = { .function = functions->fn, .event = event, .out = out };
+
+	return ask(functions->script, &question, err);
+}
+
+static enum answer_verdict
+on_when(void *ctx, const struct answer_event *event, struct err *err)
+{
+	const struct functions *functions = ctx;
+	struct question question = { .function = functions->when, .event = event };
+
+	return ask(functions->script, &question, err);
+}
+
+static void
+on_release(void *ctx)
+{
+	struct functions *functions = ctx;
+
+	luaL_unref(functions->script->lua, LUA_REGISTRYINDEX, functions->fn);
+	luaL_unref(functions->script->lua, LUA_REGISTRYINDEX, functions->when);
+	free(functions);
+}
+
 static int
 l_answer(lua_State *lua)
 {
 	struct sink_script *script = lua_touserdata(lua, lua_upvalueindex(1));
-	struct rule rule = { .fn = LUA_NOREF, .when = LUA_NOREF };
+	struct answer_rule rule = { .release = on_release };
+	struct functions functions = { .script = script };
+	struct err err;
+	bool with;
 
 	luaL_checktype(lua, 1, LUA_TTABLE);
-	if (script->rules_n == SINK_SCRIPT_RULES_MAX)
-		luaL_error(lua, "answer: more than %d rules", SINK_SCRIPT_RULES_MAX);
 	l_check_fields(lua);
 	rule.stage = l_stage(lua);
 	lua_getfield(lua, 1, "with");
-	rule.has_reply = l_reply(lua, "answer: with", &rule.reply);
+	with = l_reply(lua, "answer: with", &rule.fixed);
 	lua_pop(lua, 1);
-	rule.left = l_count(lua, "times", -1);
-	rule.every = (uint32_t)l_count(lua, "every", 1);
-	rule.fn = l_function(lua, "fn");
-	rule.when = l_function(lua, "when");
-	if (rule.has_reply == (rule.fn != LUA_NOREF))
+	rule.times = l_count(lua, "times");
+	rule.every = l_count(lua, "every");
+	functions.fn = l_function(lua, "fn");
+	functions.when = l_function(lua, "when");
+	if (with == (functions.fn != LUA_NOREF))
 		luaL_error(lua, "answer: give either with or fn");
 
-	if (script->rules_n == script->cap) {
-		script->cap = script->cap ? script->cap * 2 : 8;
-		script->rules = mem_grow(script->rules, script->cap * sizeof(*script->rules));
-	}
-	script->rules[script->rules_n++] = rule;
-	script->of_stage[rule.stage]++;
+	rule.fn = with ? NULL : on_fn;
+	rule.when = functions.when != LUA_NOREF ? on_when : NULL;
+	rule.ctx = mem_alloc(sizeof(functions));
+	*(struct functions *)rule.ctx = functions;
+	if (!answers_add(script->answers, &rule, &err))
+		luaL_error(lua, "answer: %s", err.text);
 	return 0;
 }
 
@@ -237,15 +315,17 @@ run_file(struct sink_script *script, struct err *err)
 }
 
 struct sink_script *
-sink_script_load(const char *path, struct err *err)
+sink_script_load(const char *path, struct answers *answers, struct err *err)
 {
 	struct sink_script *script = mem_alloc(sizeof(*script));
 
 	script->path = mem_strdup(path);
+	script->answers = answers;
 	if (!open_state(script))
 		err_set(err, ERR_TEMP, "%s: no memory for a Lua state", path);
 	else if (run_file(script, err))
 		return script;
+	answers_fini(answers);
 	sink_script_free(script);
 	return NULL;
 }
@@ -257,109 +337,6 @@ sink_script_free(struct sink_script *script)
 		return;
 	if (script->lua)
 		lua_close(script->lua);
-	free(script->rules);
 	free(script->path);
 	free(script);
-}
-
-bool
-sink_script_has(const struct sink_script *script, enum sink_stage stage)
-{
-	return script && script->of_stage[stage] > 0;
-}
-
-struct question {
-	struct sink_script      *script;
-	const struct sink_event *event;
-	struct rule             *rule;
-	struct smtp_reply       *reply_out;
-	bool                     answered;
-};
-
-static void
-l_push_event(lua_State *lua, const struct sink_event *event)
-{
-	lua_createtable(lua, 0, 4);
-	lua_pushstring(lua, stage_names[event->stage]);
-	lua_setfield(lua, -2, "verb");
-	lua_pushlstring(lua, event->line.p ? event->line.p : "", event->line.n);
-	lua_setfield(lua, -2, "line");
-	lua_pushnumber(lua, event->at_s);
-	lua_setfield(lua, -2, "at");
-	lua_pushstring(lua, event->source);
-	lua_setfield(lua, -2, "source");
-}
-
-/* Counts the match. False: it is fn's turn. */
-static bool
-answer_plainly(struct question *question)
-{
-	struct rule *rule = question->rule;
-
-	if (++rule->matched % rule->every != 0)
-		return true;
-	if (!rule->has_reply)
-		return false;
-	*question->reply_out = rule->reply;
-	question->answered = true;
-	return true;
-}
-
-/* One rule's turn, protected: whatever is raised in here is the script's. */
-static int
-l_ask(lua_State *lua)
-{
-	struct question *question = lua_touserdata(lua, 1);
-	struct rule *rule = question->rule;
-
-	if (rule->when != LUA_NOREF) {
-		lua_rawgeti(lua, LUA_REGISTRYINDEX, rule->when);
-		l_push_event(lua, question->event);
-		lua_call(lua, 1, 1);
-		if (!lua_toboolean(lua, -1) || answer_plainly(question))
-			return 0;
-	}
-	lua_rawgeti(lua, LUA_REGISTRYINDEX, rule->fn);
-	l_push_event(lua, question->event);
-	lua_call(lua, 1, 1);
-	if (!lua_isnil(lua, -1) && lua_type(lua, -1) != LUA_TSTRING)
-		luaL_error(lua, "fn: a reply as text, or nil, not a %s", luaL_typename(lua, -1));
-	question->answered = l_reply(lua, "fn", question->reply_out);
-	return 0;
-}
-
-static bool
-ask(struct question *question, struct err *err)
-{
-	lua_State *lua = question->script->lua;
-
-	if (question->rule->when == LUA_NOREF && answer_plainly(question))
-		return true;
-	lua_pushcfunction(lua, l_ask);
-	lua_pushlightuserdata(lua, question);
-	if (call(lua, 1, 0) == 0)
-		return true;
-	place(question->script, lua_tostring(lua, -1), err);
-	lua_settop(lua, 0);
-	return false;
-}
-
-bool
-sink_script_answer(struct sink_script *script, const struct sink_event *event,
-		   struct smtp_reply *reply_out, struct err *err)
-{
-	struct question question = { .script = script, .event = event, .reply_out = reply_out };
-
-	for (unsigned i = script->rules_n; i-- > 0 && !question.answered;) {
-		question.rule = &script->rules[i];
-		if (question.rule->stage != event->stage || question.rule->left == 0)
-			continue;
-		if (!ask(&question, err)) {
-			smtp_reply_make(reply_out, 451, "4.3.0", "the script erred");
-			return true;
-		}
-		if (question.answered && question.rule->left > 0)
-			question.rule->left--;
-	}
-	return question.answered;
 }

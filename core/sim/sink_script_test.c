@@ -6,6 +6,10 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "sim/sink_script.h"
 
 static char path[] = "/tmp/sink_script_testXXXXXX";
@@ -20,86 +24,104 @@ write_script(const char *text)
 	fclose(file);
 }
 
-static struct sink_script *
+struct book {
+	struct answers      answers;
+	struct sink_script *script;
+};
+
+static struct book *
 load(const char *text)
 {
+	struct book *book = mem_alloc(sizeof(*book));
 	struct err err = { 0 };
-	struct sink_script *script;
 
 	write_script(text);
-	script = sink_script_load(path, &err);
-	if (!script)
+	answers_init(&book->answers);
+	book->script = sink_script_load(path, &book->answers, &err);
+	if (!book->script)
 		print_error("%s\n", err.text);
-	assert_non_null(script);
-	return script;
+	assert_non_null(book->script);
+	return book;
+}
+
+static void
+unload(struct book *book)
+{
+	answers_fini(&book->answers);
+	sink_script_free(book->script);
+	free(book);
 }
 
 static struct err last_err;
 
 /* The answer's line, "-" where no rule has one. */
 static const char *
-answer(struct sink_script *script, enum sink_stage stage, const char *line)
+answer(struct book *book, enum answer_stage stage, const char *line)
 {
-	static struct smtp_reply reply;
-	struct sink_event event = { stage, span_text(line), 1.5, "192.0.2.1" };
+	static struct answer out;
+	struct answer_event event = { stage, span_text(line), 1.5, "192.0.2.1" };
 
 	last_err = (struct err){ 0 };
-	return sink_script_answer(script, &event, &reply, &last_err) ? reply.line : "-";
+	if (!answers_ask(&book->answers, &event, &out, &last_err))
+		return "-";
+	if (out.act != ANSWER_REPLY)
+		snprintf(out.reply.line, sizeof(out.reply.line), "act %d", (int)out.act);
+	return out.reply.line;
 }
 
 static void
 the_newest_rule_is_asked_first(void **state)
 {
-	struct sink_script *script = load("answer { to = 'RCPT', with = '450 4.2.1 older' }\n"
+	struct book *book = load("answer { to = 'RCPT', with = '450 4.2.1 older' }\n"
 					  "answer { to = 'RCPT', with = '451 4.7.1 newer', times = 2 }\n");
 
-	assert_string_equal(answer(script, SINK_RCPT, "RCPT TO:<a@b>"), "451 4.7.1 newer");
-	assert_string_equal(answer(script, SINK_RCPT, "RCPT TO:<a@b>"), "451 4.7.1 newer");
-	assert_string_equal(answer(script, SINK_RCPT, "RCPT TO:<a@b>"), "450 4.2.1 older");
-	assert_string_equal(answer(script, SINK_MAIL, "MAIL FROM:<a@b>"), "-");
-	assert_true(sink_script_has(script, SINK_RCPT));
-	assert_false(sink_script_has(script, SINK_MAIL));
-	sink_script_free(script);
+	assert_string_equal(answer(book, ANSWER_RCPT, "RCPT TO:<a@b>"), "451 4.7.1 newer");
+	assert_string_equal(answer(book, ANSWER_RCPT, "RCPT TO:<a@b>"), "451 4.7.1 newer");
+	assert_string_equal(answer(book, ANSWER_RCPT, "RCPT TO:<a@b>"), "450 4.2.1 older");
+	assert_string_equal(answer(book, ANSWER_MAIL, "MAIL FROM:<a@b>"), "-");
+	assert_true(answers_has(&book->answers, ANSWER_RCPT));
+	assert_false(answers_has(&book->answers, ANSWER_MAIL));
+	unload(book);
 }
 
 static void
 every_counts_what_matched(void **state)
 {
-	struct sink_script *script = load("answer { to = '.', with = '421 4.7.0 third', every = 3 }\n");
+	struct book *book = load("answer { to = '.', with = '421 4.7.0 third', every = 3 }\n");
 	char got[10] = "";
 
 	for (int i = 0; i < 9; i++)
-		got[i] = answer(script, SINK_END, ".")[0];
+		got[i] = answer(book, ANSWER_END, ".")[0];
 	assert_string_equal(got, "--4--4--4");
-	sink_script_free(script);
+	unload(book);
 }
 
 static void
 a_function_sees_the_event_and_may_pass_on(void **state)
 {
-	struct sink_script *script = load(
+	struct book *book = load(
 		"answer { to = 'MAIL', with = '250 2.1.0 fallback' }\n"
 		"answer { to = 'MAIL', times = 1, fn = function(e)\n"
 		"  if e.line:find 'pass' then return nil end\n"
 		"  return ('550 5.7.1 %s %s %.1f %s'):format(e.verb, e.line, e.at, e.source)\n"
 		"end }\n");
 
-	assert_string_equal(answer(script, SINK_MAIL, "pass"), "250 2.1.0 fallback");
-	assert_string_equal(answer(script, SINK_MAIL, "x"), "550 5.7.1 MAIL x 1.5 192.0.2.1");
-	assert_string_equal(answer(script, SINK_MAIL, "x"), "250 2.1.0 fallback");       /* nil did not use it up, an answer did */
-	sink_script_free(script);
+	assert_string_equal(answer(book, ANSWER_MAIL, "pass"), "250 2.1.0 fallback");
+	assert_string_equal(answer(book, ANSWER_MAIL, "x"), "550 5.7.1 MAIL x 1.5 192.0.2.1");
+	assert_string_equal(answer(book, ANSWER_MAIL, "x"), "250 2.1.0 fallback");       /* nil did not use it up, an answer did */
+	unload(book);
 }
 
 static void
 when_decides_whether_a_rule_is_asked(void **state)
 {
-	struct sink_script *script = load("answer { to = 'RCPT', with = '550 5.1.1 no', every = 2, when = function(e) return e.line == 'bad' end }\n");
+	struct book *book = load("answer { to = 'RCPT', with = '550 5.1.1 no', every = 2, when = function(e) return e.line == 'bad' end }\n");
 
-	assert_string_equal(answer(script, SINK_RCPT, "good"), "-");
-	assert_string_equal(answer(script, SINK_RCPT, "bad"), "-");
-	assert_string_equal(answer(script, SINK_RCPT, "good"), "-");
-	assert_string_equal(answer(script, SINK_RCPT, "bad"), "550 5.1.1 no");
-	sink_script_free(script);
+	assert_string_equal(answer(book, ANSWER_RCPT, "good"), "-");
+	assert_string_equal(answer(book, ANSWER_RCPT, "bad"), "-");
+	assert_string_equal(answer(book, ANSWER_RCPT, "good"), "-");
+	assert_string_equal(answer(book, ANSWER_RCPT, "bad"), "550 5.1.1 no");
+	unload(book);
 }
 
 static void
@@ -115,16 +137,16 @@ a_function_that_errs_or_overruns_defers_and_is_told(void **state)
 	};
 
 	for (size_t i = 0; i < countof(cases); i++) {
-		struct sink_script *script = load(cases[i].code);
+		struct book *book = load(cases[i].code);
 
 		for (int again = 0; again < 2; again++) {
-			assert_string_equal(answer(script, SINK_MAIL, "x"), "451 4.3.0 the script erred");
+			assert_string_equal(answer(book, ANSWER_MAIL, "x"), "451 4.3.0 the script erred");
 			assert_int_not_equal(last_err.kind, ERR_NONE);
 			assert_non_null(strstr(last_err.text, path));
 			if (!strstr(last_err.text, cases[i].said))
 				fail_msg("\"%s\" is not in \"%s\"", cases[i].said, last_err.text);
 		}
-		sink_script_free(script);
+		unload(book);
 	}
 }
 
@@ -133,6 +155,7 @@ a_file_that_is_wrong_is_told_with_its_line(void **state)
 {
 	static const struct { const char *text; int line; const char *said; } cases[] = {
 		{ "answer {", 1, "" },
+		{ "answer { to = '.', fn = function() end }\nanswer {}", 2, "to:" },
 		{ "\n\nanswer { to = 'BLAH', with = '250 ok' }", 3, "BLAH" },
 		{ "answer { with = '250 ok' }", 1, "to:" },
 		{ "answer { to = 'MAIL' }", 1, "either" },
@@ -146,20 +169,48 @@ a_file_that_is_wrong_is_told_with_its_line(void **state)
 		{ "\nos.exit(1)", 2, "os" },
 		{ "while true do end", 1, "budget" },
 	};
+	struct answers answers;
 
+	answers_init(&answers);
 	for (size_t i = 0; i < countof(cases); i++) {
 		struct err err = { 0 };
 		char at[64];
 
 		write_script(cases[i].text);
-		assert_null(sink_script_load(path, &err));
+		assert_null(sink_script_load(path, &answers, &err));
+		assert_int_equal(answers.n, 0);
 		snprintf(at, sizeof at, "%s:%d: ", path, cases[i].line);
 		if (strncmp(err.text, at, strlen(at)) != 0 || !strstr(err.text, cases[i].said))
 			fail_msg("\"%s\" for: %s", err.text, cases[i].text);
 	}
 	struct err err = { 0 };
-	assert_null(sink_script_load("/nonexistent/x.lua", &err));
+	assert_null(sink_script_load("/nonexistent/x.lua", &answers, &err));
 	assert_non_null(strstr(err.text, "/nonexistent/x.lua"));
+}
+
+static void
+an_act_may_stand_for_a_reply(void **state)
+{
+	struct book *book = load("answer { to = 'MAIL', with = 'hang' }\n"
+				 "answer { to = 'RCPT', fn = function() return 'reset' end }\n");
+
+	assert_string_equal(answer(book, ANSWER_MAIL, "x"), "act 2");
+	assert_string_equal(answer(book, ANSWER_RCPT, "x"), "act 1");
+	unload(book);
+}
+
+static void
+a_function_may_add_rules(void **state)
+{
+	struct book *book = load("answer { to = 'MAIL', times = 1, fn = function()\n"
+				 "  for i = 1, 50 do answer { to = 'MAIL', with = '450 4.2.1 added' } end\n"
+				 "  return '250 2.1.0 first'\n"
+				 "end }\n");
+
+	assert_string_equal(answer(book, ANSWER_MAIL, "x"), "250 2.1.0 first");
+	assert_string_equal(answer(book, ANSWER_MAIL, "x"), "450 4.2.1 added");
+	assert_int_equal(book->answers.n, 50);
+	unload(book);
 }
 
 static int
@@ -185,6 +236,8 @@ main(void)
 		cmocka_unit_test(a_function_sees_the_event_and_may_pass_on),
 		cmocka_unit_test(when_decides_whether_a_rule_is_asked),
 		cmocka_unit_test(a_function_that_errs_or_overruns_defers_and_is_told),
+		cmocka_unit_test(an_act_may_stand_for_a_reply),
+		cmocka_unit_test(a_function_may_add_rules),
 		cmocka_unit_test(a_file_that_is_wrong_is_told_with_its_line),
 	};
 

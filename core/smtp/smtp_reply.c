@@ -81,10 +81,9 @@ append(struct smtp_reply *reply, size_t len, struct span text)
 static size_t
 begin(struct smtp_reply *reply, unsigned code, struct span enhanced)
 {
-	char number[CODE_LEN + 1];
+	const char number[CODE_LEN] = { (char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10) };
 	size_t len;
 
-	snprintf(number, sizeof number, "%03u", code % 1000);
 	reply->code = (uint16_t)code;
 	reply->enhanced[0] = '\0';
 	len = append(reply, 0, span_make(number, CODE_LEN));

@@ -40,10 +40,15 @@ begin_closing(struct smtp_server *server, const char *why)
 void
 smtp_server_answer(struct smtp_server *server, unsigned code, const char *text)
 {
-	char clean[TEXT_MAX];
-	size_t n = smtp_text_clean(span_text(text), clean, sizeof clean);
+	char line[TEXT_MAX + 6];
+	size_t n = 4 + smtp_text_clean(span_text(text), line + 4, TEXT_MAX);
 
-	if (!buf_printf(&server->out, "%03u %.*s\r\n", code % 1000, (int)n, clean))
+	line[0] = (char)('0' + code / 100 % 10);
+	line[1] = (char)('0' + code / 10 % 10);
+	line[2] = (char)('0' + code % 10);
+	line[3] = ' ';
+	memcpy(line + n, "\r\n", 2);
+	if (!buf_add(&server->out, span_make(line, n + 2)))
 		begin_closing(server, "replies are not read");
 }
 
@@ -309,6 +314,7 @@ static enum smtp_server_event
 next_command(struct smtp_server *server)
 {
 	struct span in = buf_span(&server->in), line;
+	enum smtp_server_event event;
 	size_t lf = span_find(span_first(in, in.n < SMTP_SERVER_LINE_MAX ? in.n : SMTP_SERVER_LINE_MAX), '\n');
 
 	if (in.n == 0) {
@@ -328,7 +334,11 @@ next_command(struct smtp_server *server)
 	if (span_find(line, '\0') != SIZE_MAX)
 		return smtp_server_end_session(server, 500, "5.5.2 NUL in a command", "NUL in a command");
 	server->pending = lf + 1;
-	return on_command(server, line);
+	event = on_command(server, line);
+	/* A line that is read once more is told then. */
+	if ((server->pending > 0 || event == SMTP_SERVER_START_TLS) && server->config.on_command != NULL)
+		server->config.on_command(server->config.ctx, line);
+	return event;
 }
 
 static enum smtp_server_event

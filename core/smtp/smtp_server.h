@@ -42,6 +42,8 @@ struct smtp_server_config {
 	unsigned    errors_max;         /* then 421 and the end */
 	bool        starttls;           /* offered */
 	bool        require_tls;        /* MAIL before STARTTLS: 530 5.7.0 */
+	void      (*on_command)(void *ctx, struct span line);   /* each command, before its event; NULL: nobody looks */
+	void       *ctx;
 };
 
 enum smtp_server_event {
@@ -108,6 +110,15 @@ void smtp_server_feed(struct smtp_server *server, struct span bytes);
 /* How much feed() takes now. */
 size_t smtp_server_room(const struct smtp_server *server);
 enum smtp_server_event smtp_server_next(struct smtp_server *server);
+
+/* The command that the last event came from, as it was said, without CRLF; empty where it came from a body. */
+static inline struct span
+smtp_server_line(const struct smtp_server *server)
+{
+	bool said = server->awaiting && server->asked != SMTP_SERVER_END && server->pending >= 2;
+
+	return said ? span_first(buf_span(&server->in), server->pending - 2) : SPAN("");
+}
 
 /* text begins with the enhanced code ("2.1.0 OK", "4.3.0 later"). 4xx/5xx counts as an error of the
  * client, unless smtp_server_reply_uncounted() says it. 421 closes. Control characters in the

@@ -507,6 +507,69 @@ gives_the_body_in_large_pieces(void **state)
 	drive_end(&drive);
 }
 
+static void
+add_command(void *ctx, struct span line)
+{
+	buf_add(ctx, line);
+	buf_add_char(ctx, '\n');
+}
+
+static void
+tells_each_command_once(void **state)
+{
+	static const struct { const char *said, *told; } cases[] = {
+		{ "EHLO c\r\n" MAIL RCPT "RSET\r\n" MAIL "EHLO d\r\n" MAIL "RSET\r\nNOOP\r\nSTARTTLS\r\n",
+		  "EHLO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nRSET\nMAIL FROM:<a@b>\nEHLO d\nMAIL FROM:<a@b>\nRSET\nNOOP\nSTARTTLS\n" },
+		{ OPEN DATA "the body\r\n.\r\nQUIT\r\n", "HELO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nQUIT\n" },
+		{ "EHLO c\r\n" MAIL RCPT "BDAT 101\r\n", "EHLO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nBDAT 101\n" },
+		{ HELLO MAIL "STARTTLS\r\nRSET\r\n", "HELO c\nMAIL FROM:<a@b>\nSTARTTLS\n" },
+	};
+	struct buf told;
+	struct smtp_server_config config = plain;
+
+	buf_init(&told, 0);
+	config.starttls = true;
+	config.on_command = add_command;
+	config.ctx = &told;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct drive drive;
+
+		buf_clear(&told);
+		drive_begin(&drive, &config);
+		drive_feed(&drive, span_text(cases[i].said));
+		assert_string_equal(buf_text(&told), cases[i].told);
+		drive_end(&drive);
+	}
+	buf_fini(&told);
+}
+
+static void
+tells_the_command_as_it_was_said(void **state)
+{
+	struct smtp_server server;
+
+	smtp_server_init(&server, &plain);
+	smtp_server_greet(&server, 220, "mx.test");
+	assert_int_equal(smtp_server_line(&server).n, 0);
+	smtp_server_feed(&server, SPAN("ehlo C\r\nmail from:<a@b> size=9\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n"));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
+	assert_true(span_eq(smtp_server_line(&server), SPAN("ehlo C")));
+	smtp_server_reply_helo(&server);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_MAIL);
+	assert_true(span_eq(smtp_server_line(&server), SPAN("mail from:<a@b> size=9")));
+	smtp_server_reply(&server, 250, "2.1.0 OK");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_RCPT);
+	smtp_server_reply(&server, 250, "2.1.5 OK");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_DATA);
+	assert_true(span_eq(smtp_server_line(&server), SPAN("DATA")));
+	smtp_server_reply(&server, 354, "Go");
+	while (smtp_server_next(&server) == SMTP_SERVER_BODY)
+		assert_int_equal(smtp_server_line(&server).n, 0);
+	assert_int_equal(server.asked, SMTP_SERVER_END);
+	assert_int_equal(smtp_server_line(&server).n, 0);
+	smtp_server_fini(&server);
+}
+
 int
 main(void)
 {
@@ -527,11 +590,13 @@ main(void)
 		cmocka_unit_test(forgets_everything_when_tls_begins),
 		cmocka_unit_test(ends_when_anything_follows_starttls_in_clear),
 		cmocka_unit_test(waits_for_the_owner),
+		cmocka_unit_test(tells_the_command_as_it_was_said),
 		cmocka_unit_test(drops_a_message_whose_chunk_the_owner_refused),
 		cmocka_unit_test(refuses_at_the_greeting),
 		cmocka_unit_test(ends_a_session_that_only_chats),
 		cmocka_unit_test(ends_a_session_that_sends_more_than_may_be_buffered),
 		cmocka_unit_test(gives_the_body_in_large_pieces),
+		cmocka_unit_test(tells_each_command_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,12 @@ smtp_text_clean(struct span s, char *out, size_t out_max)
 {
 	size_t len = 0;
 
+	/* Nearly every reply is plain all through. */
+	while (len < s.n && len < out_max && s.p[len] >= ' ' && s.p[len] <= '~')
+		len++;
+	if (len > 0)
+		memcpy(out, s.p, len);
+	s = span_from(s, len);
 	while (s.n > 0) {
 		size_t n = smtp_text_utf8(s);
 		bool shown = n > 0 && !is_control(s.p, n);

@@ -13,7 +13,7 @@ answer(struct smtp_client_rcpt *rcpt, const struct smtp_reply *reply, enum smtp_
 {
 	rcpt->answered = true;
 	rcpt->stage = stage;
-	rcpt->reply = *reply;
+	smtp_reply_copy(&rcpt->reply, reply);
 }
 
 void
@@ -66,8 +66,11 @@ static bool
 is_utf8(struct span address)
 {
 	struct smtp_path path;
+	bool ascii = true;
 
-	return address.n > 0 && !smtp_path_parse_bare(address, &path) && path.utf8;
+	for (size_t i = 0; i < address.n; i++)
+		ascii &= (unsigned char)address.p[i] < 128;
+	return !ascii && !smtp_path_parse_bare(address, &path) && path.utf8;
 }
 
 bool
@@ -108,9 +111,13 @@ needs_utf8(const struct smtp_client_message *message)
 void
 smtp_transaction_mail(const struct smtp_client_message *message, uint32_t extensions, struct buf *out)
 {
-	buf_printf(out, "MAIL FROM:<%.*s>", SPAN_ARG(message->sender));
-	if ((extensions & SMTP_EXT_SIZE) && message->size_bytes > 0)
-		buf_printf(out, " SIZE=%llu", (unsigned long long)message->size_bytes);
+	buf_add_text(out, "MAIL FROM:<");
+	buf_add(out, message->sender);
+	buf_add_char(out, '>');
+	if ((extensions & SMTP_EXT_SIZE) && message->size_bytes > 0) {
+		buf_add_text(out, " SIZE=");
+		buf_add_u64(out, message->size_bytes);
+	}
 	if (message->eightbit)
 		buf_add_text(out, " BODY=8BITMIME");
 	if (needs_utf8(message))
@@ -127,7 +134,9 @@ smtp_transaction_rcpt(const struct smtp_client_rcpt *rcpt, uint32_t extensions, 
 {
 	char notify[SMTP_NOTIFY_TEXT_MAX];
 
-	buf_printf(out, "RCPT TO:<%.*s>", SPAN_ARG(rcpt->address));
+	buf_add_text(out, "RCPT TO:<");
+	buf_add(out, rcpt->address);
+	buf_add_char(out, '>');
 	if ((extensions & SMTP_EXT_DSN) && rcpt->notify) {
 		smtp_notify_format(rcpt->notify, notify);
 		buf_printf(out, " NOTIFY=%s", notify);

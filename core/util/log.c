@@ -124,12 +124,33 @@ wall_format(wall_ms_t wall, char out[32])
 	snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", c.year, c.month, c.day, c.hour, c.minute, c.second, c.ms);
 }
 
+static void
+two_digits(char *out, int n)
+{
+	out[0] = (char)('0' + n / 10);
+	out[1] = (char)('0' + n % 10);
+}
+
 void
 wall_format_mail(wall_ms_t wall, char out[40])
 {
 	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	struct civil c = civil_from_wall(wall);
-	snprintf(out, 40, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day, months[c.month - 1], c.year,
-		 c.hour, c.minute, c.second);
+
+	if (c.year < 0 || c.year > 9999) {
+		snprintf(out, 40, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day, months[c.month - 1], c.year,
+			 c.hour, c.minute, c.second);
+		return;
+	}
+	/* Each message has one: without printf it costs a tenth. */
+	memcpy(out, "Sun, 00 Jan 0000 00:00:00 +0000", 32);
+	memcpy(out, days[c.weekday], 3);
+	two_digits(out + 5, c.day);
+	memcpy(out + 8, months[c.month - 1], 3);
+	two_digits(out + 12, c.year / 100);
+	two_digits(out + 14, c.year % 100);
+	two_digits(out + 17, c.hour);
+	two_digits(out + 20, c.minute);
+	two_digits(out + 23, c.second);
 }

@@ -87,6 +87,53 @@ class Commands(harness.Case):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"^sluice: .*nosuch\.example/default")
 
+    def test_why_of_a_message_and_of_a_recipient(self):
+        node = self.queued()
+        found = node.command("why", "u@b.example")
+        self.assertEqual([r["queue"] for r in found], ["b.example/default"])
+        row = found[0]
+        self.keys(row, "message", "recipient", "sender", "queue", "state", "since", "due", "attempts", "job", "gate")
+        self.assertEqual((row["recipient"], row["gate"]), ("u@b.example", "retry_after"))
+        self.assertRegex(row["message"], r"^[0-9A-F]{16}$")
+        same = node.command("why", row["message"])
+        self.assertEqual([dict(r, since=row["since"]) for r in same], found)
+        text = node.command("why", row["message"].lower(), json_out=False)
+        self.assertIn("u@b.example", text)
+        for nobody in ("nobody@b.example", "u@elsewhere.example", "0" * 16):
+            done = command("why", nobody, "--control", node.control)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"nothing waits for {nobody}", done.stderr)
+
+    def test_why_of_one_recipient_among_many(self):
+        node = self.node('domain "a.example" { paused = true }')
+        for n in range(4):
+            self.assertEqual(self.send(node, to=[f"u{n}x{i}@a.example" for i in range(100)]).code, 250)
+        self.assertEqual([r["recipient"] for r in node.command("why", "u3x99@a.example")], ["u3x99@a.example"])
+        done = command("why", "nobody@a.example", "--control", node.control)
+        self.assertEqual((done.returncode, "nothing waits for nobody@a.example" in done.stderr), (1, True))
+
+    def test_why_tells_the_pace(self):
+        mx = Receiver()
+        self.addCleanup(mx.stop)
+        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_msg_rate = {{ "10/h", burst = 3 }} }}')
+        for _ in range(5):
+            self.send(node, to="u@a.example")
+        node.wait_records(3, "d")
+        why = node.command("why", "a.example/default")
+        self.assertEqual(why["queued"], 2)
+        self.assertTrue(30 < why["pace"] <= 36, why)
+        self.assertTrue(200 <= why["empty_in"] < 240, why)
+        self.assertRegex(node.command("why", "a.example/default", json_out=False), r"pace +3[0-6][0-9.]* recipients an hour lately: empty in 3m")
+        self.assertIn("ceiling", node.command("why", "a.example/default", json_out=False))
+
+    def test_what_was_dropped_is_no_pace(self):
+        node = self.node('domain "a.example" { paused = true }')
+        self.assertEqual(self.send(node, to=["u@a.example", "v@a.example"]).code, 250)
+        self.assertEqual(node.command("drop", "a.example/*")["recipients"], 2)
+        self.assertEqual(self.send(node, to="w@a.example").code, 250)
+        why = node.command("why", "a.example/default")
+        self.assertEqual((why["queued"], why["pace"], why["empty_in"]), (1, 0, None))
+
     def test_an_open_queue_says_so(self):
         mx = Receiver()
         self.addCleanup(mx.stop)
@@ -280,7 +327,7 @@ class Commands(harness.Case):
     def test_help_and_misuse(self):
         top = command("--help")
         self.assertEqual(top.returncode, 0)
-        for name in ("run", "check", "status", "queues", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
+        for name in ("run", "check", "status", "queues", "top", "trace", "why", "pause", "resume", "suspend", "lift", "retry", "bounce", "drop", "sink",
                      "inject"):
             with self.subTest(name):
                 self.assertIn(name, top.stdout)
@@ -420,7 +467,7 @@ class BadInput(harness.Case):
         self.assertIsNotNone(node_class)
 
     def test_a_resolver_that_is_none(self):
-        self.assert_refused(self.policy(), r"resolver|nonsense", options=("--resolver", "nonsense"))
+        self.assert_refused(self.policy(), r"--resolver nonsense: ", options=("--resolver", "nonsense"))
 
     def test_a_socket_path_too_long(self):
         long = self.path("x" * 120 + ".sock")
@@ -489,6 +536,24 @@ answer { to = ".", fn = function(event) if event.line and event.verb == "." then
             self.assertEqual(c.command("DATA").code, 354)
             c.send("x: y\r\n\r\n.\r\n")
             self.assertEqual(c.reply().text, "2.0.0 scripted")
+
+    def test_sink_hangs_up_as_its_script_tells(self):
+        script = self.write("acts.lua", '''
+answer { to = "MAIL", with = "close", when = function(event) return event.line:find "close" end }
+answer { to = "MAIL", fn = function(event) if event.line:find "reset" then return "reset" end end }
+''')
+        sink, port = self.sluice_sink("--json", "--script", script)
+        from client import Client
+        with Client(port) as c:
+            c.send("MAIL FROM:<close@b.example>\r\n")
+            self.assertEqual(c.socket.recv(100), b"")
+        with Client(port) as c:
+            c.send("MAIL FROM:<reset@b.example>\r\n")
+            with self.assertRaises(ConnectionResetError):
+                c.socket.recv(100)
+        with Client(port) as c:
+            self.assertEqual(c.command("MAIL FROM:<a@b.example>").code, 250)
+        self.assertEqual(self.saw(sink)["refusals"], 0)
 
     def test_a_script_that_errs_is_told_at_start_and_survived_later(self):
         bad = command("sink", "--listen", f"127.0.0.1:{harness.free_port()}", "--script", self.write("bad.lua", "\nanswer { to = 'BLAH' }"))

@@ -1,0 +1,35 @@
+/*
+ * file_sim - the content of one simulated file: what a program sees, and what
+ * is safe. disk_sim.c has the names and the faults.
+ *
+ * Ownership  Counted: a file lives as long as a name or an open handle has it.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "sim/disk_sim.h"
+
+struct file_page;
+
+struct file_sim {
+	struct file_page *pages;
+	uint32_t     pages_n;
+	uint64_t     now_n, safe_n;     /* lengths */
+	struct list  diffs;             /* pages that may differ from what is safe */
+	struct list *spare_diffs;       /* of the disk */
+	unsigned     refs;
+	unsigned     names;             /* that a program finds it by; without one it takes no space */
+};
+
+struct file_sim *file_sim_new(struct list *spare_diffs);        /* with no reference yet */
+void file_sim_ref(struct file_sim *file);
+void file_sim_unref(struct file_sim *file);
+
+void file_sim_write(struct file_sim *file, uint64_t at, const char *p, size_t n);
+size_t file_sim_read(const struct file_sim *file, uint64_t at, char *to, size_t n);
+void file_sim_truncate(struct file_sim *file, uint64_t size);
+void file_sim_sync(struct file_sim *file);
+/* One that fails; `clean`: what it did not write is given up. */
+void file_sim_sync_badly(struct file_sim *file, bool clean, struct prng *prng);
+void file_sim_crash(struct file_sim *file, struct prng *prng);
+void file_sim_free_spares(struct list *spare_diffs);

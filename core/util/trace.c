@@ -1,0 +1,65 @@
+/*
+ * Lines are told apart here, so that a listener gets one at a time however the
+ * bytes came: commands that leave together are one write, a reply may come in two
+ * reads (then it is two lines here, too: nothing is kept for a listener).
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/trace.h"
+
+void
+trace_init(struct trace *trace)
+{
+	list_init(&trace->listeners);
+	trace->sessions = 0;
+}
+
+void
+trace_add(struct trace *trace, struct trace_listener *listener)
+{
+	list_add_tail(&trace->listeners, &listener->node);
+}
+
+void
+trace_remove(struct trace_listener *listener)
+{
+	list_remove(&listener->node);
+}
+
+/* "AUTH PLAIN AGFsaWNl…" says who and with what password: only the mechanism is told. */
+static struct span
+without_secret(struct span line)
+{
+	size_t blanks = 0;
+
+	if (!span_starts_nocase(line, SPAN("AUTH ")))
+		return line;
+	for (size_t i = 0; i < line.n; i++)
+		if (line.p[i] == ' ' && ++blanks == 2)
+			return span_first(line, i);
+	return line;
+}
+
+static void
+tell_line(struct trace *trace, const struct trace_session *session, enum trace_who who, struct span line)
+{
+	line = without_secret(line);
+	list_each_safe(node, &trace->listeners) {
+		struct trace_listener *listener = list_entry(node, struct trace_listener, node);
+
+		listener->fn(listener->ctx, session, who, line);
+	}
+}
+
+void
+trace_tell(struct trace *trace, const struct trace_session *session, enum trace_who who, struct span bytes)
+{
+	while (bytes.n > 0) {
+		size_t end = span_find(bytes, '\n');
+		struct span line = end == SIZE_MAX ? bytes : span_first(bytes, end);
+
+		if (line.n > 0 && line.p[line.n - 1] == '\r')
+			line.n--;
+		tell_line(trace, session, who, line);
+		bytes = span_from(bytes, end == SIZE_MAX ? bytes.n : end + 1);
+	}
+}
