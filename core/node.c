@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "control/arithmetic.h"
 #include "control/control.h"
 #include "delivery/delivery.h"
 #include "net/process.h"
@@ -110,6 +111,8 @@ load_bundle(struct node *node, struct bundle *bundle)
 
 	policy_report_init(&report);
 	policy = policy_load(bundle->policy, &env, &report);
+	if (policy != NULL)
+		arithmetic_warn(policy_ruleset(policy), &report);
 	swap_print_report(&node->log, &report);
 	policy_report_fini(&report);
 	return policy;

@@ -14,6 +14,8 @@
 
 #include <sys/stat.h>
 
+#include "control/arithmetic.h"
+
 #define TICK_US         (1 * US_PER_S)
 #define PROBATION_US    (60 * US_PER_S)
 #define ERRORS_MANY     20              /* hook errors in it: too many */
@@ -262,8 +264,10 @@ load(void *ctx)
 	struct loading *l = ctx;
 
 	l->policy = policy_load(l->bundle->policy, &l->env, &l->report);
-	if (l->policy != NULL)
-		compare(l);
+	if (l->policy == NULL)
+		return;
+	arithmetic_warn(policy_ruleset(l->policy), &l->report);
+	compare(l);
 }
 
 /* ---- what comes of it ---- */
