@@ -8,7 +8,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/gate.h"
 
-#include "queue/queue.h"
+#include "queue/queue_own.h"
 
 #define RESERVE_US (2 * US_PER_S)       /* for how long a session on its way may claim a message of a rate */
 
@@ -291,12 +291,13 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	const struct queue_settings *s = queue_settings_now(q);
 	const struct heap_node *due = heap_min(&q->deferred);
 	bool only_held = q->held_n > 0 && q->held_n == queue_n(q);
-	bool paused = s->paused || q->paused_by_hand || only_held;
+	mono_us_t held_until = only_held ? queue_held_until(q) : 0;
+	bool paused = s->paused || q->paused_by_hand || held_until == MONO_NEVER;
 
 	memset(out, 0, sizeof *out);
 	add_time(out, GATE_PAUSED, paused ? MONO_NEVER : now, now,
 		 q->paused_by_hand || (only_held && !s->paused) ? NULL : &s->where[SETTING_paused], true);
-	add_time(out, GATE_SUSPENDED, suspended_opens(q, now), now,
+	add_time(out, GATE_SUSPENDED, max_i64(suspended_opens(q, now), held_until == MONO_NEVER ? now : held_until), now,
 		 q->hold.suspended_until > now ? &q->hold.suspended_where : NULL, true);
 	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &s->where[SETTING_retry_after], true);
 	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL)

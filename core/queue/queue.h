@@ -287,6 +287,7 @@ struct queues {
 	struct wheel   expiry;
 	struct timer   expiry_timer;
 	struct list    pauses;          /* patterns paused by hand */
+	struct timer   pauses_timer;    /* the first of them that ends by itself */
 	struct overlays overlays;
 	struct timer   overlays_timer;
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
@@ -384,6 +385,9 @@ unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn
 uint64_t queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now);
 /* Also on queues that come later and match. */
 uint64_t queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, unsigned *queues_out, struct now now);
+/* A pause of that job which ends by itself; queues_pause() ends it too. */
+uint64_t queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
+			    struct now now);
 /* Overlays of that name (NULL: all) on what matches, whoever laid them; *queues_out: queues that had some. */
 uint64_t queues_lift(struct queues *queues, struct span pattern, const char *name, unsigned *queues_out, struct now now);
 uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipients, const char *job, unsigned *queues_out, struct now now);

@@ -271,7 +271,7 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	if (worth_saving(&queues->node))
 		put_scope(out, "node", "", &queues->node, NULL, now.mono);
 	put_unclaimed(queues, out, now.mono);
-	queues_pauses_save(queues, out);
+	queues_pauses_save(queues, now.mono, out);
 	overlays_save(&queues->overlays, SAVED_OVERLAY, now, out);
 	recent_save(&queues->recent, SAVED_RECENT, now, out);
 	warmups_save(queues, SAVED_WARMUP, out);
@@ -302,7 +302,7 @@ get_scope(struct queues *queues, struct span *in)
 }
 
 static bool
-get_job_pause(struct queues *queues, struct span *in, bool lifted)
+get_job_pause(struct queues *queues, struct span *in, bool lifted, mono_us_t until)
 {
 	struct span pattern, job;
 	char *name;
@@ -310,7 +310,7 @@ get_job_pause(struct queues *queues, struct span *in, bool lifted)
 	if (!span_get_bytes(in, &pattern) || !span_get_bytes(in, &job))
 		return false;
 	name = mem_strndup(job.p, job.n);
-	queues_pause_restore(queues, pattern, name, lifted);
+	queues_pause_restore(queues, pattern, name, lifted, until);
 	free(name);
 	return true;
 }
@@ -330,7 +330,7 @@ restore_declared(struct queues *queues, struct now now)
 void
 queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 {
-	uint64_t wall_ms;
+	uint64_t wall_ms, left;
 	uint8_t version, kind;
 	struct span pattern;
 	struct now since;
@@ -348,11 +348,14 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		if (kind == SAVED_SCOPE && get_scope(queues, &in))
 			continue;
 		if ((kind == SAVED_PAUSE || kind == SAVED_RESUME) && span_get_bytes(&in, &pattern)) {
-			queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME);
+			queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME, MONO_NEVER);
 			continue;
 		}
 		if ((kind == SAVED_JOB_PAUSE || kind == SAVED_JOB_RESUME) &&
-		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME))
+		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME, MONO_NEVER))
+			continue;
+		if (kind == SAVED_JOB_SUSPEND && span_get_u64(&in, &left) && left <= INT64_MAX / 2 &&
+		    get_job_pause(queues, &in, false, queues->saved_at.mono + (int64_t)left))
 			continue;
 		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, since))
 			continue;

@@ -526,7 +526,7 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
-	list_init(&queues->pauses);
+	queues_pauses_init(queues);
 	list_init(&queues->reap);
 	list_init(&queues->reap_routes);
 	list_init(&queues->accepting);
