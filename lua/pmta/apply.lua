@@ -189,7 +189,8 @@ function policy:take(s)
 end
 
 function policy:read(text, file)
-  self.including[file] = true
+  local key = policy.plain_path(file)
+  self.including[key] = true
   self.including[#self.including + 1] = file
   local state = { xml = false, context = self:top().kind, split = self.options.split }
   local rest = reader.read(text, file, state, function(s)
@@ -197,7 +198,7 @@ function policy:read(text, file)
     state.context = self:top().kind
   end)
   self.including[#self.including] = nil
-  self.including[file] = nil
+  self.including[key] = nil
   while rest[#rest] == false do
     rest[#rest] = nil
   end

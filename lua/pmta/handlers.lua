@@ -109,7 +109,7 @@ function own.include(self, s, row, value, verdict, notes)
   notes[#notes + 1] = ("%d file%s"):format(#files, #files == 1 and "" or "s")
   local entry = tell(self, s, verdict, "", notes)
   for _, file in ipairs(files) do
-    if self.including[file] then
+    if self.including[policy.plain_path(file)] then
       entry.verdict = "error"
       policy.add_note(entry, file .. " includes itself")
     else

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 local apply = require "pmta.apply"
 local policy = require "pmta.policy"
+local add_reactions = require "pmta.reactions"
 local senders = require "pmta.senders"
 local sites = require "pmta.sites"
 local write_hook = require "pmta.hook"
@@ -295,7 +296,7 @@ return function(path, options)
     vmta.settled = vmta.settled or {}
   end
   senders.add_default(self)
-  sites.reactions(self)
+  add_reactions(self)
   senders.settle_claims(self)
   senders.settle_listeners(self)
   return { policy = write(self, path), lines = self.lines }

@@ -31,6 +31,19 @@ function policy.new(options)
   }, policy)
 end
 
+-- One name for a file that is reached by "conf.d/../conf.d/" as well.
+function policy.plain_path(path)
+  local out = {}
+  for part in path:gmatch("[^/]+") do
+    if part == ".." and #out > 0 and out[#out] ~= ".." then
+      out[#out] = nil
+    elseif part ~= "." then
+      out[#out + 1] = part
+    end
+  end
+  return (path:match("^/") or "") .. table.concat(out, "/")
+end
+
 function policy:top()
   return self.stack[#self.stack]
 end
@@ -357,14 +370,43 @@ function policy:open(s)
     add_note(frame.entry, "alias of <" .. name .. ">")
   end
   self.stack[#self.stack + 1] = frame
+  if s.broken and frame.entry then
+    frame.entry.verdict = "error"
+    add_note(frame.entry, s.broken)
+  end
   if s.bare then
     frame.bare = true
     add_note(frame.entry, "a block without its angle brackets, up to the next one")
   end
 end
 
+-- The number of letters in which two names differ.
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do
+    row[j] = j
+  end
+  for i = 1, #a do
+    local before = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = math.min(row[j] + 1, row[j - 1] + 1, before + (a:byte(i) == b:byte(j) and 0 or 1))
+      before, row[j] = row[j], cost
+    end
+  end
+  return row[#b]
+end
+
 function policy:close(s)
   local name = directives.aliases[s.name] or s.name
+  local top = self:top()
+  local open = #self.stack > 1 and (top.of or top.kind)
+  if s.broken then
+    self:tell(s, "error", nil, s.broken)
+  elseif open and not directives.blocks[name] and open ~= name and #name < 40 and distance(name, open) <= 2 then
+    self:tell(s, "error", nil, "taken for </" .. open .. ">")
+    name = open
+  end
   for i = #self.stack, 2, -1 do
     if (self.stack[i].of or self.stack[i].kind) == name then
       while #self.stack > i do
@@ -381,22 +423,6 @@ function policy:close(s)
 end
 
 -- ---- names ----
-
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do
-    row[j] = j
-  end
-  for i = 1, #a do
-    local before = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = math.min(row[j] + 1, row[j - 1] + 1, before + (a:byte(i) == b:byte(j) and 0 or 1))
-      before, row[j] = row[j], cost
-    end
-  end
-  return row[#b]
-end
 
 function policy:nearest(name)
   name = directives.canonical(name)

@@ -235,6 +235,24 @@ class Import(harness.Case):
                      'records = { "d", "b", "t", "tq" }', 'min_free_space = "2G"'):
             self.assertIn(part, answer["policy"])
 
+    def test_a_virtual_mtas_settings_for_what_queue_to_joins_are_the_providers(self):
+        answer = self.imported("domain-macro ms hotmail.com,live.com\n<domain $ms>\nqueue-to hotmail.com\n</domain>\n"
+                               "<virtual-mta m>\nsmtp-source-host 192.0.2.1 m.example\n<domain $ms>\nmax-smtp-out 3\n</domain>\n"
+                               "</virtual-mta>\n<virtual-mta-pool p>\nvirtual-mta m\n<domain hotmail.com>\nmax-msg-rate 10/h\n</domain>\n"
+                               "<domain live.com>\nretry-after 5m\n</domain>\n</virtual-mta-pool>\n")
+        policy = os.path.join(self.folder, "policy.lua")
+        done = command("explain", policy, "live.com", "--vmta", "m", "--json")
+        self.assertEqual(json.loads(done.stdout)["settings"]["max_smtp_out"]["value"], 3)
+        self.assertNotIn("has no effect", self.check(answer["policy"]))
+        self.assertIn("microsoft = { max_msg_rate = \"10/h\" }", answer["policy"])
+        self.assertIn("has no effect beside queue-to", self.note(answer, 16))
+
+    def test_members_that_a_virtual_mta_names_one_by_one_are_all_carried_over(self):
+        answer = self.imported("<domain live.com>\nqueue-to ms.queue\n</domain>\n<domain msn.com>\nqueue-to ms.queue\n</domain>\n"
+                               "<virtual-mta m>\nsmtp-source-host 192.0.2.1 m.example\n<domain live.com>\nmax-smtp-out 3\n</domain>\n"
+                               "<domain msn.com>\nmax-msg-rate 5/m\n</domain>\n</virtual-mta>\n")
+        self.assertIn('ms = { max_smtp_out = 3, max_msg_rate = "5/m" }', answer["policy"])
+
     def test_domain_settings_of_a_virtual_mta_go_to_all_its_domains(self):
         answer = self.imported("<virtual-mta a>\nsmtp-source-host 192.0.2.1 a.example.com\nmax-msg-rate 5/m\n</virtual-mta>\n")
         self.assertIn('["*"] = { max_msg_rate = "5/m" }', answer["policy"])
@@ -291,6 +309,13 @@ class Import(harness.Case):
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stderr, r"(?m)^\S+/b\.conf:1: include: .*includes itself")
 
+    def test_an_include_that_leads_back_by_another_path_is_the_same_file(self):
+        os.mkdir(os.path.join(self.folder, "conf.d"))
+        self.write("conf.d/one.conf", "max-smtp-out 3\ninclude ../config\ninclude ./*.conf\n")
+        self.write("conf.d/two.conf", "include ../conf.d/*.conf\n")
+        answer = self.imported("include conf.d/*.conf\n")
+        self.assertLess(len(answer["lines"]), 20)
+
     def test_an_include_that_is_not_there(self):
         answer = self.imported("max-smtp-out 3\ninclude nothing.conf\n")
         self.assertEqual(self.verdicts(answer)[2], E)
@@ -306,6 +331,15 @@ class Import(harness.Case):
             self.assertRegex(done.stderr, rf"(?m)^{path}:{line}: ")
         self.assertIn('max_connect_rate = "5/m"', done.stdout)
         self.assertIn("nearest max-smtp-out", done.stderr)
+
+    def test_what_a_broken_tag_opens_is_not_taken_for_everybody(self):
+        answer = self.imported("<domain a.example\nmax-smtp-out 4\n</domian>\nhost-name m.example\n<domain b.example>\nmax-smtp-out 5\n"
+                               "</domain\nname-server 127.0.0.1\n")
+        self.assertIn('domain "a.example" { max_smtp_out = 4 }', answer["policy"])
+        self.assertIn('domain "b.example" { max_smtp_out = 5 }', answer["policy"])
+        self.assertNotIn('domain "*"', answer["policy"])
+        self.assertEqual(self.verdicts(answer), {1: E, 2: K, 3: E, 4: K, 5: K, 6: K, 7: E, 8: K})
+        self.assertEqual([line["directive"] for line in answer["lines"]][0], "domain")
 
     def test_a_pattern_that_is_none_is_an_error(self):
         answer = self.imported("<smtp-pattern-list l>\nreply /(/ mode=backoff\nreply /x/ fly\n</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list l\n</domain>\n")
