@@ -266,6 +266,20 @@ function own.source_host(self, s, row, value, verdict, notes, holder)
   tell(self, s, verdict, becomes, notes)
 end
 
+function own.cold(self, s, row, value, verdict, notes, holder)
+  if holder.cold then
+    unsupported(self, s, "one cold virtual MTA each: the first warms up", notes, holder)
+    return
+  end
+  holder.cold = { name = policy.sender_name(s.value), s = s, entry = tell(self, s, verdict, nil, notes) }
+  self.colds[#self.colds + 1] = holder
+end
+
+function own.cold_days(self, s, row, value, verdict, notes, holder)
+  local entry = tell(self, s, verdict, value == "off" and "" or "per_day = " .. value, notes)
+  holder.cold_days = { value = value, s = s, entry = entry }
+end
+
 function own.member(self, s, row, value, verdict, notes, holder)
   local name = policy.sender_name(s.value)
   local entry = tell(self, s, verdict, quote(name), notes)

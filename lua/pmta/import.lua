@@ -5,6 +5,7 @@ local policy = require "pmta.policy"
 local add_reactions = require "pmta.reactions"
 local senders = require "pmta.senders"
 local sites = require "pmta.sites"
+local warm_up = require "pmta.cold"
 local write_hook = require "pmta.hook"
 local writer = require "pmta.writer"
 
@@ -39,6 +40,9 @@ local function write_header(self, w, path, body)
     check('mail that names no virtual MTA leaves by "default", as in PowerMTA by {default}.')
   elseif self.default_added then
     check('who sends: the virtual MTA "default" leaves the choice of the address to the system.')
+  end
+  if #self.used_plans > 0 then
+    check("a warm-up begins on the day that the configuration was last changed: write the real one.")
   end
   if self.hook and self.hook.by_header then
     check("X-Virtual-MTA is believed of every client that may send.")
@@ -180,7 +184,7 @@ local function hoist(self, w)
 end
 
 writer.declared = { node = true, listener = true, vmta = true, pool = true, provider = true, domain = true, on = true, reject = true,
-                    senders = true }
+                    senders = true, first_by = true }
 
 local function write_sites(self, w)
   for _, provider in ipairs(self.providers) do
@@ -292,6 +296,7 @@ return function(path, options)
   self.no_reroute = options.no_reroute
   sites.settle(self)
   senders.settle_pools(self)
+  warm_up(self)
   for _, vmta in ipairs(self.vmtas) do
     vmta.settled = vmta.settled or {}
   end

@@ -27,7 +27,7 @@ function policy.new(options)
     node = { items = {}, by = {} }, globals = { items = {}, by = {} },
     vmtas = {}, pools = {}, senders = {}, global_sources = { sources = {} },
     sources = {}, listeners = {}, relay_to = {},
-    macros = {}, blocks = {}, lists = {}, rollups = {},
+    macros = {}, colds = {}, blocks = {}, lists = {}, rollups = {},
   }, policy)
 end
 

@@ -37,7 +37,7 @@ local function merge(to, from, override)
   for _, rule in ipairs(from.rules) do
     to.rules[#to.rules + 1] = rule
   end
-  for _, key in ipairs { "pattern_list", "queue_to", "queue_to_entry", "queue_to_s", "pattern_list_entry" } do
+  for _, key in ipairs { "pattern_list", "queue_to", "queue_to_entry", "queue_to_s", "pattern_list_entry", "cold_days" } do
     if from[key] and (override or not to[key]) then
       to[key] = from[key]
     end

@@ -253,6 +253,26 @@ class Import(harness.Case):
                                "<domain msn.com>\nmax-msg-rate 5/m\n</domain>\n</virtual-mta>\n")
         self.assertIn('ms = { max_smtp_out = 3, max_msg_rate = "5/m" }', answer["policy"])
 
+    def test_a_cold_virtual_mta_warms_up_by_days(self):
+        cold = ("smtp-listener 127.0.0.1:2525\n<source 127.0.0.1>\nprocess-x-virtual-mta yes\n</source>\n<virtual-mta warm>\n"
+                "smtp-source-host 192.0.2.1 w.example\ncold-virtual-mta cold\n</virtual-mta>\n<virtual-mta cold>\n"
+                "smtp-source-host 192.0.2.2 c.example\n</virtual-mta>\n<virtual-mta-pool p>\nvirtual-mta warm\n</virtual-mta-pool>\n")
+        path = self.write("dated", cold + "<domain *>\nmax-cold-virtual-mta-msg 50/day,100/d\n</domain>\n")
+        os.utime(path, (1767225600, 1767225600))
+        answer = self.run_json(path)
+        self.check(answer["policy"])
+        self.assertIn('warmup   = { start = "2026-01-01", per_day = { 50, 100 }, overflow = "warm" }', answer["policy"])
+        self.assertIn('pool "p" { "warm", "cold" }', answer["policy"])
+        self.assertIn('["warm"] = "cold"', answer["policy"])
+        self.assertEqual({self.verdicts(answer)[7], self.verdicts(answer)[16]}, {K})
+        answer = self.imported(cold + "<domain hotmail.com>\nqueue-to hotmail.com\nmax-cold-virtual-mta-msg 9/day\n</domain>\n"
+                               "<domain a.example>\nmax-cold-virtual-mta-msg 5/day\n</domain>\n")
+        self.assertIn('per_day = { 9 }, provider = { "microsoft" }, overflow = "warm"', answer["policy"])
+        self.assertEqual(self.verdicts(answer)[20], U)
+        answer = self.imported(cold.replace("cold-virtual-mta cold", "cold-virtual-mta colt"))
+        self.assertEqual(self.verdicts(answer)[7], E)
+        self.assertEqual(self.verdicts(self.imported(cold))[7], U)
+
     def test_domain_settings_of_a_virtual_mta_go_to_all_its_domains(self):
         answer = self.imported("<virtual-mta a>\nsmtp-source-host 192.0.2.1 a.example.com\nmax-msg-rate 5/m\n</virtual-mta>\n")
         self.assertIn('["*"] = { max_msg_rate = "5/m" }', answer["policy"])
