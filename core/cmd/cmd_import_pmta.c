@@ -20,7 +20,6 @@
 
 #define FILES_MAX  10000
 #define BECOMES_MAX 60
-#define NOTE_MAX    100
 #define DAY_SIZE    16
 
 enum { JSON, OUTPUT, AS, FORCE, SPLIT, OPTIONS };
@@ -158,7 +157,7 @@ print_lines(const struct import_result *result, const char *path, bool to_stdout
 	for (unsigned i = 0; i < result->lines_n; i++) {
 		const struct import_line *line = &result->lines[i];
 		const char *const cells[] = { line->directive, line->verdict, line->becomes ? line->becomes : "", line->note ? line->note : "" };
-		static const size_t max[] = { 40, 0, BECOMES_MAX, NOTE_MAX };
+		static const size_t max[] = { 40, 0, BECOMES_MAX, 0 };
 		cmd_table_row(&table);
 		if (strcmp(line->file, path) != 0)
 			cmd_table_cell(&table, 0, CMD_DIM, "%s:%d", line->file, line->line);

@@ -171,7 +171,17 @@ function policy:hidden(s)
   self:tell(s, "error", nil, what, "give each a line of its own, or use --split")
 end
 
+local function note_comments(self, s, texts)
+  for _, text in ipairs(texts) do
+    if text and text:find("%w") then
+      self.comments[#self.comments + 1] = { file = s.file, line = s.line, text = text }
+    end
+  end
+end
+
 function policy:take(s)
+  note_comments(self, s, s.lead)
+  note_comments(self, s, { s.trail })
   if s.kind == "open" then
     self:open(s)
   elseif s.kind == "close" then

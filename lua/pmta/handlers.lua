@@ -424,9 +424,13 @@ end
 function own.reply(self, s, row, value, verdict, notes, holder)
   local rule, why = backoff.parse(s.value)
   if not rule then
+    if s.trail and not s.value:match("/.*/") then
+      why = "a # begins a comment: write \\x23 within a pattern"
+    end
     notes[#notes + 1] = why
     tell(self, s, "error", nil, notes)
-    holder.rules[#holder.rules + 1] = { comment = s.raw, lead = s.lead }
+    holder.rules[#holder.rules + 1] = { comment = s.raw .. (s.trail and "  #" .. s.trail or "") .. "   -- " .. why, lead = s.lead }
+    self.kept[s.trail or ""] = true
     return
   end
   if rule.mode == "normal" and rule.pattern:match("^%^?[23]") then

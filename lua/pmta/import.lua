@@ -228,6 +228,23 @@ local function write_sites(self, w)
   end
 end
 
+-- What was said of lines that are written elsewhere, or nowhere.
+local function write_left(self, w, path)
+  local left = {}
+  for _, comment in ipairs(self.comments) do
+    local key = writer.key(comment.text)
+    if not writer.written[key] and not self.kept[comment.text] then
+      local file = comment.file ~= path and comment.file:gsub("%c", " ") .. ":" or "line "
+      left[#left + 1] = (" %s%d: %s"):format(file, comment.line, key)
+    end
+  end
+  if #left > 0 then
+    w:blank()
+    w:line("-- Comments of lines that became something else:")
+    w:lead(left, "")
+  end
+end
+
 local function write(self, path)
   local w, body = writer.new(), writer.new()
   self.all_blocks = {}
@@ -262,6 +279,7 @@ local function write(self, path)
   write_sites(self, body)
   write_hook(self, body)
   body:lead(self.footer, "")
+  write_left(self, body, path)
   write_header(self, w, path)
   w:blank()
   for _, line in ipairs(body.out) do

@@ -24,6 +24,7 @@ function policy.new(options)
     including = {},                             -- the files that are being read
     recognised = 0, foreign = 0,                -- names that are PowerMTA's, or meant to be; and others
     near = {}, near_n = 0,
+    comments = {}, kept = {},                   -- those of the configuration, and those that a kept line bears
     node = { items = {}, by = {} }, globals = { items = {}, by = {} },
     vmtas = {}, pools = {}, senders = {}, global_sources = { sources = {} },
     sources = {}, listeners = {}, relay_to = {},
@@ -76,6 +77,9 @@ policy.add_note = add_note
 -- Keeps the original line as a comment where it stood.
 function policy:keep(holder, s, why)
   local raw = clip(s.raw) .. (s.trail and "  #" .. clip(s.trail) or "")
+  if s.trail then
+    self.kept[s.trail] = true
+  end
   local items = holder.items
   items[#items + 1] = { comment = raw, why = why, lead = s.lead, blank = s.blank }
 end

@@ -273,6 +273,25 @@ class Import(harness.Case):
         self.assertEqual(self.verdicts(answer)[7], E)
         self.assertEqual(self.verdicts(self.imported(cold))[7], U)
 
+    def test_no_comment_is_lost(self):
+        lines = ["domain-macro m a.example", "smtp-listener 127.0.0.1:2525", "relay-domain b.example", "<source 127.0.0.1>",
+                 "always-allow-relaying yes", "require-auth no", "</source>", "<smtp-pattern-list l>", "reply /x/ mode=backoff",
+                 "reply /broken", "</smtp-pattern-list>", "<domain *>", "smtp-pattern-list l", "backoff-max-msg-rate 5/h",
+                 "queue-to \"\"", "max-smtp-out 3", "max-smtp-out 4", "</domain>", "<virtual-mta v>", "smtp-source-host 192.0.2.1 v.example",
+                 "</virtual-mta>", "<mx-rollup-list>", "mx *.example.org o.rollup", "</mx-rollup-list>"]
+        text = "".join(f"# before {n}.\n{line} # behind {n}.\n" for n, line in enumerate(lines))
+        answer = self.imported(text + "# at the end.\n")
+        for n in range(len(lines)):
+            self.assertIn(f"before {n}.", answer["policy"])
+            self.assertIn(f"behind {n}.", answer["policy"])
+        self.assertIn("at the end.", answer["policy"])
+
+    def test_actions_beside_mode_normal_are_carried_over(self):
+        answer = self.imported("<smtp-pattern-list l>\nreply /x/ mode=normal,defer-queue\nreply /y# z/ mode=backoff\n</smtp-pattern-list>\n"
+                               "<domain *>\nsmtp-pattern-list l\n</domain>\n")
+        self.assertIn('{ "x", defer = true }', answer["policy"])
+        self.assertIn("x23", self.note(answer, 3))
+
     def test_domain_settings_of_a_virtual_mta_go_to_all_its_domains(self):
         answer = self.imported("<virtual-mta a>\nsmtp-source-host 192.0.2.1 a.example.com\nmax-msg-rate 5/m\n</virtual-mta>\n")
         self.assertIn('["*"] = { max_msg_rate = "5/m" }', answer["policy"])
