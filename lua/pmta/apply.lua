@@ -123,6 +123,11 @@ function policy:set(s)
     return
   end
   local row, verdict, note, real = self:find(s, top.kind)
+  if row and top.bare and is_context("global", real) and not holder_for(self, s, top, real, row) then
+    policy.leave(self)                  -- a block without its brackets has no end of its own
+    top = self:top()
+    row, verdict, note, real = self:find(s, top.kind)
+  end
   if not row then
     self.foreign = self.foreign + 1
     self:tell(s, "not-powermta", nil, self:nearest(s.name))

@@ -380,6 +380,12 @@ class Import(harness.Case):
         self.assertEqual(self.verdicts(answer), {1: E, 2: K, 3: E, 4: K, 5: K, 6: K, 7: E, 8: K})
         self.assertEqual([line["directive"] for line in answer["lines"]][0], "domain")
 
+    def test_a_block_without_brackets_ends_where_what_is_global_begins(self):
+        answer = self.imported("virtual-mta v\nsmtp-source-host 192.0.2.1 v.example\nmax-smtp-out 4\ntotal-max-smtp-out 90\nmax-smtp-out 5\n")
+        self.assertEqual(set(self.verdicts(answer).values()), {K})
+        self.assertIn("max_smtp_out = 90", answer["policy"])
+        self.assertIn("max_smtp_out = 5", answer["policy"].partition('domain "*"')[2])
+
     def test_a_pattern_that_is_none_is_an_error(self):
         answer = self.imported("<smtp-pattern-list l>\nreply /(/ mode=backoff\nreply /x/ fly\n</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list l\n</domain>\n")
         self.assertEqual([self.verdicts(answer)[n] for n in (2, 3)], [E, E])
