@@ -33,6 +33,8 @@ local function write_header(self, w, path, body)
   end
   if #self.listeners == 0 then
     check("no listener: nothing in the configuration says who may send.")
+  elseif not self.relays then
+    check("no listener has relay_from: nobody may send to others than relay_to, until it names who may.")
   elseif self.open_relay then
     check("relay_from lets EVERYBODY send through this node, as the configuration said.")
   end

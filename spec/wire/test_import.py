@@ -227,6 +227,10 @@ class Import(harness.Case):
                                "<source 10/8>\nalways-allow-relaying yes\n</source>\n")
         self.assertIn('relay_from = { "10.0.0.0/8" }', answer["policy"])
         self.assertEqual(self.verdicts(answer)[4], U)
+        self.assertIsNone(answer["lines"][2]["becomes"])
+        self.assertNotIn("nobody may send", answer["policy"])
+        answer = self.imported("smtp-listener 0.0.0.0:25\n<source 0/0>\nalways-allow-relaying yes\nrequire-auth yes\n</source>\n")
+        self.assertIn("nobody may send", answer["policy"])
 
     def test_the_node(self):
         answer = self.imported("host-name mail.example.com\ntotal-max-smtp-out 800\nname-server 192.0.2.53\n<spool /var/spool/x>\nmin-free-space 2G\n"
