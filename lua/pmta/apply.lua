@@ -5,6 +5,7 @@ local directives = require "pmta.directives"
 local handlers = require "pmta.handlers"
 local policy = require "pmta.policy"
 local reader = require "pmta.reader"
+local sites = require "pmta.sites"
 local values = require "pmta.values"
 
 local own, tell, unsupported = handlers.own, handlers.tell, handlers.unsupported
@@ -39,6 +40,17 @@ local function holder_for(self, s, top, real, row)
   end
 end
 
+-- The queue that domains are joined in has no MX of its own, and here each of them goes by its own: the look-up is
+-- for nothing. Anywhere else it sends to another's hosts.
+local function goes_by_own_mx(holder, looked_up)
+  for _, pattern in ipairs(holder.patterns or {}) do
+    if pattern ~= looked_up and not sites.is_pseudo(pattern) then
+      return false
+    end
+  end
+  return true
+end
+
 local function set_in_place(self, s, top, row, verdict, note, real)
   local notes = {}
   notes[1] = note
@@ -50,6 +62,9 @@ local function set_in_place(self, s, top, row, verdict, note, real)
       (top.kind == "global" and "outside of blocks" or "into <" .. top.kind .. ">")
     tell(self, s, "error", nil, notes)
     self:keep(top.object and top.object.items and top.object or self.globals, s, "misplaced")
+    if not real:find("-", 1, true) then          -- "server", "client": other configurations have them too
+      self.recognised, self.foreign = self.recognised - 1, self.foreign + 1
+    end
     return
   end
   local items = holder.items and holder or self.globals
@@ -70,7 +85,8 @@ local function set_in_place(self, s, top, row, verdict, note, real)
     end
     return
   end
-  if row[1] == "hosts" and s.value:lower():match("^lookup%-mx:[^,;%s]+$") then
+  local looked_up = row[1] == "hosts" and s.value:lower():match("^lookup%-mx:([^,;%s]+)$")
+  if looked_up and goes_by_own_mx(holder, looked_up) then
     notes[#notes + 1] = "each domain goes by its own MX"
     tell(self, s, verdict, "", notes)
     self:keep(items, s, "each domain goes by its own MX")
@@ -78,6 +94,10 @@ local function set_in_place(self, s, top, row, verdict, note, real)
   end
   if row[1] == "size" and s.value:lower() == "unlimited" then
     unsupported(self, s, "every listener has a limit: 25M where none is written", notes, items)
+    return
+  end
+  if looked_up then
+    unsupported(self, s, "a look-up of another domain's MX is not there: write its hosts", notes, items)
     return
   end
   local value, why, meaning = (values[row[1]])(values.unquote(s.value))

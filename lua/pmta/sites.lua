@@ -150,6 +150,8 @@ local function is_pseudo(target)
   return not target:find(".", 1, true) or target:match("%.queue$") or target:match("%.rollup$") or target:match("%.local$")
 end
 
+sites.is_pseudo = is_pseudo
+
 -- The fragment of one provider: the domains that everybody knows to be its.
 local function fragment_provider(self, block, target)
   local row = known_provider(target)

@@ -390,6 +390,15 @@ class Import(harness.Case):
         self.assertIn("max_smtp_out = 90", answer["policy"])
         self.assertIn("max_smtp_out = 5", answer["policy"].partition('domain "*"')[2])
 
+    def test_who_goes_by_anothers_mx_is_not_sent_by_its_own(self):
+        answer = self.imported("<domain a.example>\nsmtp-hosts lookup-mx:b.example\n</domain>\n<domain hub.queue>\n"
+                               "smtp-hosts lookup-mx:b.example\n</domain>\n<domain c.example>\nqueue-to hub.queue\n</domain>\n")
+        self.assertEqual((self.verdicts(answer)[2], self.verdicts(answer)[5]), (U, K))
+
+    def test_another_servers_configuration_is_refused(self):
+        path = self.write("nginx.conf", "server {\n  listen 80;\n  location / { root /srv; }\n}\n")
+        self.assertEqual(command("import-pmta", path).returncode, 1)
+
     def test_a_pattern_that_is_none_is_an_error(self):
         answer = self.imported("<smtp-pattern-list l>\nreply /(/ mode=backoff\nreply /x/ fly\n</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list l\n</domain>\n")
         self.assertEqual([self.verdicts(answer)[n] for n in (2, 3)], [E, E])
