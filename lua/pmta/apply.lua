@@ -51,20 +51,24 @@ local function goes_by_own_mx(holder, looked_up)
   return true
 end
 
+local function misplaced(self, s, top, notes, real)
+  local home = directives.any[real]
+  notes[#notes + 1] = "belongs into <" .. (home and home.context or "domain") .. ">, not " ..
+    (top.kind == "global" and "outside of blocks" or "into <" .. top.kind .. ">")
+  tell(self, s, "error", nil, notes)
+  self:keep(top.object and top.object.items and top.object or self.globals, s, "misplaced")
+  if not real:find("-", 1, true) then           -- "server", "client": other configurations have them too
+    self.recognised, self.foreign = self.recognised - 1, self.foreign + 1
+  end
+end
+
 local function set_in_place(self, s, top, row, verdict, note, real)
   local notes = {}
   notes[1] = note
   local holder, where = holder_for(self, s, top, real, row)
   notes[#notes + 1] = where
   if not holder then
-    local home = directives.any[real]
-    notes[#notes + 1] = "belongs into <" .. (home and home.context or "domain") .. ">, not " ..
-      (top.kind == "global" and "outside of blocks" or "into <" .. top.kind .. ">")
-    tell(self, s, "error", nil, notes)
-    self:keep(top.object and top.object.items and top.object or self.globals, s, "misplaced")
-    if not real:find("-", 1, true) then          -- "server", "client": other configurations have them too
-      self.recognised, self.foreign = self.recognised - 1, self.foreign + 1
-    end
+    misplaced(self, s, top, notes, real)
     return
   end
   local items = holder.items and holder or self.globals

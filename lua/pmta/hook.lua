@@ -34,6 +34,27 @@ local function default_sender(self)
   return found ~= "default" and found or nil
 end
 
+local function write_names(self, w)
+  w:line("-- What the header X-Virtual-MTA may name.")
+  w:line("local senders = {")
+  local rows = {}
+  for _, list in ipairs { self.vmtas, self.pools } do
+    for _, sender in ipairs(list) do
+      rows[#rows + 1] = { name = "[" .. quote(sender.name) .. "]", value = quote(sender.word) }
+    end
+  end
+  w:run(rows, "  ")
+  w:line("}")
+  w:blank()
+  if self.first_by then
+    w:line("-- Who warms up for whom: it gets the mail first, and the rest of the day goes by the one that is named.")
+    w:line("local first_by = {")
+    w:run(self.first_by, "  ")
+    w:line("}")
+    w:blank()
+  end
+end
+
 return function(self, w)
   local by_header, job, envid = wants(self, "process-x-virtual-mta"), wants(self, "process-x-job"), wants(self, "process-x-envid")
   local default = default_sender(self)
@@ -48,24 +69,7 @@ return function(self, w)
   self.hook = { by_header = by_header, default = default }
   w:blank()
   if by_header then
-    w:line("-- What the header X-Virtual-MTA may name.")
-    w:line("local senders = {")
-    local rows = {}
-    for _, list in ipairs { self.vmtas, self.pools } do
-      for _, sender in ipairs(list) do
-        rows[#rows + 1] = { name = "[" .. quote(sender.name) .. "]", value = quote(sender.word) }
-      end
-    end
-    w:run(rows, "  ")
-    w:line("}")
-    w:blank()
-  end
-  if by_header and first_by then
-    w:line("-- Who warms up for whom: it gets the mail first, and the rest of the day goes by the one that is named.")
-    w:line("local first_by = {")
-    w:run(first_by, "  ")
-    w:line("}")
-    w:blank()
+    write_names(self, w)
   end
   w:line("on.message(function(msg)")
   if by_header then

@@ -289,69 +289,45 @@ end
 
 -- ---- owners ----
 
--- What an owner says of a provider's domains: the queue is the target's, and so its block's values are. Where none
--- names the target, a member's are taken, as outside of owners.
-local function give_to_providers(self, owner)
-  local settled, block_of, given = {}, {}, {}
+-- What an owner's block says, into its block for the provider.
+local function give(hand, block, pattern, provider)
+  hand.given[block] = provider
+  if block.entry then
+    block.entry.becomes = ("provider = { [%s] = { … } }"):format(quote(provider.name))
+  end
+  local own = hand.block_of[provider]
+  if own and own ~= block then
+    merge(own, block, false)
+  elseif not own then
+    own = policy.new_block({ pattern }, true, nil, hand.owner)
+    merge(own, block, false)
+    own.lead, own.trail, own.tail, own.entry, own.provider = block.lead, block.trail, block.tail, block.entry, provider
+    hand.block_of[provider] = own
+    hand.settled[#hand.settled + 1] = own
+  end
+end
+
+-- Takes from the owner's blocks the patterns for which takes(block, pattern) is true.
+local function take_patterns(owner, takes)
   for _, block in ipairs(owner.settled) do
-    if block.provider then
-      block_of[block.provider] = block
-    end
-  end
-  local function give(block, pattern, provider)
-    given[block] = provider
-    if block.entry then
-      block.entry.becomes = ("provider = { [%s] = { … } }"):format(quote(provider.name))
-    end
-    local own = block_of[provider]
-    if own and own ~= block then
-      merge(own, block, false)
-    elseif not own then
-      own = policy.new_block({ pattern }, true, nil, owner)
-      merge(own, block, false)
-      own.lead, own.trail, own.tail, own.entry, own.provider = block.lead, block.trail, block.tail, block.entry, provider
-      block_of[provider] = own
-      settled[#settled + 1] = own
-    end
-  end
-  local function each(fn)
-    for _, block in ipairs(owner.settled) do
+    if not block.provider then
       local left = {}
-      for _, pattern in ipairs(block.provider and {} or block.patterns) do
-        if not fn(block, pattern) then
+      for _, pattern in ipairs(block.patterns) do
+        if not takes(block, pattern) then
           left[#left + 1] = pattern
         end
       end
-      block.patterns = block.provider and block.patterns or left
+      block.patterns = left
     end
   end
-  each(function(block, pattern)
-    local provider = self.by_reach[pattern]
-    if provider then
-      give(block, pattern, provider)
-    end
-    return provider ~= nil
-  end)
-  local by_target = {}
-  for provider in pairs(block_of) do
-    by_target[provider] = true
-  end
-  each(function(block, pattern)
-    local provider = self.provider_of[pattern]
-    if provider and by_target[provider] and not given[block] and block.entry then
-      add_note(block.entry, ("%s has no effect beside queue-to: the queue's values are those of <domain %s>"):format(pattern, provider.reach))
-    elseif provider and not by_target[provider] and given[block] ~= provider then
-      give(block, pattern, provider)
-      if block.entry then
-        add_note(block.entry, "of all domains of the provider together; PowerMTA wants it in <domain " .. provider.reach .. ">")
-      end
-    end
-    return provider ~= nil
-  end)
-  for _, block in ipairs(owner.settled) do
+end
+
+-- What is left over of the blocks stays; one that lost all its domains and gave nothing has no effect.
+local function settle_rest(hand)
+  for _, block in ipairs(hand.owner.settled) do
     if block.provider or #block.patterns > 0 then
-      settled[#settled + 1] = block
-    elseif not given[block] then
+      hand.settled[#hand.settled + 1] = block
+    elseif not hand.given[block] then
       for _, item in ipairs(block.items) do
         if item.entry then
           item.entry.becomes = nil
@@ -359,7 +335,42 @@ local function give_to_providers(self, owner)
       end
     end
   end
-  owner.settled = index(settled)
+  hand.owner.settled = index(hand.settled)
+end
+
+-- What an owner says of a provider's domains: the queue is the target's, and so its block's values are. Where none
+-- names the target, a member's are taken, as outside of owners.
+local function give_to_providers(self, owner)
+  local hand = { owner = owner, settled = {}, block_of = {}, given = {} }
+  for _, block in ipairs(owner.settled) do
+    if block.provider then
+      hand.block_of[block.provider] = block
+    end
+  end
+  take_patterns(owner, function(block, pattern)
+    local provider = self.by_reach[pattern]
+    if provider then
+      give(hand, block, pattern, provider)
+    end
+    return provider ~= nil
+  end)
+  local by_target = {}
+  for provider in pairs(hand.block_of) do
+    by_target[provider] = true
+  end
+  take_patterns(owner, function(block, pattern)
+    local provider = self.provider_of[pattern]
+    if provider and by_target[provider] and not hand.given[block] and block.entry then
+      add_note(block.entry, ("%s has no effect beside queue-to: the queue's values are those of <domain %s>"):format(pattern, provider.reach))
+    elseif provider and not by_target[provider] and hand.given[block] ~= provider then
+      give(hand, block, pattern, provider)
+      if block.entry then
+        add_note(block.entry, "of all domains of the provider together; PowerMTA wants it in <domain " .. provider.reach .. ">")
+      end
+    end
+    return provider ~= nil
+  end)
+  settle_rest(hand)
 end
 
 -- The blocks of a virtual MTA or pool: by provider or by domain.
