@@ -14,7 +14,7 @@
 #include "queue/queue_own.h"
 #include "queue/warmup.h"
 
-#define SAVED_VERSION 2
+#define SAVED_VERSION 3
 #define KEY_MAX       700
 #define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
 #define WINDOW_MAX_US (INT64_C(1) << 50)
@@ -361,7 +361,7 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 			continue;
 		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, since))
 			continue;
-		if (kind == SAVED_WARMUP && warmups_load(queues, &in))
+		if (kind == SAVED_WARMUP && warmups_load(queues, &in, clean))
 			continue;
 		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
 		break;

@@ -26,6 +26,6 @@ void warmup_take(struct queue *queue, uint32_t n, struct now now);
 /* The mail of one queue goes by another from now on: what went out today counts there. */
 void warmup_inherit(struct queue *heir, const struct queue *from);
 
-void warmups_save(const struct queues *queues, uint8_t kind, struct buf *out);
-bool warmups_load(struct queues *queues, struct span *in);      /* one, behind its kind. False: damaged */
+void warmups_save(struct queues *queues, uint8_t kind, struct buf *out);
+bool warmups_load(struct queues *queues, struct span *in, bool clean);         /* one, behind its kind. False: damaged */
 void warmups_free(struct queues *queues);
