@@ -101,6 +101,13 @@ queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, uns
 }
 
 uint64_t
+queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
+		   struct now now)
+{
+	return did(queues, "suspend", pattern, job, queues_out);
+}
+
+uint64_t
 queues_lift(struct queues *queues, struct span pattern, const char *name, unsigned *queues_out, struct now now)
 {
 	return did(queues, "lift", pattern, name, queues_out);
