@@ -202,11 +202,11 @@ compile(struct loader *loader, const char *path, char *owned, struct span text)
 }
 
 bool
-loader_compile(struct loader *loader, const char *path)
+loader_compile(struct loader *loader, const char *path, const char *given)
 {
 	struct err err = { 0 };
-	size_t n = 0;
-	char *text = read_whole(path, &n, &err);
+	size_t n = given ? strlen(given) : 0;
+	char *text = given ? mem_strdup(given) : read_whole(path, &n, &err);
 	if (!text) {
 		notes_error(loader->report, path, 0, "%s", err.text);
 		return false;

@@ -88,7 +88,7 @@ void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_r
 void loader_fini(struct loader *loader);
 
 /* Compiles the file onto the stack; false: noted. */
-bool loader_compile(struct loader *loader, const char *path);
+bool loader_compile(struct loader *loader, const char *path, const char *given);      /* given NULL: the file is read */
 /* A C function with the loader behind its first upvalue (and extra_n more, from the stack). The script may keep
  * it longer than the load: then loader_of() is NULL. */
 void loader_push_function(struct loader *loader, lua_CFunction fn, int extra_n);

@@ -35,11 +35,11 @@ note_failure(struct policy_report *report, const char *path, const struct sandbo
 }
 
 static bool
-run_file(struct policy *policy, struct loader *loader, const char *path)
+run_file(struct policy *policy, struct loader *loader, const char *path, const char *text)
 {
 	const struct sandbox_budget budget = { LOAD_INSTRUCTIONS, LOAD_BYTES };
 	struct sandbox_failure failure;
-	if (!loader_compile(loader, path))
+	if (!loader_compile(loader, path, text))
 		return false;
 	bool done = sandbox_call(policy->sandbox, 0, 0, &budget, &failure);
 	if (!done)
@@ -57,13 +57,13 @@ keep_files(struct policy *policy, const struct loader *loader)
 }
 
 static void
-load(struct policy *policy, const char *path, struct policy_report *report)
+load(struct policy *policy, const char *path, const char *text, struct policy_report *report)
 {
 	struct loader loader;
 	loader_init(&loader, policy->ruleset, report, sandbox_lua(policy->sandbox), path);
 	declare_export(&loader);
 	hooks_export(&policy->hooks, &loader);
-	bool done = run_file(policy, &loader, path);
+	bool done = run_file(policy, &loader, path, text);
 	/* What an error kept from being declared would only be missed by name. */
 	if (done) {
 		declare_finish(&loader);
@@ -85,7 +85,7 @@ policy_load(const char *path, const struct policy_env *env, struct policy_report
 	assemble_begin(policy->ruleset);
 	policy->sandbox = sandbox_new(&(struct sandbox_options){ .log = env->log, .clock = env->clock, .seed = env->seed });
 	hooks_init(&policy->hooks, policy->sandbox, env->log);
-	load(policy, path, report);
+	load(policy, path, env->text, report);
 	if (report->errors_n) {
 		policy_free(policy);
 		return NULL;

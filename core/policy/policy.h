@@ -41,6 +41,8 @@ struct policy_env {
 	uint64_t            seed;       /* math.random */
 	/* A budget a call: instructions of the VM, and bytes over what the state held when loaded. 0: the defaults. */
 	uint64_t            instructions_max, memory_max;
+	/* What the file holds, borrowed for the load: nothing is read under its path but the modules beside it. NULL: it is read. */
+	const char         *text;
 };
 
 struct policy;

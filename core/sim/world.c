@@ -223,10 +223,10 @@ make_listener(struct world *world, const struct ruleset *ruleset)
 }
 
 static struct policy *
-load(struct world *world, const char *path, struct policy_report *report)
+load(struct world *world, const char *path, const char *text, struct policy_report *report)
 {
 	struct policy_env env = {
-		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng),
+		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng), .text = text,
 	};
 
 	return policy_load(path, &env, report);
@@ -245,7 +245,7 @@ close_life(struct world *world)
 static bool
 open_node(struct world *world, struct policy_report *report, struct err *err)
 {
-	struct policy *policy = load(world, world->policy, report);
+	struct policy *policy = load(world, world->policy, world->text, report);
 	struct shard_options options = {
 		.loop = world->loop, .disk = &world->disk->disk, .names = world->names, .log = &world->log, .policy = policy,
 		.seed = prng_u64(&world->prng), .listeners = &world->listener, .listeners_n = 1,
@@ -369,6 +369,7 @@ world_new(const struct world_options *options, struct policy_report *report, str
 
 	world->o = *options;
 	world->policy = mem_strdup(options->policy);
+	world->text = options->text != NULL ? mem_strdup(options->text) : NULL;
 	world->o.policy = world->policy;
 	prng_seed(&world->prng, options->seed);
 	world->loop = loop_sim_new(WORLD_START_US, (wall_ms_t){ WORLD_WALL_MS });
@@ -409,6 +410,7 @@ world_free(struct world *world)
 	loop_sim_free(world->loop);
 	ledger_free(world->ledger);
 	free(world->policy);
+	free(world->text);
 	free(world);
 }
 

@@ -35,6 +35,7 @@ struct world;
 
 struct world_options {
 	const char *policy;
+	const char *text;               /* what the policy holds; copied. NULL: the file is read */
 	uint64_t    seed;
 	/* Asked every few thousand instants: true: whoever waits has waited enough. NULL: never. */
 	bool      (*expired)(void *ctx);

@@ -122,12 +122,13 @@ l_refused_policy(lua_State *L, struct policy_report *report, const struct err *e
 
 /* ---- a world's life ---- */
 
-/* new(policy, seed) */
+/* new(policy, seed, text) */
 static int
 l_new(lua_State *L)
 {
 	struct world_options options = {
 		.policy = luaL_checkstring(L, 1), .seed = (uint64_t)luaL_checknumber(L, 2), .expired = is_expired,
+		.text = luaL_optstring(L, 3, NULL),
 	};
 	struct lua_world *lw = lua_newuserdata(L, sizeof *lw);
 	struct policy_report report;

@@ -215,6 +215,10 @@ Receiver.up = placed(function(self)
   return self
 end)
 
+Receiver.open = placed(function(self, source)
+  return native.open(self.native, source ~= nil and text("open", source) or nil)
+end)
+
 Receiver.connected_at = placed(function(self) return native.connected_at(self.native) end)
 
 Receiver.rate_in_any = placed(function(self, window)
@@ -239,7 +243,7 @@ local receiver_meta = {
 
 local World = {}
 
-local WORLD = { policy = text, seed = whole(0, 2 ^ 53) }
+local WORLD = { policy = text, text = text, seed = whole(0, 2 ^ 53) }
 
 World.receiver = placed(function(self, host)
   host = text("receiver", host):lower()
@@ -450,12 +454,13 @@ local function default_seed()
   return runner.default or host and host.seed or 1
 end
 
--- A world { policy = FILE, seed = N }: FILE is relative to where the command was started.
+-- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
+-- well, that is the policy, and FILE only what it is called.
 sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")
   local world = setmetatable({ policy = o.policy, receivers = {} }, world_meta)
-  world.native = must(native.new(o.policy, o.seed or default_seed()))
+  world.native = must(native.new(o.policy, o.seed or default_seed(), o.text))
   runner.new[#runner.new + 1] = world
   return world
 end)
