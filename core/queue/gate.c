@@ -55,7 +55,9 @@ cap_opens(const struct queue *q, int i, mono_us_t now)
 
 	if (gauge_in_use(&scope->sessions) >= scope->limits.max_smtp_out)
 		return MONO_NEVER;
-	return rate_unlimited(&scope->limits.max_connect_rate) && others_first(q, i, SCOPE_LINE_SESSIONS) ? MONO_NEVER : now;
+	/* A place that is free is the first one's; if they wait for a rate, that is said instead. */
+	return rate_unlimited(&scope->limits.max_connect_rate) && rate_unlimited(&scope->limits.max_msg_rate) &&
+	       others_first(q, i, SCOPE_LINE_SESSIONS) ? MONO_NEVER : now;
 }
 
 static mono_us_t
@@ -92,7 +94,12 @@ unreserved(const struct queue *q, int i, mono_us_t now)
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
 
-	if (rate_unlimited(spec) || scope->connecting == 0 ||
+	if (rate_unlimited(spec))
+		return now;
+	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out &&
+	    others_first(q, i, SCOPE_LINE_SESSIONS))
+		return MONO_NEVER;
+	if (scope->connecting == 0 ||
 	    rate_available(&scope->messages, spec, now) > scope->connecting)
 		return now;
 	if (i <= SCOPE_SITE)
@@ -138,8 +145,6 @@ dns_opens(const struct queue *q, mono_us_t now)
 {
 	mono_us_t at = MONO_NEVER;      /* asked; the answer is on its way */
 
-	if (q->routing_n == 0 || q->ready_n > 0 || q->deferred_n > 0)
-		return now;
 	list_each(node, &q->routes) {
 		const struct route *route = list_entry(node, struct route, in_queue);
 
@@ -279,6 +284,22 @@ add_scopes(struct gate_answer *out, const struct queue *q, mono_us_t now)
 	}
 }
 
+/* Where nobody is ready: what the first of them waits for. */
+static void
+add_recipients(struct gate_answer *out, const struct queue *q, mono_us_t now)
+{
+	const struct queue_settings *s = queue_settings_now(q);
+	const struct heap_node *due = heap_min(&q->deferred);
+	mono_us_t dns = q->routing_n > 0 ? dns_opens(q, now) : MONO_NEVER;
+
+	if (q->ready_n > 0)
+		return;
+	if (q->routing_n > 0 && (due == NULL || dns < due->key))
+		add_time(out, GATE_DNS, dns, now, &s->where[SETTING_retry_after_dns_error], false);
+	else if (due != NULL)
+		add_time(out, GATE_RETRY_RECIPIENTS_AFTER, due->key, now, &s->where[SETTING_retry_recipients_after], false);
+}
+
 static int
 by_gate(const void *a, const void *b)
 {
@@ -289,7 +310,6 @@ void
 gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 {
 	const struct queue_settings *s = queue_settings_now(q);
-	const struct heap_node *due = heap_min(&q->deferred);
 	bool only_held = q->held_n > 0 && q->held_n == queue_n(q);
 	bool paused = s->paused || q->paused_by_hand || only_held;
 
@@ -299,11 +319,8 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	add_time(out, GATE_SUSPENDED, suspended_opens(q, now), now,
 		 q->hold.suspended_until > now ? &q->hold.suspended_where : NULL, true);
 	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &s->where[SETTING_retry_after], true);
-	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL)
-		add_time(out, GATE_RETRY_RECIPIENTS_AFTER, due->key, now,
-			 &s->where[SETTING_retry_recipients_after], false);
+	add_recipients(out, q, now);
 	add_scopes(out, q, now);
-	add_time(out, GATE_DNS, dns_opens(q, now), now, &s->where[SETTING_retry_after_dns_error], false);
 	add_time(out, GATE_SOURCE_DISABLED, sources_open(q, now), now, &q->hold.sources_where, false);
 	if (queue_n(q) == 0)
 		add_time(out, GATE_EMPTY, MONO_NEVER, now, NULL, false);

@@ -263,6 +263,7 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 	world->shard = shard_open(&options, err);
 	if (world->shard == NULL) {
 		close_life(world);
+		disk_sim_revive(world->disk);           /* the process is gone, and its lock with it */
 		return false;
 	}
 	shard_start(world->shard);
