@@ -6,10 +6,24 @@
 #include "util/span.h"
 
 static const struct cmd *const cmds[] = {
-	&cmd_run, &cmd_check, &cmd_spec, &cmd_explain,
-	&cmd_status, &cmd_queues, &cmd_why, &cmd_top, &cmd_trace,
-	&cmd_pause, &cmd_resume, &cmd_suspend, &cmd_lift, &cmd_retry, &cmd_bounce, &cmd_drop,
-	&cmd_sink, &cmd_inject,
+	&cmd_run,
+	&cmd_check,
+	&cmd_explain,
+	&cmd_spec,
+	&cmd_status,
+	&cmd_queues,
+	&cmd_why,
+	&cmd_top,
+	&cmd_trace,
+	&cmd_pause,
+	&cmd_resume,
+	&cmd_suspend,
+	&cmd_lift,
+	&cmd_retry,
+	&cmd_bounce,
+	&cmd_drop,
+	&cmd_sink,
+	&cmd_inject,
 };
 
 /* CLI.md names them; an operator who types one should not be told that it is a slip of the keyboard. */

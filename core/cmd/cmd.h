@@ -35,6 +35,22 @@ bool cmd_parse(const struct cmd *cmd, struct cmd_option *options, unsigned optio
 int cmd_misused(const struct cmd *cmd, const char *format, ...) PRINTF_LIKE(2, 3);      /* prints, returns EXIT_MISUSED */
 int cmd_failed(const char *format, ...) PRINTF_LIKE(1, 2);                              /* prints, returns EXIT_FAILED */
 
-extern const struct cmd cmd_run, cmd_check, cmd_spec, cmd_explain, cmd_status, cmd_queues, cmd_why, cmd_pause, cmd_resume,
-	cmd_suspend, cmd_lift, cmd_top, cmd_trace,
-	cmd_retry, cmd_bounce, cmd_drop, cmd_sink, cmd_inject;
+extern const struct cmd
+	cmd_run,
+	cmd_check,
+	cmd_explain,
+	cmd_spec,
+	cmd_status,
+	cmd_queues,
+	cmd_why,
+	cmd_top,
+	cmd_trace,
+	cmd_pause,
+	cmd_resume,
+	cmd_suspend,
+	cmd_lift,
+	cmd_retry,
+	cmd_bounce,
+	cmd_drop,
+	cmd_sink,
+	cmd_inject;

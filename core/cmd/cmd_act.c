@@ -53,7 +53,6 @@ act(const struct cmd *cmd, const char *done, int argc, char **argv)
 		[JOB] = { "job", true, NULL }, [RECIPIENTS] = { "recipients", false, NULL },
 	};
 	struct err err = { 0 };
-	struct buf text;
 	json_t *answer;
 	int status;
 
@@ -63,15 +62,7 @@ act(const struct cmd *cmd, const char *done, int argc, char **argv)
 	answer = cmd_control_ask(cmd_control_path(options[CONTROL].value), request(cmd, argv[1], options), &err);
 	if (!answer)
 		return cmd_failed("%s", err.text);
-	if (options[JSON].value) {
-		cmd_print_json(answer);
-	} else {
-		buf_init(&text, 0);
-		cmd_view_touched(answer, done, argv[1], &text);
-		cmd_print_text(&text);
-		buf_fini(&text);
-	}
-	json_decref(answer);
+	cmd_print_answer(answer, options[JSON].value != NULL, cmd_view_touched, &(struct cmd_view_act){ done, argv[1] });
 	return EXIT_DONE;
 }
 

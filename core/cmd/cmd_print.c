@@ -51,6 +51,22 @@ cmd_print_text(const struct buf *text)
 }
 
 void
+cmd_print_answer(json_t *answer, bool json, cmd_view_fn *view, const void *ctx)
+{
+	struct buf text;
+
+	if (json) {
+		cmd_print_json(answer);
+	} else {
+		buf_init(&text, 0);
+		view(ctx, answer, cmd_has_colour(), &text);
+		cmd_print_text(&text);
+		buf_fini(&text);
+	}
+	json_decref(answer);
+}
+
+void
 cmd_duration(double seconds, char out[32])
 {
 	static const struct { char unit; int64_t s; } units[] = { { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 } };

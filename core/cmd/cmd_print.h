@@ -19,6 +19,9 @@ enum cmd_style { CMD_PLAIN, CMD_BOLD, CMD_DIM, CMD_GREEN, CMD_YELLOW, CMD_RED, C
 bool cmd_has_colour(void);
 void cmd_add_styled(struct buf *out, enum cmd_style style, bool colour, struct span text);
 
+/* An answer, which is taken: as JSON, or the text that `view` makes of it. */
+typedef void cmd_view_fn(const void *ctx, const json_t *answer, bool colour, struct buf *out);
+void cmd_print_answer(json_t *answer, bool json, cmd_view_fn *view, const void *ctx);
 void cmd_print_json(const json_t *value);
 void cmd_print_text(const struct buf *text);
 

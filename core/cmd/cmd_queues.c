@@ -9,16 +9,12 @@
 #include "net/clock.h"
 
 static void
-print(const json_t *rows)
+view(const void *ctx, const json_t *answer, bool colour, struct buf *out)
 {
 	struct clock clock;
-	struct buf text;
 
 	clock_os_init(&clock);
-	buf_init(&text, 0);
-	cmd_view_queues(rows, clock_now(&clock).wall, cmd_has_colour(), &text);
-	cmd_print_text(&text);
-	buf_fini(&text);
+	cmd_view_queues(answer, clock_now(&clock).wall, colour, out);
 }
 
 static int
@@ -38,11 +34,7 @@ run(int argc, char **argv)
 				 cmd_control_request("queues", argc == 2 ? argv[1] : NULL), &err);
 	if (!answer)
 		return cmd_failed("%s", err.text);
-	if (options[JSON].value)
-		cmd_print_json(answer);
-	else
-		print(answer);
-	json_decref(answer);
+	cmd_print_answer(answer, options[JSON].value != NULL, view, NULL);
 	return EXIT_DONE;
 }
 

@@ -150,7 +150,9 @@ open_sink(struct sink *sink, const struct endpoint *at, const char *script, stru
 		return false;
 	options.epoch = clock_mono(&sink->loop->clock);
 	sink->receiver = receiver_new(&options);
-	if (script && !(sink->script = sink_script_load(script, receiver_answers(sink->receiver), err)))
+	if (script)
+		sink->script = sink_script_load(script, receiver_answers(sink->receiver), err);
+	if (script && !sink->script)
 		return false;
 	sink->listener = net_listen(sink->net, at, receiver_accept, sink->receiver, err);
 	if (!sink->listener)

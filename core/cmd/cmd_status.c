@@ -7,13 +7,18 @@
 #include "cmd/cmd_print.h"
 #include "cmd/cmd_view.h"
 
+static void
+view(const void *ctx, const json_t *answer, bool colour, struct buf *out)
+{
+	cmd_view_status(answer, colour, out);
+}
+
 static int
 run(int argc, char **argv)
 {
 	enum { JSON, CONTROL };
 	struct cmd_option options[] = { [JSON] = { "json", false, NULL }, [CONTROL] = { "control", true, NULL } };
 	struct err err = { 0 };
-	struct buf text;
 	json_t *answer;
 	int status;
 
@@ -24,15 +29,7 @@ run(int argc, char **argv)
 	answer = cmd_control_ask(cmd_control_path(options[CONTROL].value), cmd_control_request("status", NULL), &err);
 	if (!answer)
 		return cmd_failed("%s", err.text);
-	if (options[JSON].value) {
-		cmd_print_json(answer);
-	} else {
-		buf_init(&text, 0);
-		cmd_view_status(answer, cmd_has_colour(), &text);
-		cmd_print_text(&text);
-		buf_fini(&text);
-	}
-	json_decref(answer);
+	cmd_print_answer(answer, options[JSON].value != NULL, view, NULL);
 	return EXIT_DONE;
 }
 

@@ -430,14 +430,15 @@ cmd_view_found(const json_t *found, bool colour, struct buf *out)
 /* ---- acts ---- */
 
 void
-cmd_view_touched(const json_t *touched, const char *done, const char *pattern, struct buf *out)
+cmd_view_touched(const void *ctx, const json_t *touched, bool colour, struct buf *out)
 {
+	const struct cmd_view_act *act = ctx;
 	long long queues = count(touched, "queues"), recipients = count(touched, "recipients");
 
-	buf_printf(out, "%s %lld recipient%s in %lld queue%s", done, recipients, plural(recipients), queues, plural(queues));
+	buf_printf(out, "%s %lld recipient%s in %lld queue%s", act->done, recipients, plural(recipients), queues, plural(queues));
 	if (!queues) {
 		buf_add_text(out, ": no queue is called ");
-		cmd_add_clean(out, pattern, 0);
+		cmd_add_clean(out, act->pattern, 0);
 		buf_add_text(out, " now");
 	}
 	buf_add_char(out, '\n');

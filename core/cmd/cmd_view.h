@@ -19,5 +19,5 @@ enum cmd_style cmd_view_queue_style(const char *mode, const char *gate);
 void cmd_view_why(const json_t *why, bool colour, struct buf *out);
 /* Rows of `why MESSAGE` and `why RECIPIENT`. */
 void cmd_view_found(const json_t *found, bool colour, struct buf *out);
-/* done: "paused", "dropped". */
-void cmd_view_touched(const json_t *touched, const char *done, const char *pattern, struct buf *out);
+struct cmd_view_act { const char *done /* "paused" */, *pattern; };
+cmd_view_fn cmd_view_touched;           /* ctx: struct cmd_view_act */

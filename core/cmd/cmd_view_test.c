@@ -157,8 +157,8 @@ an_act_that_met_no_queue_says_so(void **state)
 	struct buf out;
 
 	buf_init(&out, 0);
-	cmd_view_touched(one, "dropped", "a/*", &out);
-	cmd_view_touched(none, "paused", "a/b", &out);
+	cmd_view_touched(&(struct cmd_view_act){ "dropped", "a/*" }, one, false, &out);
+	cmd_view_touched(&(struct cmd_view_act){ "paused", "a/b" }, none, false, &out);
 	assert_string_equal(buf_text(&out), "dropped 1 recipient in 3 queues\n"
 					    "paused 0 recipients in 0 queues: no queue is called a/b now\n");
 	buf_fini(&out);
@@ -182,7 +182,7 @@ an_answer_of_any_shape_is_survived(void **state)
 		cmd_view_why(value, true, &out);
 		cmd_view_queues(value, NOW, true, &out);
 		cmd_view_status(value, true, &out);
-		cmd_view_touched(value, "dropped", "x", &out);
+		cmd_view_touched(&(struct cmd_view_act){ "dropped", "x" }, value, false, &out);
 		assert_true(buf_len(&out) > 0);
 		buf_fini(&out);
 		json_decref(value);

@@ -7,13 +7,21 @@
 #include "cmd/cmd_print.h"
 #include "cmd/cmd_view.h"
 
+static void
+view(const void *ctx, const json_t *answer, bool colour, struct buf *out)
+{
+	if (json_is_array(answer))
+		cmd_view_found(answer, colour, out);
+	else
+		cmd_view_why(answer, colour, out);
+}
+
 static int
 run(int argc, char **argv)
 {
 	enum { JSON, CONTROL };
 	struct cmd_option options[] = { [JSON] = { "json", false, NULL }, [CONTROL] = { "control", true, NULL } };
 	struct err err = { 0 };
-	struct buf text;
 	json_t *answer;
 	int status;
 
@@ -28,18 +36,7 @@ run(int argc, char **argv)
 		json_decref(answer);
 		return cmd_failed("nothing waits for %s: it was never here, or it has left (accounting knows)", argv[1]);
 	}
-	if (options[JSON].value) {
-		cmd_print_json(answer);
-	} else {
-		buf_init(&text, 0);
-		if (json_is_array(answer))
-			cmd_view_found(answer, cmd_has_colour(), &text);
-		else
-			cmd_view_why(answer, cmd_has_colour(), &text);
-		cmd_print_text(&text);
-		buf_fini(&text);
-	}
-	json_decref(answer);
+	cmd_print_answer(answer, options[JSON].value != NULL, view, NULL);
 	return EXIT_DONE;
 }
 

@@ -242,7 +242,7 @@ queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < queue->deferred.n; i++) {
-		struct rcpt *rcpt = container_of(queue->deferred.slots[i], struct rcpt, due);
+		struct rcpt *rcpt = container_of(queue->deferred.slots[i].node, struct rcpt, due);
 
 		if (of_job(rcpt, job))
 			found[n++] = rcpt;

@@ -17,7 +17,7 @@ queue_each(const struct queue *q, void (*fn)(void *ctx, const struct rcpt *rcpt)
 {
 	each_on(&q->sending, fn, ctx);
 	for (uint32_t i = 0; i < q->deferred.n; i++)
-		fn(ctx, container_of(q->deferred.slots[i], struct rcpt, due));
+		fn(ctx, container_of(q->deferred.slots[i].node, struct rcpt, due));
 	list_each(node, &q->routes)
 		each_on(&list_entry(node, struct route, in_queue)->waiting, fn, ctx);
 	list_each(lane_node, &q->lanes) {

@@ -5,8 +5,8 @@
  *
  * An end keeps what is on its way to it: the bytes in `in`, and a ring of marks
  * that say when how many of them, or which news (an end, a reset, a step of a
- * handshake), arrive. One event stands for the first mark, so a conn costs one
- * place in the loop's heap however much is under way.
+ * handshake), arrive. Its lane tells it when; an event of its own only where a
+ * mark had to wait for something else than time.
  *
  * Bytes move only at the end of a turn, also those of a conn that was closed:
  * no buffer changes while a span of it is lent to on_data. Where nothing is on
@@ -70,7 +70,9 @@ conn_sim_mark(struct conn_sim *c, enum mark_what what, uint32_t n, mono_us_t at)
 		marks_grow(&c->marks);
 	c->marks.n++;
 	*mark_at(&c->marks, c->marks.n - 1) = (struct mark){ .at = at, .n = n, .what = (uint8_t)what };
-	if (c->marks.n == 1)
+	if (c->lane && at == c->wire->loop->now.mono + c->latency_us)
+		lane_sim_add(c->lane, c);
+	else if (c->marks.n == 1)
 		conn_sim_arm(c);
 }
 
@@ -271,10 +273,10 @@ arrived(struct conn_sim *c, const struct mark *mark)
 	}
 }
 
-static void
-on_arrive(void *ctx)
+void
+conn_sim_arrive(void *conn_sim)
 {
-	struct conn_sim *c = ctx;
+	struct conn_sim *c = conn_sim;
 	mono_us_t now = c->wire->loop->now.mono;
 
 	while (c->marks.n && c->state < SIM_ENDED && !c->hung) {
@@ -285,7 +287,8 @@ on_arrive(void *ctx)
 		marks_pop(&c->marks);
 		arrived(c, &mark);
 	}
-	conn_sim_arm(c);
+	if (!c->lane)
+		conn_sim_arm(c);
 }
 
 static void
@@ -381,12 +384,19 @@ conn_sim_new(struct wire *wire)
 		.out = emptied(c->out),
 		.in = emptied(c->in),
 		.marks = { .ring = c->marks.ring, .cap = c->marks.cap },
-		.arrive = { .fn = on_arrive, .ctx = c },
+		.arrive = { .fn = conn_sim_arrive, .ctx = c },
 		.ack = { .fn = on_ack, .ctx = c },
 	};
 	list_init(&c->link);
 	list_init(&c->dirty);
 	return c;
+}
+
+void
+conn_sim_link(struct conn_sim *c, mono_us_t latency_us)
+{
+	c->latency_us = latency_us;
+	c->lane = lane_sim_find(c->wire, latency_us);
 }
 
 void
@@ -477,16 +487,4 @@ net_sim_reset(struct conn *conn)
 	reset_end(c);
 	if (peer && peer->state < SIM_ENDED)
 		reset_end(peer);
-}
-
-void
-net_sim_hang(struct conn *conn)
-{
-	struct conn_sim *c = container_of(conn, struct conn_sim, conn);
-
-	for (struct conn_sim *end = c; end; end = end == c ? c->peer : NULL) {
-		end->hung = true;
-		loop_sim_cancel(c->wire->loop, &end->arrive);
-		loop_sim_cancel(c->wire->loop, &end->ack);
-	}
 }

@@ -1,6 +1,10 @@
 /*
- * conn_sim - what net_sim.c (who meets whom) and conn_sim.c (a connection's
- * life) share.
+ * conn_sim - what the parts of the simulated net share.
+ *
+ *   net_sim.c    who is where, and what a dial meets
+ *   conn_sim.c   a connection's life
+ *   tls_sim.c    its handshake
+ *   lane_sim.c   what is under way on links of one latency
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -21,6 +25,7 @@ struct wire {
 	struct list  dead;              /* closed ones, done at the end of the turn */
 	struct list  spare;             /* conns to be used again, with their memory */
 	struct list  embryos;           /* opened by a client, not accepted yet */
+	struct list  lanes;             /* what is under way, by latency */
 	struct table hosts;             /* by address */
 	struct net_sim *default_net;    /* whose the default host is; NULL: none */
 	struct net_sim_host default_host;
@@ -71,7 +76,8 @@ struct conn_sim {
 	struct conn_sim *peer;          /* NULL: gone, what is written goes nowhere */
 	struct list      link;          /* of net's conns, or of the wire's embryos, dead, spare */
 	struct list      dirty;
-	struct sim_event arrive;        /* the first of marks */
+	struct lane_sim *lane;          /* of the latency; NULL: too many latencies for lanes */
+	struct sim_event arrive;        /* the first of marks, where the lane does not tell */
 	struct sim_event ack;           /* room in the peer's window again */
 	struct buf       out;
 	struct buf       in;            /* on its way here, or here and unread */
@@ -100,6 +106,14 @@ void conn_sim_cut(struct conn_sim *c);
 void conn_sim_drop(struct conn_sim *c);         /* without a word to its owner; to the wire's spares */
 bool conn_sim_turn_end(void *ctx);              /* ctx: the wire */
 void conn_sim_free(struct conn_sim *c);         /* the memory of a spare one */
+
+void conn_sim_link(struct conn_sim *c, mono_us_t latency_us);
+void conn_sim_arrive(void *conn_sim);           /* handles what is due */
+
+/* lane_sim.c */
+struct lane_sim *lane_sim_find(struct wire *wire, mono_us_t latency_us);
+void lane_sim_add(struct lane_sim *lane, struct conn_sim *c);   /* it is told a latency from now */
+void lane_sim_free_all(struct wire *wire);
 
 /* tls_sim.c */
 void tls_sim_start_server(struct conn *conn, const struct tls_server *tls);

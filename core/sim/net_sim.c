@@ -141,6 +141,7 @@ net_sim_syn(struct conn_sim *c)
 	server->conn.local = c->conn.peer;
 	server->conn.peer = c->conn.local;
 	server->latency_us = c->latency_us;
+	server->lane = c->lane;
 	c->tls_untrusted = place.host.tls_untrusted;
 	server->tls_fails = place.host.tls_fails;
 	server->peer = c;
@@ -226,7 +227,7 @@ sim_dial(struct net *base, const struct ip *source, const struct endpoint *to,
 	c->conn.peer = *to;
 	c->conn.local.ip = source ? *source : pick_source(net, to->ip.family);
 	c->conn.local.port = take_port(net);
-	c->latency_us = latency_to(net->wire, to);
+	conn_sim_link(c, latency_to(net->wire, to));
 	if (!net->cut)
 		conn_sim_mark(c, MARK_SYN, 0, net->wire->loop->now.mono + c->latency_us);
 	return &c->conn;
@@ -292,6 +293,7 @@ wire_new(struct loop *loop)
 	list_init(&wire->dead);
 	list_init(&wire->spare);
 	list_init(&wire->embryos);
+	list_init(&wire->lanes);
 	table_init(&wire->hosts, HASH_SEED);
 	wire->turn_end = (struct loop_sim_turn_end){ .fn = conn_sim_turn_end, .ctx = wire };
 	loop_sim_add_turn_end(loop, &wire->turn_end);
@@ -310,6 +312,7 @@ wire_free(struct wire *wire)
 		conn_sim_drop(list_first(&wire->dead, struct conn_sim, link));
 	while (!list_empty(&wire->spare))
 		conn_sim_free(list_first(&wire->spare, struct conn_sim, link));
+	lane_sim_free_all(wire);
 	loop_sim_remove_turn_end(&wire->turn_end);
 	table_fini(&wire->hosts);
 	free(wire);
@@ -411,6 +414,18 @@ net_sim_own(struct net *base, struct ip ip)
 		return;
 	net->own = mem_grow(net->own, (net->own_n + 1) * sizeof(*net->own));
 	net->own[net->own_n++] = canonical(&ip);
+}
+
+void
+net_sim_hang(struct conn *conn)
+{
+	struct conn_sim *c = container_of(conn, struct conn_sim, conn);
+
+	for (struct conn_sim *end = c; end; end = end == c ? c->peer : NULL) {
+		end->hung = true;
+		loop_sim_cancel(c->wire->loop, &end->arrive);
+		loop_sim_cancel(c->wire->loop, &end->ack);
+	}
 }
 
 void

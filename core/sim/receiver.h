@@ -16,7 +16,7 @@
  * Threads    The loop's.
  * Time       The loop's; observations count from options.epoch.
  * Limits     Nothing is allocated for a message, but for the memory of what
- *            was seen: 8 bytes a recipient.
+ *            was seen, 8 bytes a recipient, and of each recipient that is greylisted.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once

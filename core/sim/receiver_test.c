@@ -363,7 +363,8 @@ a_greylisted_recipient_is_taken_when_the_time_is_up(void **state)
 	run(world, 200 * US_PER_S);
 	assert_string_equal(send_to(client, "v@mx.example"), later);
 	assert_string_equal(send_to(client, "u@mx.example"), later);
-	run(world, 100 * US_PER_S);
+	run_until(world, 301 * US_PER_S);
+	assert_string_equal(send_to(client, "u@mx.example"), later);
 	assert_string_equal(send_to(client, "u@mx.example"), "250 2.1.5 OK\r\n");
 	assert_string_equal(send_to(client, "v@mx.example"), later);
 	receiver_greylist(world->mx, 0);
@@ -548,6 +549,32 @@ a_steady_sender_gets_all_of_the_rate(void **state)
 	world_free(world);
 }
 
+static void
+what_is_one_window_old_is_out_and_what_was_dropped_never_counts(void **state)
+{
+	struct world *world = world_new();
+	struct rate_spec rate = { .count = 1, .window_us = 60 * US_PER_S };
+	struct client *client = greeted(world);
+	mono_us_t taken_at;
+
+	receiver_set_rate(world->mx, &rate);
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(say(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<u@mx.example>\r\n"), RCPTS_OK);
+		say(client, "RSET\r\n");
+	}
+	say(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<u@mx.example>\r\nDATA\r\n");
+	taken_at = loop_now(world->loop).mono - EPOCH;
+	assert_string_equal(say(client, ".\r\n"), "250 2.0.0 OK\r\n");
+	assert_string_equal(say(client, "MAIL FROM:<a@b.example>\r\n"), "250 2.1.0 OK\r\n");
+	run_until(world, taken_at + rate.window_us - 1);
+	conn_write(client->conn, SPAN("RCPT TO:<u@mx.example>\r\n"));
+	run_until(world, taken_at + rate.window_us);
+	assert_string_equal(say(client, "RCPT TO:<u@mx.example>\r\n"),
+			    "451 4.7.1 rate limit exceeded\r\n250 2.1.5 OK\r\n");
+	client_free(client);
+	world_free(world);
+}
+
 int
 main(void)
 {
@@ -565,6 +592,7 @@ main(void)
 		cmocka_unit_test(starttls_is_offered_when_told_and_its_certificate_may_be_bad),
 		cmocka_unit_test(says_enough_to_new_mail_when_drained),
 		cmocka_unit_test(never_takes_more_than_the_rate_in_any_window),
+		cmocka_unit_test(what_is_one_window_old_is_out_and_what_was_dropped_never_counts),
 		cmocka_unit_test(a_steady_sender_gets_all_of_the_rate),
 	};
 

@@ -15,13 +15,14 @@
 #include <stdlib.h>
 
 #include "delivery/delivery.h"
-#include "delivery/outcome.h"
+#include "policy/coverage.h"
 #include "util/crc.h"
 
 #define DISK_BYTES      (UINT64_C(1) << 40)
 #define LATENCY_MIN_US  INT64_C(2)                      /* of a receiver, there and back */
 #define IDLE_US         (60 * INT64_C(86400) * US_PER_S)
 #define EXPIRED_TURNS   2000u
+#define NEVER_US        (3650 * INT64_C(86400) * US_PER_S)
 #define STOP_US         (8 * US_PER_S)                  /* as in node.c */
 #define STOP_FINAL_US   (30 * US_PER_S)
 #define TORN_BYTES_MAX  2000u
@@ -220,6 +221,8 @@ make_listener(struct world *world, const struct ruleset *ruleset)
 	l->max_messages_per_connection = l->max_sessions = l->max_sessions_per_client = UNLIMITED;
 	l->hostname = l->tls_certificate = l->tls_key = NULL;
 	l->require_tls = false;
+	/* Its client says nothing for days, and would not like to lose a message to that. */
+	l->command_timeout = NEVER_US;
 }
 
 static struct policy *
@@ -240,6 +243,27 @@ close_life(struct world *world)
 	net_sim_free(world->inside);
 	world->worker = NULL;
 	world->inside = NULL;
+}
+
+static void
+on_used(void *ctx, const struct where *where, const char *name)
+{
+	coverage_setting(ctx, where, name);
+}
+
+static void
+cover(struct world *world)
+{
+	struct shard *shard = world->shard;
+	struct coverage *coverage = world->o.coverage;
+
+	if (coverage == NULL)
+		return;
+	coverage_declare(coverage, shard->policy);
+	policy_cover(shard->policy, coverage);
+	shard->coverage = coverage;
+	shard->queues->o.on_used = on_used;
+	shard->queues->o.used_ctx = coverage;
 }
 
 static bool
@@ -266,6 +290,7 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 		disk_sim_revive(world->disk);           /* the process is gone, and its lock with it */
 		return false;
 	}
+	cover(world);
 	shard_start(world->shard);
 	injector_node_is_up(world->injector);
 	return true;

@@ -29,6 +29,7 @@
 
 #define WORLD_EVENTS 64
 
+struct coverage;
 struct receiver;
 struct shard;
 struct world;
@@ -40,6 +41,7 @@ struct world_options {
 	/* Asked every few thousand instants: true: whoever waits has waited enough. NULL: never. */
 	bool      (*expired)(void *ctx);
 	void       *ctx;
+	struct coverage *coverage;      /* of its policies; must outlive it. NULL: nobody asks */
 };
 
 /* NULL: the report says what is wrong with the policy, or *err what else. */

@@ -10,12 +10,14 @@
 
 #include <stdlib.h>
 
+#include "policy/coverage.h"
 #include "policy/setting.h"
 #include "sim/spec_host.h"
 #include "sim/world_lua_own.h"
 #include "util/units.h"
 
-#define WORLD_META   "sluice.world"
+#define WORLD_META    "sluice.world"
+#define COVERAGE_META "sluice.coverage"
 #define HEADERS_MAX  100u
 #define US(seconds)  ((int64_t)((seconds) * 1e6 + ((seconds) < 0 ? -0.5 : 0.5)))
 
@@ -122,13 +124,84 @@ l_refused_policy(lua_State *L, struct policy_report *report, const struct err *e
 
 /* ---- a world's life ---- */
 
+/* The state's one coverage; NULL: nobody asks. */
+static struct coverage *
+l_coverage(lua_State *L)
+{
+	struct coverage **held;
+
+	lua_getfield(L, LUA_REGISTRYINDEX, COVERAGE_META ".held");
+	held = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	return held != NULL ? *held : NULL;
+}
+
+static int
+l_coverage_free(lua_State *L)
+{
+	struct coverage **held = lua_touserdata(L, 1);
+
+	coverage_free(*held);
+	*held = NULL;
+	return 0;
+}
+
+/* cover(): from now on. Worlds are collected before it, having been made later. */
+static int
+l_cover(lua_State *L)
+{
+	struct coverage **held;
+
+	if (l_coverage(L) != NULL)
+		return 0;
+	held = lua_newuserdata(L, sizeof *held);
+	*held = coverage_new();
+	luaL_getmetatable(L, COVERAGE_META);
+	lua_setmetatable(L, -2);
+	lua_setfield(L, LUA_REGISTRYINDEX, COVERAGE_META ".held");
+	return 0;
+}
+
+static void
+add_row(void *ctx, const struct coverage_row *row)
+{
+	lua_State *L = ctx;
+
+	lua_createtable(L, 0, 6);
+	lua_pushstring(L, coverage_kind_name(row->kind));
+	lua_setfield(L, -2, "kind");
+	lua_pushstring(L, row->name);
+	lua_setfield(L, -2, "name");
+	lua_pushstring(L, row->file);
+	lua_setfield(L, -2, "file");
+	lua_pushinteger(L, row->line);
+	lua_setfield(L, -2, "line");
+	lua_pushstring(L, coverage_state_name(row->state));
+	lua_setfield(L, -2, "state");
+	lua_pushstring(L, row->why);
+	lua_setfield(L, -2, "why");
+	lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+}
+
+/* coverage(): its rows */
+static int
+l_rows(lua_State *L)
+{
+	const struct coverage *coverage = l_coverage(L);
+
+	lua_newtable(L);
+	if (coverage != NULL)
+		coverage_each(coverage, add_row, L);
+	return 1;
+}
+
 /* new(policy, seed, text) */
 static int
 l_new(lua_State *L)
 {
 	struct world_options options = {
 		.policy = luaL_checkstring(L, 1), .seed = (uint64_t)luaL_checknumber(L, 2), .expired = is_expired,
-		.text = luaL_optstring(L, 3, NULL),
+		.coverage = l_coverage(L), .text = luaL_optstring(L, 3, NULL),
 	};
 	struct lua_world *lw = lua_newuserdata(L, sizeof *lw);
 	struct policy_report report;
@@ -529,7 +602,7 @@ l_nearest(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-	{ "new", l_new }, { "free", l_free }, { "crash", l_crash }, { "restart", l_restart }, { "swap", l_swap },
+	{ "cover", l_cover }, { "coverage", l_rows }, { "new", l_new }, { "free", l_free }, { "crash", l_crash }, { "restart", l_restart }, { "swap", l_swap },
 	{ "fault", l_fault }, { "now", l_now }, { "seed", l_seed }, { "run_until", l_run_until },
 	{ "run_until_idle", l_run_until_idle }, { "run_while", l_run_while }, { "inject", l_inject },
 	{ "duration", l_duration }, { "rate", l_rate }, { "size", l_size }, { "nearest", l_nearest },
@@ -541,6 +614,10 @@ l_open_world(lua_State *L)
 {
 	luaL_newmetatable(L, WORLD_META);
 	lua_pushcfunction(L, l_free);
+	lua_setfield(L, -2, "__gc");
+	lua_pop(L, 1);
+	luaL_newmetatable(L, COVERAGE_META);
+	lua_pushcfunction(L, l_coverage_free);
 	lua_setfield(L, -2, "__gc");
 	lua_pop(L, 1);
 	lua_newtable(L);

@@ -284,7 +284,7 @@ on_mail(struct smtp_client *client)
 	for (unsigned i = client->next_rcpt; i < message->rcpts_n; i++) {
 		if (message->rcpts[i].answered)
 			continue;
-		message->rcpts[i].reply = client->reply;
+		smtp_reply_copy(&message->rcpts[i].reply, &client->reply);
 		message->rcpts[i].stage = SMTP_STAGE_MAIL;
 	}
 	return AGAIN;
@@ -299,7 +299,7 @@ on_rcpt(struct smtp_client *client)
 	if (!client->refused) {
 		rcpt->accepted = client->reply.code < 300;
 		rcpt->stage = SMTP_STAGE_RCPT;
-		rcpt->reply = client->reply;
+		smtp_reply_copy(&rcpt->reply, &client->reply);
 		client->accepted_n += rcpt->accepted;
 	}
 	if (find_rcpt(client)) {
@@ -369,7 +369,7 @@ static enum smtp_client_event
 on_reply(struct smtp_client *client)
 {
 	client->replies++;
-	client->reply = client->parser.reply;
+	smtp_reply_copy(&client->reply, &client->parser.reply);
 	client->stage = smtp_client_awaits(client);
 	if (client->reply.code == 421 && client->state != QUIT)
 		return end_session(client);

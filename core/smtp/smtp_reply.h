@@ -18,14 +18,21 @@
 struct smtp_reply {
 	uint16_t code;                  /* 200 … 599 */
 	char     enhanced[12];          /* "4.7.0", or "" */
+	uint16_t text_at;               /* where the text begins in `line` */
+	bool     local;                 /* made here; a peer may send any code, 400 too */
 	/* The reply as one line: "421 4.7.0 text of line one and line two";
 	 * code and enhanced code once, lines joined by a blank, control
 	 * characters and what is not UTF-8 as '?'. What patterns, logs and
 	 * accounting see. Where lines differ in code, the last one's counts. */
 	char     line[SMTP_REPLY_TEXT_MAX + 1];
-	uint16_t text_at;               /* where the text begins in `line` */
-	bool     local;                 /* made here; a peer may send any code, 400 too */
 };
+
+/* As by =, but only as much as the line is long: most have 30 bytes. */
+static inline void
+smtp_reply_copy(struct smtp_reply *to, const struct smtp_reply *from)
+{
+	memcpy(to, from, offsetof(struct smtp_reply, line) + strlen(from->line) + 1);
+}
 
 static inline bool smtp_reply_ok(const struct smtp_reply *r) { return r->code >= 200 && r->code < 400; }
 static inline bool smtp_reply_temp(const struct smtp_reply *r) { return r->code >= 400 && r->code < 500; }

@@ -507,6 +507,33 @@ gives_the_body_in_large_pieces(void **state)
 	drive_end(&drive);
 }
 
+static void
+tells_the_command_as_it_was_said(void **state)
+{
+	struct smtp_server server;
+
+	smtp_server_init(&server, &plain);
+	smtp_server_greet(&server, 220, "mx.test");
+	assert_int_equal(smtp_server_line(&server).n, 0);
+	smtp_server_feed(&server, SPAN("ehlo C\r\nmail from:<a@b> size=9\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n"));
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
+	assert_true(span_eq(smtp_server_line(&server), SPAN("ehlo C")));
+	smtp_server_reply_helo(&server);
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_MAIL);
+	assert_true(span_eq(smtp_server_line(&server), SPAN("mail from:<a@b> size=9")));
+	smtp_server_reply(&server, 250, "2.1.0 OK");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_RCPT);
+	smtp_server_reply(&server, 250, "2.1.5 OK");
+	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_DATA);
+	assert_true(span_eq(smtp_server_line(&server), SPAN("DATA")));
+	smtp_server_reply(&server, 354, "Go");
+	while (smtp_server_next(&server) == SMTP_SERVER_BODY)
+		assert_int_equal(smtp_server_line(&server).n, 0);
+	assert_int_equal(server.asked, SMTP_SERVER_END);
+	assert_int_equal(smtp_server_line(&server).n, 0);
+	smtp_server_fini(&server);
+}
+
 int
 main(void)
 {
@@ -527,6 +554,7 @@ main(void)
 		cmocka_unit_test(forgets_everything_when_tls_begins),
 		cmocka_unit_test(ends_when_anything_follows_starttls_in_clear),
 		cmocka_unit_test(waits_for_the_owner),
+		cmocka_unit_test(tells_the_command_as_it_was_said),
 		cmocka_unit_test(drops_a_message_whose_chunk_the_owner_refused),
 		cmocka_unit_test(refuses_at_the_greeting),
 		cmocka_unit_test(ends_a_session_that_only_chats),

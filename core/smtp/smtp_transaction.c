@@ -13,7 +13,7 @@ answer(struct smtp_client_rcpt *rcpt, const struct smtp_reply *reply, enum smtp_
 {
 	rcpt->answered = true;
 	rcpt->stage = stage;
-	rcpt->reply = *reply;
+	smtp_reply_copy(&rcpt->reply, reply);
 }
 
 void

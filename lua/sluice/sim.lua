@@ -150,6 +150,17 @@ local function options(what, given, kinds)
   return result
 end
 
+local function methods(what, class)
+  local missing = placed(function(name) unknown("method of " .. what, name, class) end)
+  return function(_, name)
+    local method = class[name]
+    if method then
+      return method
+    end
+    return missing(name)
+  end
+end
+
 -- ---- receivers ----
 
 local Receiver = {}
@@ -226,9 +237,7 @@ Receiver.rate_in_any = placed(function(self, window)
 end)
 
 local receiver_meta = {
-  __index = function(_, name)
-    return Receiver[name] or placed(unknown)("method of a receiver", name, Receiver)
-  end,
+  __index = methods("a receiver", Receiver),
   __call = placed(function(self, given)
     local o = options("a receiver", given, RECEIVER)
     for name, value in pairs(o) do
@@ -443,16 +452,11 @@ World.dns = placed(function(self, given)
 end)
 
 local world_meta = {
-  __index = function(_, name)
-    return World[name] or placed(unknown)("method of a world", name, World)
-  end,
+  __index = methods("a world", World),
   __tostring = function(self) return "world of " .. rawget(self, "policy") end,
 }
 
-local function default_seed()
-  local host = package.loaded["sluice.host"]
-  return runner.default or host and host.seed or 1
-end
+local host = package.loaded["sluice.host"] or {}
 
 -- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
 -- well, that is the policy, and FILE only what it is called.
@@ -460,7 +464,10 @@ sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")
   local world = setmetatable({ policy = o.policy, receivers = {} }, world_meta)
-  world.native = must(native.new(o.policy, o.seed or default_seed(), o.text))
+  if host.coverage then
+    native.cover()
+  end
+  world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text))
   runner.new[#runner.new + 1] = world
   return world
 end)
@@ -474,7 +481,7 @@ local function report_on(world, lines)
 end
 
 sim._runner = {
-  seed = function(seed) runner.default = seed end,
+  seed = function(seed) host.seed = seed end,
   begin = function()
     for _, world in ipairs(runner.new) do
       runner.kept[table.maxn(runner.kept) + 1] = world

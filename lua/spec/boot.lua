@@ -11,11 +11,14 @@ local prelude = assert(loadstring(host.embedded("prelude"), "=prelude"))(host.ch
 pcall, xpcall, pairs = prelude.pcall, prelude.xpcall, prelude.pairs
 coroutine.resume = prelude.resume
 
--- The limit's hook is the only one, and the runner ends when all specs are over.
-debug.sethook = nil
-function os.exit()
-  error("os.exit: a spec does not end the runner", 2)
+-- The limit's hook is the only one, nothing is compiled past it, and the runner ends
+-- when all specs are over.
+local function refuse(library, name, why)
+  library[name] = function() error(why, 2) end
 end
+refuse(debug, "sethook", "debug.sethook: the hook is the time limit's")
+refuse(jit, "on", "jit.on: the time limit does not reach into compiled code")
+refuse(os, "exit", "os.exit: a spec does not end the runner")
 
 local function find_embedded(name)
   local text = host.embedded(name)

@@ -26,7 +26,7 @@ local function sim_runner()
 end
 
 local function set_seed(seed)
-  host.seed = seed
+  host.seed = seed              -- and host.coverage: sluice.sim reads them
   math.randomseed(seed)
   if sim_runner() then
     sim_runner().seed(seed)
@@ -150,6 +150,7 @@ local function list_all(paths, asked, options)
 end
 
 return function(options)
+  host.coverage = options.coverage
   local asked, problem = select_tests.by(options)
   if not asked then
     complain("%s", problem)

@@ -186,6 +186,10 @@ class Runner(harness.Case):
         failure = self.one("it('y', function() end)\n\nwhile true do end", "--timeout", "0.3")
         self.assertEqual((failure["name"], failure["line"], failure["text"]), ("one_spec.lua", 3, "took longer than 0.3 s"))
 
+    def test_the_limit_is_not_turned_off(self):
+        self.assertEqual(self.one("it('x', function() jit.on() end)")["text"], "jit.on: the time limit does not reach into compiled code")
+        self.assertEqual(self.one("it('x', function() debug.sethook() end)")["text"], "debug.sethook: the hook is the time limit's")
+
     def test_too_much_memory(self):
         failure = self.one("it('x', function()\n  return ('x'):rep(1e9) .. ('y'):rep(1e9)\nend)\nit('y', function() end)")
         self.assertEqual((failure["name"], failure["line"], failure["text"]), ("x", 1, "not enough memory"))

@@ -521,6 +521,24 @@ answer { to = ".", fn = function(event) if event.line and event.verb == "." then
             c.send("x: y\r\n\r\n.\r\n")
             self.assertEqual(c.reply().text, "2.0.0 scripted")
 
+    def test_sink_hangs_up_as_its_script_tells(self):
+        script = self.write("acts.lua", '''
+answer { to = "MAIL", with = "close", when = function(event) return event.line:find "close" end }
+answer { to = "MAIL", fn = function(event) if event.line:find "reset" then return "reset" end end }
+''')
+        sink, port = self.sluice_sink("--json", "--script", script)
+        from client import Client
+        with Client(port) as c:
+            c.send("MAIL FROM:<close@b.example>\r\n")
+            self.assertEqual(c.socket.recv(100), b"")
+        with Client(port) as c:
+            c.send("MAIL FROM:<reset@b.example>\r\n")
+            with self.assertRaises(ConnectionResetError):
+                c.socket.recv(100)
+        with Client(port) as c:
+            self.assertEqual(c.command("MAIL FROM:<a@b.example>").code, 250)
+        self.assertEqual(self.saw(sink)["refusals"], 0)
+
     def test_a_script_that_errs_is_told_at_start_and_survived_later(self):
         bad = command("sink", "--listen", f"127.0.0.1:{harness.free_port()}", "--script", self.write("bad.lua", "\nanswer { to = 'BLAH' }"))
         self.assertEqual(bad.returncode, 1)

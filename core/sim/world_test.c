@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/policy_fixture.h"
+#include "sim/receiver.h"
+#include "sim/world.h"
+
+#define POLICY \
+	"vmta 'mta-1' { source = 'any' }\n" \
+	"pool 'default' { 'mta-1' }\n" \
+	"provider 'google' { domains = { 'gmail.com' }, max_smtp_out = 2, max_msg_rate = '600/h' }\n" \
+	"domain '*' { retry_jitter = '0%' }\n"
+
+static struct world *
+open_world(uint64_t seed)
+{
+	const struct world_options options = { .policy = "policy.lua", .seed = seed };
+	struct policy_report report;
+	struct err err = { 0 };
+	struct world *world;
+
+	fixture_write("policy.lua", POLICY);
+	policy_report_init(&report);
+	world = world_new(&options, &report, &err);
+	if (world == NULL)
+		fail_msg("%s", report.errors_n ? report.errors[0].text : err.text);
+	policy_report_fini(&report);
+	return world;
+}
+
+static uint64_t
+inject(struct world *world, const char *to, uint64_t count)
+{
+	const struct world_injection injection = { .count = count, .to = &to, .to_n = 1, .priority = 50 };
+	struct world_injected injected;
+	struct err err = { 0 };
+
+	assert_true(world_inject(world, &injection, &injected, &err));
+	return injected.accepted;
+}
+
+static uint64_t
+taken(struct world *world, const char *host)
+{
+	return receiver_totals(world_receiver(world, host, NULL))->recipients;
+}
+
+static void
+delivers_and_time_moves_only_when_it_runs(void **state)
+{
+	struct world *world = open_world(1);
+	struct err err = { 0 };
+
+	assert_int_equal(inject(world, "user@example.org", 3), 3);
+	assert_int_equal(world_now(world), 0);
+	assert_int_equal(taken(world, "example.org"), 0);
+	assert_true(world_run_until(world, 10 * US_PER_S, &err));
+	assert_int_equal(world_now(world), 10 * US_PER_S);
+	assert_int_equal(taken(world, "example.org"), 3);
+	assert_int_equal(ledger_n(world_ledger(world)), 6);
+	world_free(world);
+}
+
+static void
+a_policy_that_does_not_load_is_reported(void **state)
+{
+	const struct world_options options = { .policy = "policy.lua", .seed = 1 };
+	struct policy_report report;
+	struct err err = { 0 };
+
+	fixture_write("policy.lua", "vmta 'a' { source = 'any', max_smtp_uot = 1 }\n");
+	policy_report_init(&report);
+	assert_null(world_new(&options, &report, &err));
+	assert_int_equal(report.errors_n, 1);
+	assert_int_equal(report.errors[0].line, 1);
+	policy_report_fini(&report);
+}
+
+static uint64_t
+play(uint64_t seed)
+{
+	struct world *world = open_world(seed);
+	struct policy_report report;
+	struct err err = { 0 };
+	uint64_t digest;
+
+	receiver_greylist(world_receiver(world, "example.org", NULL), 60 * US_PER_S);
+	inject(world, "user@example.org", 20);
+	inject(world, "user@gmail.com", 20);
+	assert_true(world_run_until(world, 90 * US_PER_S, &err));
+	assert_true(world_crash(world, &err));
+	assert_true(world_run_until(world, 100 * US_PER_S, &err));
+	policy_report_init(&report);
+	assert_true(world_restart(world, &report, &err));
+	policy_report_fini(&report);
+	assert_true(world_run_until_idle(world, &err));
+	assert_true(taken(world, "example.org") >= 20);
+	assert_true(taken(world, "gmail.com") >= 20);
+	digest = world_digest(world);
+	world_free(world);
+	return digest;
+}
+
+static void
+the_same_seed_gives_the_same_bytes(void **state)
+{
+	assert_true(play(1) == play(1));
+	assert_true(play(2) != play(1));
+}
+
+static void
+a_restart_goes_on_where_it_was(void **state)
+{
+	struct world *world = open_world(1);
+	struct policy_report report;
+	struct err err = { 0 };
+
+	inject(world, "user@gmail.com", 10);
+	assert_true(world_run_until(world, 13 * US_PER_S, &err));
+	assert_int_equal(taken(world, "gmail.com"), 3);
+	policy_report_init(&report);
+	assert_true(world_restart(world, &report, &err));
+	policy_report_fini(&report);
+	assert_true(world_run_until_idle(world, &err));
+	assert_int_equal(taken(world, "gmail.com"), 10);
+	world_free(world);
+}
+
+static void
+add_line(void *ctx, const char *text)
+{
+	struct buf *all = ctx;
+
+	buf_add_text(all, text);
+	buf_add_char(all, '\n');
+}
+
+static void
+reports_what_waits_and_what_happened_last(void **state)
+{
+	struct world *world = open_world(1);
+	struct buf text;
+	struct err err = { 0 };
+
+	receiver_down(world_receiver(world, "example.org", NULL), RECEIVER_REFUSES);
+	inject(world, "user@example.org", 2);
+	assert_true(world_run_until(world, 60 * US_PER_S, &err));
+	buf_init(&text, 0);
+	world_report(world, add_line, &text);
+	assert_non_null(strstr(buf_text(&text), "with seed 1, 60.000 s after it began"));
+	assert_non_null(strstr(buf_text(&text), "example.org/mta-1: 2 queued, 0 sessions; closed by retry_after for "));
+	assert_non_null(strstr(buf_text(&text), "400 connection refused"));
+	buf_fini(&text);
+	world_free(world);
+}
+
+static void
+a_question_about_a_queue_that_cannot_be_names_the_nearest(void **state)
+{
+	struct world *world = open_world(1);
+	struct err err = { 0 };
+	json_t *why = world_why(world, "google/mta-1", &err);
+
+	assert_string_equal(json_string_value(json_object_get(why, "gate")), "empty");
+	json_decref(why);
+	assert_null(world_why(world, "googel/mta-1", &err));
+	assert_non_null(strstr(err.text, "nearest: google/mta-1"));
+	assert_null(world_effective(world, "google/mta-2", &err));
+	assert_non_null(strstr(err.text, "no such virtual MTA"));
+	world_free(world);
+}
+
+static bool
+at_once(void *ctx)
+{
+	++*(unsigned *)ctx;
+	return true;
+}
+
+static void
+stops_when_its_time_is_up(void **state)
+{
+	unsigned asked = 0;
+	const struct world_options options = { .policy = "policy.lua", .seed = 1, .expired = at_once, .ctx = &asked };
+	struct policy_report report;
+	struct err err = { 0 };
+	struct world *world;
+
+	fixture_write("policy.lua", POLICY);
+	policy_report_init(&report);
+	world = world_new(&options, &report, &err);
+	policy_report_fini(&report);
+	assert_non_null(world);
+	assert_false(world_run_until(world, 86400 * US_PER_S, &err));
+	assert_int_equal(asked, 1);
+	assert_non_null(strstr(err.text, "time"));
+	world_free(world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(delivers_and_time_moves_only_when_it_runs),
+		cmocka_unit_test(a_policy_that_does_not_load_is_reported),
+		cmocka_unit_test(the_same_seed_gives_the_same_bytes),
+		cmocka_unit_test(a_restart_goes_on_where_it_was),
+		cmocka_unit_test(reports_what_waits_and_what_happened_last),
+		cmocka_unit_test(a_question_about_a_queue_that_cannot_be_names_the_nearest),
+		cmocka_unit_test(stops_when_its_time_is_up),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
+}
