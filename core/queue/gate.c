@@ -87,24 +87,25 @@ messages_open(const struct queue *q, int i, mono_us_t now)
 }
 
 /* A session on its way will take a message: what it will take is not there for another new one, asked again when
- * it has taken it. But a site that does not answer must not keep from others the rate of what is wider than it. */
+ * it has taken it, or the rate lets one more go. But a site that does not answer must not keep from others the rate of what is wider than it. */
 static mono_us_t
 unreserved(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
+	mono_us_t at;
 
 	if (rate_unlimited(spec))
 		return now;
 	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out &&
 	    others_first(q, i, SCOPE_LINE_SESSIONS))
 		return MONO_NEVER;
-	if (scope->connecting == 0 ||
-	    rate_available(&scope->messages, spec, now) > scope->connecting)
+	if (scope->connecting == 0)
 		return now;
-	if (i <= SCOPE_SITE)
-		return MONO_NEVER;
-	return max_i64(now, scope->connecting_at + RESERVE_US);
+	at = rate_ready_for(&scope->messages, spec, scope->connecting + 1, now);
+	if (at <= now || i <= SCOPE_SITE)
+		return at;
+	return min_i64(at, max_i64(now, scope->connecting_at + RESERVE_US));
 }
 
 struct worst {
@@ -320,6 +321,9 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 		 q->hold.suspended_until > now ? &q->hold.suspended_where : NULL, true);
 	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &s->where[SETTING_retry_after], true);
 	add_recipients(out, q, now);
+	/* Bounced, and over when the report is stored. */
+	if (q->sending_n > 0 && q->sending_n + q->held_n == queue_n(q) && q->slots_n == 0)
+		add_time(out, GATE_SPOOL, MONO_NEVER, now, NULL, false);
 	add_scopes(out, q, now);
 	add_time(out, GATE_SOURCE_DISABLED, sources_open(q, now), now, &q->hold.sources_where, false);
 	if (queue_n(q) == 0)

@@ -12,6 +12,7 @@ local DAY = 86400
 local MINUTE = 60
 local STUCK_S = 4 * 20 + 10     -- a transaction whose every answer comes at the last moment
 local RECORD_S = 1              -- instants in records are whole seconds
+local PROBE_S = 1.1             -- how often a failing spool tries again, and a little
 local IN_DOUBT_S = 1            -- between a receiver's 250 and our record of it
 
 local ANSWERS = {
@@ -108,7 +109,18 @@ function steps.disk(play)
   if play.dice:chance(0.5) then
     play.world:fault { disk_error = play.dice:magnitude(1, 200) }
   else
-    play.world:fault { disk_full = play.dice:chance(0.6) }
+    play:fill_disk(play.dice:chance(0.6))
+  end
+end
+
+-- What the node can't write down while the disk is full it may have to do again.
+function Play:fill_disk(full)
+  self.world:fault { disk_full = full }
+  if full and not self.full_from then
+    self.full_from = self.world:now()
+  elseif not full and self.full_from then
+    self.full[#self.full + 1] = { from = self.full_from, to = self.world:now() + PROBE_S }
+    self.full_from = nil
   end
 end
 
@@ -120,7 +132,7 @@ end
 function Play:start()
   self:cut()                    -- a stop that takes too long cuts as well
   if self.disk_trouble and not pcall(self.world.restart, self.world) then
-    self.world:fault { disk_full = false }      -- a node may refuse to start on such a disk
+    self:fill_disk(false)                       -- a node may refuse to start on such a disk
     self.world:restart()
   end
   if not self.disk_trouble then
@@ -137,7 +149,7 @@ local COUNTED = {
 }
 -- Who is not the first in a rate's line has no time of its own; dns waits for an answer, paused for a hand, or expiry.
 local KNOWN = {
-  dns = true, paused = true, total_max_connect_rate = true, ["vmta.max_connect_rate"] = true,
+  dns = true, paused = true, spool = true, total_max_connect_rate = true, ["vmta.max_connect_rate"] = true,
   ["pool.max_connect_rate"] = true, total_max_msg_rate = true, ["vmta.max_msg_rate"] = true,
   ["pool.max_msg_rate"] = true, ["node.max_msg_rate"] = true,
 }
@@ -196,13 +208,27 @@ local function is_between(list, from, to)
   return false
 end
 
--- Was the connection cut while the final dot or its answer was on the way, or before we had written it down?
-function Play:is_in_doubt(taken)
-  return is_between(self.cuts, taken - self.watch.latency, taken + self.watch.latency + IN_DOUBT_S)
+function Play:is_while_full(at)
+  for _, time in ipairs(self.full) do
+    if at >= time.from - RECORD_S and at <= time.to then
+      return true
+    end
+  end
+  return false
 end
 
--- The node was up then, or came up later: when it could first look at it.
+-- Was the connection cut while the final dot or its answer was on the way, or before we had written it down?
+function Play:is_in_doubt(taken)
+  return self:is_while_full(taken) or is_between(self.cuts, taken - self.watch.latency, taken + self.watch.latency + IN_DOUBT_S)
+end
+
+-- The node was up then, or came up later: when it could first look at it, and store a report.
 function Play:seen_from(at)
+  for _, full in ipairs(self.full) do
+    if at >= full.from - MINUTE and at < full.to then
+      return full.to + MINUTE
+    end
+  end
   for _, down in ipairs(self.downs) do
     if at >= down.from and at < down.to then
       return down.to
@@ -257,7 +283,7 @@ function Play:check_end(rcpt, ends)
   end
   for i = 2, #ends do
     local first = ends[i - 1].at
-    if not is_between(self.crashes, first, first + RECORD_S + IN_DOUBT_S) then
+    if not self:is_while_full(first) and not is_between(self.crashes, first, first + RECORD_S + IN_DOUBT_S) then
       self.watch:broken("%s came to an end twice: %s at %d s, %s at %d s", rcpt, ends[i - 1].type, first, ends[i].type, ends[i].at)
     end
   end
@@ -286,7 +312,8 @@ function Play:check_recipients()
 end
 
 function Play:finish()
-  self.world:fault { dns = "ok", disk_full = false }
+  self.world:fault { dns = "ok" }
+  self:fill_disk(false)
   for _, host in ipairs(self.watch.hosts) do
     self.watch.receivers[host]:up()
   end
@@ -301,7 +328,7 @@ return function(names, n)
   local dice = new_dice(seed)
   local plan = random_policy(dice)
   local play = setmetatable({
-    dice = dice, plan = plan, moods = {}, accepted = {}, attempts = {}, made = 0, crashes = {}, cuts = {}, downs = {}, site_of = {},
+    dice = dice, plan = plan, moods = {}, accepted = {}, attempts = {}, full = {}, made = 0, crashes = {}, cuts = {}, downs = {}, site_of = {},
     from = dice:pick { "", "sender@bounce.example" },
   }, Play)
   play.world = sim.world { policy = "random.lua", text = plan.text, seed = seed }
