@@ -1,5 +1,5 @@
 -- What holds whatever the policy says, whatever receivers answer, and whatever breaks.
--- SEEDS = 200
+-- SEEDS = 100
 -- SPDX-License-Identifier: Apache-2.0
 local play = require "play"
 
