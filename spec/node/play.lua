@@ -95,7 +95,7 @@ function steps.crash(play)
   play:cut()
   local from = play.world:now()
   play.crashes[#play.crashes + 1] = from
-  play.world:run_for(play.dice:magnitude(1, 20000))
+  play.world:run_for(play.dice:magnitude(1, 20000000) / 1000)
   play:start()
   play.downs[#play.downs + 1] = { from = from, to = play.world:now() }
 end
