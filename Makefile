@@ -41,15 +41,15 @@ $(B)/libcore.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $(OBJ)
 
-# What policies and specs `require`, as C arrays: lua/sluice/x.lua is the module sluice.x.
-LUA := $(filter-out lua/types/%,$(wildcard lua/*.lua lua/*/*.lua))
+# What policies and specs `require`, as C arrays: lua/sluice/x.lua is the module sluice.x, policies/providers/x.lua providers.x.
+LUA := $(filter-out lua/types/%,$(wildcard lua/*.lua lua/*/*.lua policies/providers/*.lua))
 $(B)/gen/embedded_lua.h: $(LUA)
 	@mkdir -p $(@D)
 	@{ n=0; for f in $(LUA); do \
 		echo "static const unsigned char embedded_$$n[] = {"; od -An -v -tx1 $$f | sed 's/[0-9a-f][0-9a-f]/0x&,/g'; echo "};"; n=$$((n+1)); done; \
 	   echo "static const struct { const char *name; const unsigned char *p; size_t n; } embedded_files[] = {"; \
 	   n=0; for f in $(LUA); do \
-		m=$$(echo $$f | sed 's,^lua/,,; s,\.lua$$,,; s,/,.,g'); echo "{ \"$$m\", embedded_$$n, sizeof(embedded_$$n) },"; n=$$((n+1)); done; \
+		m=$$(echo $$f | sed 's,^lua/,,; s,^policies/,,; s,\.lua$$,,; s,/,.,g'); echo "{ \"$$m\", embedded_$$n, sizeof(embedded_$$n) },"; n=$$((n+1)); done; \
 	   echo "};"; } > $@.tmp && mv $@.tmp $@
 $(B)/core/policy/embedded.o: $(B)/gen/embedded_lua.h
 

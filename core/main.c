@@ -19,16 +19,18 @@ static const struct cmd *const cmds[] = {
 	&cmd_resume,
 	&cmd_suspend,
 	&cmd_lift,
+	&cmd_swap,
 	&cmd_retry,
 	&cmd_bounce,
 	&cmd_drop,
+	&cmd_import_pmta,
 	&cmd_sink,
 	&cmd_inject,
 };
 
 /* CLI.md names them; an operator who types one should not be told that it is a slip of the keyboard. */
 static const char *const not_there_yet[] = {
-	"swap", "import-pmta", "report",
+	"report",
 };
 
 static void
@@ -36,7 +38,7 @@ print_overview(FILE *to)
 {
 	fputs("sluice delivers mail, under a policy written in Lua.\n\nusage: sluice COMMAND …\n\n", to);
 	for (size_t i = 0; i < countof(cmds); i++)
-		fprintf(to, "  %-8s %s\n", cmds[i]->name, cmds[i]->summary);
+		fprintf(to, "  %-11s %s\n", cmds[i]->name, cmds[i]->summary);
 	fputs("\n`sluice COMMAND --help` says more. Commands that ask a running node find it by\n"
 	      "--control PATH, else $SLUICE_CONTROL, else /run/sluice/control.sock.\n"
 	      "\n"

@@ -49,8 +49,10 @@ extern const struct cmd
 	cmd_resume,
 	cmd_suspend,
 	cmd_lift,
+	cmd_swap,
 	cmd_retry,
 	cmd_bounce,
 	cmd_drop,
+	cmd_import_pmta,
 	cmd_sink,
 	cmd_inject;

@@ -203,6 +203,7 @@ show(const struct cmd_policy *loaded, const char *word, const struct cmd_option 
 		return cmd_failed("%s: %s", domain, err.text);
 	answer = explain(&question);
 	json_object_set_new(answer, "dns", dns ? dns : json_null());
+	json_object_set_new(answer, "warmup", explain_warmup(&question, clock_now(&loaded->clock).wall));
 	if (options[JSON].value) {
 		cmd_print_json(answer);
 	} else {
@@ -249,7 +250,8 @@ const struct cmd cmd_explain = {
 	"                pool `default`, or the first that is declared\n"
 	"  --dns         ask for the MX: roll-up and providers by mx come from it\n"
 	"  --json        one JSON object: site, vmta, settings{name: {value,\n"
-	"                declared_at, scope}}, overridden[], wider[], ceiling, warnings[]\n"
+	"                declared_at, scope}}, overridden[], wider[], ceiling, warnings[],\n"
+	"                warmup {day, per_day, overflow, declared_at} or null\n"
 	"\n"
 	"example:\n"
 	"  $ sluice explain policies/x.lua gmail.com\n"

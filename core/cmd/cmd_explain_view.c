@@ -191,6 +191,17 @@ add_warnings(const json_t *all, bool colour, struct buf *out)
 	}
 }
 
+static void
+add_warmup(const json_t *warmup, struct buf *out)
+{
+	if (!json_is_object(warmup))
+		return;
+	buf_printf(out, "warm-up: day %lld: %lld recipients, the rest by ", (long long)json_integer_value(json_object_get(warmup, "day")),
+		   (long long)json_integer_value(json_object_get(warmup, "per_day")));
+	cmd_add_clean(out, text(warmup, "overflow"), 0);
+	buf_printf(out, " (%s)\n", text(warmup, "declared_at"));
+}
+
 void
 cmd_explain_view(const json_t *answer, bool colour, struct buf *out)
 {
@@ -214,5 +225,6 @@ cmd_explain_view(const json_t *answer, bool colour, struct buf *out)
 			   text(ceiling, "bound_by"));
 	else
 		buf_add_text(out, "none: nothing bounds its messages an hour\n");
+	add_warmup(json_object_get(answer, "warmup"), out);
 	add_warnings(json_object_get(answer, "warnings"), colour, out);
 }

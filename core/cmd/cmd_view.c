@@ -307,6 +307,8 @@ overlay_row(struct cmd_table *table, const json_t *overlay)
 	cmd_table_cell(table, 4, CMD_YELLOW, "%s", buf_text(&clean));
 	buf_clear(&clean);
 	cmd_add_clean(&clean, text(overlay, "declared_at"), 0);
+	if (json_is_true(member(overlay, "rule_gone")))
+		buf_add_text(&clean, " (rule gone)");
 	cmd_table_cell(table, 5, CMD_DIM, "%s", buf_text(&clean));
 	buf_clear(&clean);
 	cmd_add_clean(&clean, text(overlay, "reply"), ERROR_WIDTH);
@@ -362,6 +364,13 @@ add_rest(const json_t *why, bool colour, struct buf *out)
 	if (json_is_object(ceiling)) {
 		label(out, colour, "ceiling");
 		buf_printf(out, "%.10g messages an hour, by %s\n", json_number_value(member(ceiling, "msgs_per_hour")), text(ceiling, "bound_by"));
+	}
+	if (json_is_object(member(why, "warmup"))) {
+		const json_t *warmup = member(why, "warmup");
+
+		label(out, colour, "warm-up");
+		buf_printf(out, "day %lld: %lld of %lld went out, %lld left\n", count(warmup, "day"), count(warmup, "used"),
+			   count(warmup, "per_day"), count(warmup, "left"));
 	}
 	if (*text(why, "last_error")) {
 		label(out, colour, "last error");

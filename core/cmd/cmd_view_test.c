@@ -52,7 +52,7 @@ why_shows_gates_and_what_waits(void **state)
 			   "{\"gate\":\"max_smtp_out\",\"open\":true,\"limit\":20,\"in_use\":0,\"declared_at\":\"x.lua:14\"}],"
 			   "\"queued\":12,\"ready\":7,\"sessions\":0,\"oldest_age\":5400,\"last_error\":\"421 4.7.0\\nno\","
 			   "\"ceiling\":{\"msgs_per_hour\":500,\"bound_by\":\"max_connect_rate × max_msg_per_connection\"},"
-			   "\"pace\":432.5,\"empty_in\":100}");
+			   "\"pace\":432.5,\"empty_in\":100,\"warmup\":{\"day\":3,\"per_day\":150,\"used\":20,\"left\":130}}");
 	struct buf out;
 
 	buf_init(&out, 0);
@@ -68,6 +68,7 @@ why_shows_gates_and_what_waits(void **state)
 		"queued      12, 7 ready, 0 sessions, the oldest for 1h30m\n"
 		"pace        432.5 recipients an hour lately: empty in 1m40s\n"
 		"ceiling     500 messages an hour, by max_connect_rate × max_msg_per_connection\n"
+		"warm-up     day 3: 20 of 150 went out, 130 left\n"
 		"last error  421 4.7.0\\x0ano\n");
 	buf_fini(&out);
 	json_decref(why);

@@ -154,6 +154,22 @@ explain(const struct explain *question)
 			 "warnings", warnings(question, &settings));
 }
 
+json_t *
+explain_warmup(const struct explain *question, wall_ms_t now)
+{
+	const struct ruleset_warmup *warmup = question->vmta->warmup;
+	int64_t day;
+
+	if (!warmup || !warmup_is_for(warmup, question->provider))
+		return json_null();
+	day = warmup_day(warmup, now);
+	return json_pack("{s:I, s:I, s:o, s:o}",
+			 "day", (json_int_t)day,
+			 "per_day", (json_int_t)warmup_per_day(warmup, day),
+			 "overflow", control_answer_text(warmup->overflow),
+			 "declared_at", control_answer_where(&warmup->where));
+}
+
 const struct ruleset_vmta *
 explain_default_vmta(const struct ruleset *ruleset)
 {

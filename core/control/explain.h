@@ -23,5 +23,8 @@ struct explain {
 /* {queue, site, vmta, domain, settings{name: {value, declared_at, scope}}, overridden[], wider[], ceiling, warnings[]} */
 json_t *explain(const struct explain *question);
 
+/* {day, per_day, overflow, declared_at}: what that day's plan is; what is left of it, only the node knows. null: none. */
+json_t *explain_warmup(const struct explain *question, wall_ms_t now);
+
 /* Which without --vmta: `default`, else the first of the pool `default`, else the first declared. NULL: there is none. */
 const struct ruleset_vmta *explain_default_vmta(const struct ruleset *ruleset);

@@ -100,6 +100,25 @@ takes_the_virtual_mta_that_mail_without_a_choice_takes(void **state)
 	}
 }
 
+static void
+says_which_day_of_a_warm_up_it_is(void **state)
+{
+	struct policy *policy = fixture_good(
+		"vmta \"v1\" { source = \"any\", warmup = { start = \"1970-01-01\", per_day = { 50, 100 }, provider = \"g\", overflow = \"v2\" } }\n"
+		"vmta \"v2\" { source = \"any\" }\n"
+		"provider \"g\" { domains = \"gmail.com\" }");
+	const struct ruleset *ruleset = policy_ruleset(policy);
+	struct explain question = { .ruleset = ruleset, .vmta = ruleset_vmta(ruleset, SPAN("v1")), .provider = ruleset->providers[0] };
+	json_t *answer = explain_warmup(&question, (wall_ms_t){ INT64_C(86400) * MS_PER_S });
+	char *text = json_dumps(answer, JSON_COMPACT);
+	assert_string_equal(text, "{\"day\":2,\"per_day\":100,\"overflow\":\"v2\",\"declared_at\":\"policy.lua:1\"}");
+	free(text);
+	json_decref(answer);
+	question.provider = NULL;
+	assert_true(json_is_null(explain_warmup(&question, (wall_ms_t){ 0 })));
+	policy_free(policy);
+}
+
 int
 main(void)
 {
@@ -108,6 +127,7 @@ main(void)
 		cmocka_unit_test(says_what_each_line_beat_and_leaves_out_what_is_inherited),
 		cmocka_unit_test(lists_the_rules_of_all_levels),
 		cmocka_unit_test(takes_the_virtual_mta_that_mail_without_a_choice_takes),
+		cmocka_unit_test(says_which_day_of_a_warm_up_it_is),
 	};
 	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }

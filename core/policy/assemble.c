@@ -10,6 +10,7 @@
 #include "policy/machine.h"
 #include "policy/reaction_doubt.h"
 #include "policy/circle.h"
+#include "policy/declare_warmup.h"
 
 #define HASH_SEED UINT64_C(0x736c75696365)
 
@@ -313,6 +314,7 @@ assemble_finish(struct loader *loader)
 	take_blocks(loader);
 	take_listeners(loader);
 	circle_check(loader);
+	warmup_check(loader);
 }
 
 /* ---- warnings ---- */

@@ -10,6 +10,7 @@
 
 #include "policy/declare_backoff.h"
 #include "policy/grow.h"
+#include "policy/module.h"
 #include "policy/value.h"
 
 #define NAME_MAX_BYTES 100
@@ -359,7 +360,7 @@ declare_export(struct loader *loader)
 		loader_push_function(loader, l_declare, 1);
 		sandbox_export(loader->L, words[i].word);
 	}
-	loader_push_function(loader, loader_l_require, 0);
+	loader_push_function(loader, module_l_require, 0);
 	sandbox_export(loader->L, "require");
 	loader_push_function(loader, loader_l_at, 0);
 	sandbox_export(loader->L, LOADER_HIDDEN);

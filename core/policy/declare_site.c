@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/declare.h"
 
+#include "policy/declare_warmup.h"
 #include "policy/grow.h"
 #include "policy/value.h"
 
@@ -136,6 +137,7 @@ static const struct declare_field vmta_fields[] = {
 	LIMITS(struct ruleset_vmta),
 	{ "provider", take_vmta_providers, 0, 0, NULL },
 	{ "domain", take_vmta_domains, 0, 0, NULL },
+	{ "warmup", declare_warmup, 0, 0, NULL },
 	{ "dkim_sign", NULL, 0, 0, LATER_DKIM },
 };
 

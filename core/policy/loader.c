@@ -3,7 +3,9 @@
  * of loader_l_at(n, {…}), which notes for the table that it came from constructor
  * n, in a table with weak keys. A table that some code may change before it is
  * read (a local one, not an argument) is noted with a copy of its plain values:
- * what differs from it was computed, and has the line of the declaration.
+ * what differs from it was computed, and has the line of the declaration. A table
+ * put together from others names them in `__from` of its metatable: a value that
+ * one of them holds as well has the line it has there.
  *
  * Should the rewritten text not compile though the original did (LuaJIT has limits
  * on constants), the original is run: then values have their declarations' lines.
@@ -16,13 +18,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "policy/embedded.h"
 #include "policy/grow.h"
+#include "policy/module.h"
 
-#define FILE_MAX (32u << 20)
 #define FIELDS_COMPARED_MAX 200           /* a shape has fewer */
 
-static char numbers_key, copies_key, modules_key, door_key;       /* their addresses are keys in the registry */
+static char numbers_key, copies_key, door_key;       /* their addresses are keys in the registry */
 
 static void
 weak_table(lua_State *L, void *key)
@@ -37,16 +38,15 @@ weak_table(lua_State *L, void *key)
 }
 
 void
-loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, const char *path)
+loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, struct bundle *bundle)
 {
-	*loader = (struct loader){ .ruleset = ruleset, .report = report, .L = L };
+	*loader = (struct loader){ .ruleset = ruleset, .report = report, .L = L, .bundle = bundle };
+	const char *path = bundle->policy;
 	const char *slash = strrchr(path, '/');
 	loader->dir = arena_strndup(&ruleset->arena, path, slash ? (size_t)(slash - path) + 1 : 0);
 	weak_table(L, &numbers_key);
 	weak_table(L, &copies_key);
-	lua_pushlightuserdata(L, &modules_key);
-	lua_newtable(L);
-	lua_rawset(L, LUA_REGISTRYINDEX);
+	module_init(L);
 	lua_pushlightuserdata(L, &door_key);
 	loader->door = lua_newuserdata(L, sizeof(loader));
 	*loader->door = loader;
@@ -83,40 +83,8 @@ loader_fini(struct loader *loader)
 	*loader->door = NULL;
 	drop(loader->L, &numbers_key);
 	drop(loader->L, &copies_key);
-	for (unsigned i = 0; i < loader->files_n; i++) {
+	for (unsigned i = 0; i < loader->files_n; i++)
 		source_map_fini(&loader->files[i]->map);
-		free(loader->files[i]->text);
-	}
-}
-
-static char *
-read_whole(const char *path, size_t *n_out, struct err *err)
-{
-	FILE *file = fopen(path, "rbe");
-	if (!file) {
-		err_sys(err, "cannot be read");
-		return NULL;
-	}
-	char *text = NULL;
-	size_t n = 0, got;
-	do {
-		text = mem_grow(text, n + 65536);
-		errno = 0;
-		got = fread(text + n, 1, 65536, file);
-		n += got;
-	} while (got && n < FILE_MAX);
-	bool failed = ferror(file);
-	if (failed)
-		err_sys(err, "cannot be read");
-	fclose(file);
-	if (!failed && n >= FILE_MAX)
-		failed = !err_set(err, ERR_PERM, "is larger than a policy may be (32 MiB)");
-	if (failed) {
-		free(text);
-		return NULL;
-	}
-	*n_out = n;
-	return text;
 }
 
 /* "x.lua:12: '=' expected near 'y'": the position is cut off, the line kept. */
@@ -168,7 +136,7 @@ swap_in_rewritten(struct loader *loader, struct loader_file *file, struct span t
 {
 	lua_State *L = loader->L;
 	struct buf out;
-	buf_init(&out, 4 * (size_t)FILE_MAX);
+	buf_init(&out, 4 * (size_t)BUNDLE_FILE_MAX);
 	if (source_rewrite(text, file->first_table, LOADER_HIDDEN, &file->map, &out)) {
 		const char *chunk = lua_pushfstring(L, "@%s", file->path);
 		struct span rewritten = buf_span(&out);
@@ -181,18 +149,15 @@ swap_in_rewritten(struct loader *loader, struct loader_file *file, struct span t
 	buf_fini(&out);
 }
 
-static bool
-compile(struct loader *loader, const char *path, char *owned, struct span text)
+bool
+loader_compile_text(struct loader *loader, const char *path, struct span text)
 {
-	if (!compile_text(loader, path, text)) {
-		free(owned);
+	if (!compile_text(loader, path, text))
 		return false;
-	}
 	struct arena *arena = &loader->ruleset->arena;
 	struct loader_file *file = arena_alloc(arena, sizeof(*file));
 	file->path = arena_strdup(arena, path);
 	file->first_table = tables_so_far(loader);
-	file->text = owned;
 	source_map_init(&file->map);
 	*GROW(arena, loader->files, loader->files_n) = file;
 	swap_in_rewritten(loader, file, text);
@@ -202,95 +167,15 @@ compile(struct loader *loader, const char *path, char *owned, struct span text)
 }
 
 bool
-loader_compile(struct loader *loader, const char *path, const char *given)
+loader_compile(struct loader *loader, const char *path)
 {
 	struct err err = { 0 };
-	size_t n = given ? strlen(given) : 0;
-	char *text = given ? mem_strdup(given) : read_whole(path, &n, &err);
-	if (!text) {
+	struct span text;
+	if (!bundle_read(loader->bundle, path, &text, &err)) {
 		notes_error(loader->report, path, 0, "%s", err.text);
 		return false;
 	}
-	return compile(loader, path, text, span_make(text, n));
-}
-
-static bool
-module_name_ok(const char *name)
-{
-	if (name[0] == '\0' || name[0] == '.' || strlen(name) > 200)
-		return false;
-	for (const char *c = name; *c; c++) {
-		bool word = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_' || *c == '-';
-		if (!word && (*c != '.' || c[1] == '.' || c[1] == '\0'))
-			return false;
-	}
-	return true;
-}
-
-static const char *
-module_path(struct loader *loader, const char *name)
-{
-	char *path = arena_printf(&loader->ruleset->arena, "%s%s.lua", loader->dir, name);
-	for (char *c = path + strlen(loader->dir); c < path + strlen(path) - 4; c++)
-		if (*c == '.')
-			*c = '/';
-	return path;
-}
-
-/* The chunk onto the stack; raises. */
-static void
-push_module(struct loader *loader, const char *name)
-{
-	lua_State *L = loader->L;
-	if (span_starts(span_text(name), SPAN("sluice."))) {
-		struct span text = embedded_lua(span_text(name));
-		if (!text.p)
-			luaL_error(L, "require: there is no %s in the standard library", name);
-		if (luaL_loadbuffer(L, text.p, text.n, lua_pushfstring(L, "=%s", name)) != 0)
-			lua_error(L);
-		lua_remove(L, -2);
-		return;
-	}
-	const char *path = module_path(loader, name);
-	struct err err = { 0 };
-	size_t n = 0;
-	char *text = read_whole(path, &n, &err);
-	if (!text)
-		luaL_error(L, "require \"%s\": %s %s", name, path, err.text);
-	if (!compile(loader, path, text, span_make(text, n)))
-		luaL_error(L, "require \"%s\": %s does not compile", name, path);
-}
-
-int
-loader_l_require(lua_State *L)
-{
-	struct loader *loader = loader_of(L);
-	const char *name = luaL_checkstring(L, 1);
-	if (!loader)
-		return luaL_error(L, "require \"%s\": a policy loads its modules when it is loaded, not later", name);
-	if (!module_name_ok(name))
-		return luaL_error(L, "require \"%s\": write the name of a module beside the policy, such as \"lib.limits\" for lib/limits.lua",
-				  name);
-	lua_settop(L, 1);
-	lua_pushlightuserdata(L, &modules_key);
-	lua_rawget(L, LUA_REGISTRYINDEX);
-	lua_getfield(L, 2, name);
-	if (lua_islightuserdata(L, -1))
-		return luaL_error(L, "require \"%s\": it is being loaded: two modules require each other", name);
-	if (!lua_isnil(L, -1))
-		return 1;
-	lua_pushlightuserdata(L, loader);
-	lua_setfield(L, 2, name);
-	push_module(loader, name);
-	lua_pushvalue(L, 1);
-	lua_call(L, 1, 1);
-	if (lua_isnil(L, -1)) {
-		lua_pop(L, 1);
-		lua_pushboolean(L, 1);
-	}
-	lua_pushvalue(L, -1);
-	lua_setfield(L, 2, name);
-	return 1;
+	return loader_compile_text(loader, path, text);
 }
 
 static const struct source_table *
@@ -424,19 +309,54 @@ was_changed(lua_State *L, int index, const char *name, uint32_t position)
 	return changed;
 }
 
-struct where
-loader_place(struct loader *loader, int index, const char *name, uint32_t position, const struct where *declared)
+/* Where the constructor of the table at `index` wrote the field. */
+static bool
+place_in(struct loader *loader, int index, const char *name, uint32_t position, struct where *at)
 {
-	lua_State *L = loader->L;
 	uint32_t number;
-	if (!table_number(L, index, &number))
-		return *declared;
+	if (!table_number(loader->L, index, &number))
+		return false;
 	const struct source_table *table = source_table(loader, number);
 	const struct source_field *field =
 		name ? source_field_named(table, span_text(name)) : source_field_at(table, position);
-	if (!field || !field->literal || was_changed(L, index, name, position))
-		return *declared;
-	return (struct where){ source_file(loader, number), (int)field->line, declared->scope };
+	if (!field || !field->literal || was_changed(loader->L, index, name, position))
+		return false;
+	at->file = source_file(loader, number);
+	at->line = (int)field->line;
+	return true;
+}
+
+/* In one of the tables that the one at `index` was put together from; the last one that has this very value counts. */
+static bool
+place_in_parts(struct loader *loader, int index, const char *name, uint32_t position, struct where *at)
+{
+	lua_State *L = loader->L;
+	int before = lua_gettop(L);
+	bool found = false;
+	if (!luaL_getmetafield(L, index, "__from"))
+		return false;
+	push_key(L, name, position);
+	lua_rawget(L, index);
+	for (int i = lua_istable(L, -2) ? (int)lua_objlen(L, -2) : 0; i > 0 && !found; i--) {
+		lua_rawgeti(L, before + 1, i);
+		if (lua_istable(L, -1)) {
+			push_key(L, name, position);
+			lua_rawget(L, -2);
+			found = lua_rawequal(L, -1, before + 2) && place_in(loader, before + 3, name, position, at);
+		}
+		lua_settop(L, before + 2);
+	}
+	lua_settop(L, before);
+	return found;
+}
+
+struct where
+loader_place(struct loader *loader, int index, const char *name, uint32_t position, const struct where *declared)
+{
+	struct where at = *declared;
+	if (!place_in(loader, index, name, position, &at))
+		place_in_parts(loader, index, name, position, &at);
+	return at;
 }
 
 void
@@ -492,6 +412,9 @@ loader_warning(struct loader *loader, const struct where *at, const char *format
 const char *
 loader_path(struct loader *loader, const char *path)
 {
-	return path[0] == '/' ? arena_strdup(&loader->ruleset->arena, path)
-			      : arena_printf(&loader->ruleset->arena, "%s%s", loader->dir, path);
+	struct arena *arena = &loader->ruleset->arena;
+	char *whole = bundle_path(loader->bundle, path[0] == '/' ? path : arena_printf(arena, "%s%s", loader->dir, path));
+	const char *kept = arena_strdup(arena, whole);
+	free(whole);
+	return kept;
 }

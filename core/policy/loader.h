@@ -21,7 +21,6 @@
 struct loader_file {
 	const char *path;
 	uint32_t    first_table;        /* the number of its first constructor */
-	char       *text;
 	struct source_map map;
 };
 
@@ -68,6 +67,7 @@ struct loader {
 	struct ruleset       *ruleset;
 	struct policy_report *report;
 	lua_State            *L;
+	struct bundle        *bundle;           /* where files come from */
 	const char           *dir;              /* "policies/" or "" */
 	struct loader_file  **files;            /* the policy first */
 	unsigned files_n;
@@ -84,22 +84,24 @@ struct loader {
 
 #define LOADER_HIDDEN "__at"
 
-void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, const char *path);
+void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, struct bundle *bundle);
 void loader_fini(struct loader *loader);
 
 /* Compiles the file onto the stack; false: noted. */
-bool loader_compile(struct loader *loader, const char *path, const char *given);      /* given NULL: the file is read */
+bool loader_compile(struct loader *loader, const char *path);
+/* The same of a text, which must stay for the load. */
+bool loader_compile_text(struct loader *loader, const char *path, struct span text);
 /* A C function with the loader behind its first upvalue (and extra_n more, from the stack). The script may keep
  * it longer than the load: then loader_of() is NULL. */
 void loader_push_function(struct loader *loader, lua_CFunction fn, int extra_n);
 struct loader *loader_of(lua_State *L);
-int loader_l_require(lua_State *L);
 int loader_l_at(lua_State *L);
 
 /* The place of the Lua code that is being run; scope is filled in by the caller. */
 struct where loader_here(struct loader *loader, const char *scope);
 /* The place of a field of the table at `index`: its own where it is written there, else the declaration's. The key
- * is a name, or a position where name is NULL. */
+ * is a name, or a position where name is NULL. A table that names others in its metatable's `__from` was put together
+ * from them. */
 struct where loader_place(struct loader *loader, int index, const char *name, uint32_t position, const struct where *declared);
 /* Warns of names that the constructor of the table at `index` holds twice: Lua keeps the last and says nothing. */
 void loader_warn_twice(struct loader *loader, int index, const struct where *declared);

@@ -313,3 +313,35 @@ ruleset_site(const struct ruleset *ruleset, struct span domain, const char *cons
 		return domain;
 	return span_text(first);
 }
+
+#define MS_PER_DAY (INT64_C(86400) * MS_PER_S)
+
+int64_t
+warmup_day(const struct ruleset_warmup *warmup, wall_ms_t now)
+{
+	int64_t since = now.ms - warmup->start.ms;
+	return since < 0 ? 0 : since / MS_PER_DAY + 1;
+}
+
+uint32_t
+warmup_per_day(const struct ruleset_warmup *warmup, int64_t day)
+{
+	if (day <= 0)
+		return 0;
+	return warmup->per_day[day <= warmup->days_n ? day - 1 : warmup->days_n - 1];
+}
+
+wall_ms_t
+warmup_day_ends(const struct ruleset_warmup *warmup, int64_t day)
+{
+	return (wall_ms_t){ warmup->start.ms + day * MS_PER_DAY };
+}
+
+bool
+warmup_is_for(const struct ruleset_warmup *warmup, const struct ruleset_provider *provider)
+{
+	for (unsigned i = 0; i < warmup->providers_n; i++)
+		if (provider && strcmp(warmup->providers[i], provider->name) == 0)
+			return true;
+	return warmup->providers_n == 0;
+}

@@ -116,6 +116,24 @@ const char *setting_name(enum setting_id id);
 struct ruleset_block;                   /* settings as declared somewhere */
 struct block_index;                     /* finds the block of a site */
 
+#define WARMUP_DAYS_MAX 1000u
+
+struct ruleset_warmup {
+	wall_ms_t   start;              /* midnight of day 1, UTC */
+	uint32_t   *per_day;            /* recipients to a site; the last holds from then on */
+	uint32_t    days_n;
+	const char **providers;         /* none: every site */
+	unsigned    providers_n;
+	const char *overflow;           /* virtual MTA or pool */
+	struct where where;
+};
+
+int64_t warmup_day(const struct ruleset_warmup *warmup, wall_ms_t now);         /* 0: before the start */
+uint32_t warmup_per_day(const struct ruleset_warmup *warmup, int64_t day);
+wall_ms_t warmup_day_ends(const struct ruleset_warmup *warmup, int64_t day);
+struct ruleset_provider;
+bool warmup_is_for(const struct ruleset_warmup *warmup, const struct ruleset_provider *provider);
+
 struct ruleset_vmta {
 	const char *name;
 	unsigned    index;              /* in ruleset->vmtas */
@@ -126,6 +144,7 @@ struct ruleset_vmta {
 	uint32_t    max_smtp_out;       /* UNLIMITED */
 	struct rate_spec max_connect_rate, max_msg_rate;
 	struct where max_smtp_out_where, max_connect_rate_where, max_msg_rate_where;
+	const struct ruleset_warmup *warmup;    /* NULL: none */
 	const struct ruleset_pool *limit_pool;  /* the one pool with caps or settings that holds it; NULL */
 	const struct ruleset_block *const *blocks;      /* its own provider and domain blocks */
 	unsigned    blocks_n;

@@ -1,252 +1,21 @@
--- sluice.sim: worlds and their receivers, for specs.
+-- sluice.sim: worlds, for specs.
 --
--- Here every argument is checked, so that a mistake is told at the line that made it;
--- what is left goes to sim/world_lua.c in plain numbers: seconds, bytes, counts.
+-- Here every argument is checked (sluice.sim_check), so that a mistake is told at the line
+-- that made it; what is left goes to sim/world_lua.c in plain numbers: seconds, bytes, counts.
 --
 -- SPDX-License-Identifier: Apache-2.0
 local native = require("sluice.world")
+local receiver = require("sluice.sim_receiver")
+local check = require("sluice.sim_check")
+local wrong, placed, must, list, unknown, article, text, flag, plain, duration, positive, whole, count, rate, size,
+  address, options, methods =
+  check.wrong, check.placed, check.must, check.list, check.unknown, check.article, check.text, check.flag,
+  check.plain, check.duration, check.positive, check.whole, check.count, check.rate, check.size, check.address,
+  check.options, check.methods
 
 local sim = {}
 -- The worlds that were made since the test began, and those before it, while somebody has them.
 local runner = { new = {}, kept = setmetatable({}, { __mode = "v" }) }
-
-local Mistake = {}
-
--- What the caller of a method did wrong.
-local function wrong(format, ...)
-  error(setmetatable({ text = format:format(...) }, Mistake), 0)
-end
-
-local function finished(fine, ...)
-  if fine then
-    return ...
-  end
-  local caught = ...
-  if getmetatable(caught) == Mistake then
-    error(caught.text, 2)               -- placed() called this in its place
-  end
-  error(caught, 0)
-end
-
--- Every method runs under this: a mistake is told at the caller's line, and what has a
--- place of its own (in a policy, in a function of the spec) at that one.
-local function placed(fn)
-  return function(...)
-    return finished(pcall(fn, ...))
-  end
-end
-
-local function must(value, text, has_place)
-  if value ~= nil then
-    return value
-  elseif has_place then
-    error(text, 0)
-  end
-  wrong("%s", text)
-end
-
-local function list(names)
-  local sorted = {}
-  for name in pairs(names) do
-    sorted[#sorted + 1] = name
-  end
-  table.sort(sorted)
-  return sorted
-end
-
-local function unknown(what, name, names)
-  local near = native.nearest(tostring(name), list(names))
-  wrong("%s: no such %s%s", tostring(name), what, near and (" (" .. near .. "?)") or
-    " (" .. table.concat(list(names), ", ") .. ")")
-end
-
-local function article(kind)
-  return kind == "nil" and "nothing" or kind:find("^[aeiou]") and "an " .. kind or "a " .. kind
-end
-
--- ---- kinds of values: each takes a name and a value, and gives what C wants ----
-
-local function expect(kind)
-  return function(name, value)
-    if type(value) ~= kind then
-      wrong("%s: %s is wanted, not %s", name, article(kind), article(type(value)))
-    end
-    return value
-  end
-end
-
-local text, flag, func = expect("string"), expect("boolean"), expect("function")
-
-local function plain(name, value)
-  if text(name, value):find("[%c]") then
-    wrong("%s: no control characters", name)
-  end
-  return value
-end
-
-local function duration(name, value)
-  if type(value) ~= "number" and type(value) ~= "string" then
-    wrong('%s: a duration is wanted ("30m", "80ms", 90), not %s', name, article(type(value)))
-  end
-  local seconds, problem = native.duration(value)
-  return seconds or wrong("%s: %s", name, problem)
-end
-
-local function positive(name, value)
-  local seconds = duration(name, value)
-  return seconds > 0 and seconds or wrong("%s: longer than nothing", name)
-end
-
-local function whole(low, high)
-  return function(name, value)
-    if type(value) ~= "number" or value ~= math.floor(value) or value < low or value > high then
-      wrong("%s: a whole number from %d%s is wanted, not %s", name, low, high < 2 ^ 32 and " to " .. high or "",
-        type(value) == "number" and tostring(value) or article(type(value)))
-    end
-    return value
-  end
-end
-
-local count = whole(1, 2 ^ 40)
-
-local function rate(name, value)
-  if type(value) ~= "string" then
-    wrong('%s: a rate is wanted ("400/h"), not %s', name, article(type(value)))
-  end
-  local n, seconds = native.rate(value)
-  if not n then
-    wrong("%s: %s", name, seconds)
-  end
-  return { n, seconds }
-end
-
-local function size(name, value)
-  if type(value) ~= "number" and type(value) ~= "string" then
-    wrong('%s: a size is wanted ("20K", 1000), not %s', name, article(type(value)))
-  end
-  local bytes, problem = native.size(value)
-  return bytes or wrong("%s: %s", name, problem)
-end
-
-local function address(name, value)
-  if text(name, value):find("[%c%s<>]") then
-    wrong("%s: no address: %s", name, value)
-  end
-  return value
-end
-
--- A table of options, each of its kind; what is not known is an error.
-local function options(what, given, kinds)
-  if type(given) ~= "table" then
-    wrong("%s: a table is wanted, not %s", what, article(type(given)))
-  end
-  local result = {}
-  for name, value in pairs(given) do
-    if not kinds[name] then
-      unknown("option of " .. what, name, kinds)
-    end
-    result[name] = kinds[name](name, value)
-  end
-  return result
-end
-
-local function methods(what, class)
-  local missing = placed(function(name) unknown("method of " .. what, name, class) end)
-  return function(_, name)
-    local method = class[name]
-    if method then
-      return method
-    end
-    return missing(name)
-  end
-end
-
--- ---- receivers ----
-
-local Receiver = {}
-
-local RECEIVER = {
-  latency = duration, max_connections = function(name, value)
-    return value == "unlimited" and 0 or count(name, value)
-  end,
-  rate = rate, starttls = flag, tls_valid = flag,
-}
-
-local STAGES = { connect = true, EHLO = true, MAIL = true, RCPT = true, DATA = true, ["."] = true }
-
-local function stage(name, value)
-  if not STAGES[text(name, value)] then
-    unknown("stage", value, STAGES)
-  end
-  return value
-end
-
-local ANSWER = { to = stage, with = text, fn = func, when = func, times = whole(1, 1e9), every = whole(1, 1e9) }
-
-local function interval(what, given)
-  local o = options(what, given == nil and {} or given, { from = duration, to = duration })
-  return o.from or 0, o.to or -1
-end
-
-local function observed(method)
-  Receiver[method] = placed(function(self, given)
-    return native.seen(self.native, method, interval(method, given))
-  end)
-end
-
-observed "connections"
-observed "messages"
-observed "peak_connections"
-
-Receiver.answer = placed(function(self, given)
-  local rule = options("answer", given, ANSWER)
-  must(rule.to, "answer: to: one of connect, EHLO, MAIL, RCPT, DATA and \".\"")
-  if (rule.with == nil) == (rule.fn == nil) then
-    wrong("answer: give either with or fn")
-  end
-  must(native.answer(self.native, rule))
-  return self
-end)
-
-Receiver.greylist = placed(function(self, delay)
-  native.greylist(self.native, positive("greylist", delay))
-  return self
-end)
-
-Receiver.down = placed(function(self, how)
-  if how ~= nil and how ~= "refuses" and how ~= "silent" then
-    wrong('down: "refuses" or "silent", not %s', tostring(how))
-  end
-  native.down(self.native, how == "silent")
-  return self
-end)
-
-Receiver.up = placed(function(self)
-  native.up(self.native)
-  return self
-end)
-
-Receiver.open = placed(function(self, source)
-  return native.open(self.native, source ~= nil and text("open", source) or nil)
-end)
-
-Receiver.connected_at = placed(function(self) return native.connected_at(self.native) end)
-
-Receiver.rate_in_any = placed(function(self, window)
-  return native.rate_in_any(self.native, positive("rate_in_any", window))
-end)
-
-local receiver_meta = {
-  __index = methods("a receiver", Receiver),
-  __call = placed(function(self, given)
-    local o = options("a receiver", given, RECEIVER)
-    for name, value in pairs(o) do
-      native.set(self.native, name, value)
-    end
-    return self
-  end),
-  __tostring = function(self) return "receiver " .. rawget(self, "host") end,
-}
 
 -- ---- worlds ----
 
@@ -258,7 +27,7 @@ World.receiver = placed(function(self, host)
   host = text("receiver", host):lower()
   local known = self.receivers[host]
   if not known then
-    known = setmetatable({ host = host, native = must(native.receiver(self.native, host)) }, receiver_meta)
+    known = receiver(host, must(native.receiver(self.native, host)))
     self.receivers[host] = known
   end
   return known
@@ -374,7 +143,9 @@ World.records = placed(function(self, given)
   return native.records(self.native, given ~= nil and options("records", given, kinds) or nil)
 end)
 
-World.swap = placed(function(self, file) must(native.swap(self.native, text("swap", file))) end)
+World.swap = placed(function(self, file, given)
+  must(native.swap(self.native, text("swap", file), given ~= nil and text("swap", given) or nil))
+end)
 World.crash = placed(function(self) must(native.crash(self.native)) end)
 World.restart = placed(function(self) must(native.restart(self.native)) end)
 World.digest = placed(function(self) return native.digest(self.native) end)
@@ -459,7 +230,7 @@ local world_meta = {
 local host = package.loaded["sluice.host"] or {}
 
 -- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
--- well, that is the policy, and FILE only what it is called.
+-- well, that is the policy, and FILE only what it is called; so in swap(FILE, text).
 sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")

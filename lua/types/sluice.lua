@@ -134,6 +134,13 @@
 ---@field max_msg_rate? rate ("unlimited")
 ---@field provider? table<string, queue_settings>
 ---@field domain? table<domain_pattern, queue_settings>
+---@field warmup? warmup
+
+---@class warmup
+---@field start string "2026-01-01": day 1, in UTC
+---@field per_day integer[] recipients of each day to a site; the last holds from then on
+---@field provider? string|string[] (every site)
+---@field overflow string the virtual MTA or pool that the rest goes by
 
 ---@class pool_settings
 ---@field [integer] string|{ [1]: string, weight: integer } members

@@ -3,6 +3,7 @@
 -- Each rule lays limits of its own, for a time of its own: two that match at once
 -- both hold, the tightest wins, and each ends by itself. The fields are explained
 -- in policies/README.md, "Reactions".
+-- SPDX-License-Identifier: Apache-2.0
 
 listener "127.0.0.1:2525" {
   relay_from = { "127.0.0.0/8", "::1" },

@@ -5,6 +5,7 @@ local play = require "play"
 
 local OUTSIDE = { "inject", "inject", "inject", "mood", "mood", "down", "up", "names" }
 local POWER = { "inject", "inject", "crash", "restart", "mood", "down", "up" }
+local SWAPS = { "inject", "inject", "swap", "swap", "swap", "mood", "crash", "down", "up" }
 local DISK = { "inject", "inject", "disk", "disk", "crash", "restart", "mood" }
 
 describe("caps, rates, expiry and every recipient's one end", function()
@@ -14,6 +15,10 @@ describe("caps, rates, expiry and every recipient's one end", function()
 
   it("hold across crashes and restarts", function()
     assert.same({}, play(POWER, 10).watch.faults)
+  end)
+
+  it("hold across swaps", function()
+    assert.same({}, play(SWAPS, 12).watch.faults)
   end)
 
   it("hold while the disk fails", function()

@@ -100,6 +100,11 @@ function steps.crash(play)
   play.downs[#play.downs + 1] = { from = from, to = play.world:now() }
 end
 
+-- To the same policy, loaded anew: nobody gets a fresh bucket, and nothing is lost.
+function steps.swap(play)
+  play.world:swap("random.lua", play.plan.text)
+end
+
 function steps.restart(play)
   play:start()
 end

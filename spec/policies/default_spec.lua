@@ -13,14 +13,23 @@ describe("the default policy", function()
     world:run_until_idle()
     assert.equal(3000, host:messages())
     assert.is_true(host:rate_in_any "1m" <= 1200)
-    assert.is_true(host:peak_connections() <= 10)
+    assert.is_true(host:peak_connections() <= 2)
+  end)
+
+  it("warms up at a provider: 50 messages in any hour", function()
+    local gmail = world:receiver "gmail.com" { latency = "80ms", starttls = true }
+    world:inject { to = "user@gmail.com", count = 300 }
+    world:run_for "3h"
+    assert.is_true(gmail:rate_in_any "1h" <= 50)
+    assert.is_true(gmail:messages() >= 140)
+    assert.is_true(gmail:peak_connections() <= 2)
   end)
 
   it("asks a receiver that is down less and less often", function()
     host:down()
     world:inject { to = "user@example.org" }
     world:run_for "4h"
-    -- At once, after 10, 30 and 90 minutes, then hourly; each wait up to a twentieth longer.
+    -- At once, after 20 and 60 minutes, then hourly; each wait up to a twentieth longer.
     assert.is_true(#world:records { type = "tq" } >= 5)
     assert.is_true(#world:records { type = "tq" } <= 6)
     host:up()

@@ -203,10 +203,10 @@ class Node(Process):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def command(*argv, stdin=None, deadline_s=20.0, env=None):
+def command(*argv, stdin=None, deadline_s=20.0, env=None, cwd=None):
     """Runs `sluice …` to its end."""
     return subprocess.run([SLUICE, *argv], input=stdin, stdin=None if stdin else subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=deadline_s * SLOW, env=dict(os.environ, **(env or {})), check=False)
+                          text=True, timeout=deadline_s * SLOW, env=dict(os.environ, **(env or {})), cwd=cwd, check=False)
 
 
 class Case(unittest.TestCase):

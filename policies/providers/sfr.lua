@@ -1,0 +1,20 @@
+-- sfr: SFR and Neuf.
+--
+-- Sources: SFM for the replies, S002's row for unknown providers for the tiers.
+-- SPDX-License-Identifier: Apache-2.0
+local tiers = require "sluice.tiers"
+
+return tiers(provider, "sfr") {
+  domains = { "sfr.fr", "neuf.fr" },
+  mx      = { "*.sfr.fr" },
+
+  high    = { max_smtp_out = 4 },
+  medium  = { max_smtp_out = 2, retry_after = "20m" },
+  warming = { max_smtp_out = 1, max_msg_rate = "50/h", retry_after = "30m" },
+  max_connect_rate = "1/s",
+
+  backoff = {
+    { "550 5\\.7\\.1 ", name = "content", after = "5/1h", lasts = "1h", suspend = true, notify = true },
+    inherit = true,
+  },
+}

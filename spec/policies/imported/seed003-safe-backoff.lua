@@ -1,0 +1,16 @@
+-- Made from seed003-safe-backoff.conf by `sluice import-pmta`. Look over, before it sends:
+--  * 1 line without counterpart, or wrong: each stands here as a comment, or in the report.
+--  * what is not written has sluice's default: PowerMTA's, but max_rcpt_per_message (100, was 1000),
+--    connect_timeout (60s, was 2m), idle_timeout (5s, was none); a rate is spread evenly, without bursts;
+--  * rollup = false in domain "*" keeps a queue for each domain, as in PowerMTA; without it domains of one MX set share.
+--  * no listener: nothing in the configuration says who may send.
+--  * who sends: the virtual MTA "default" leaves the choice of the address to the system.
+
+vmta "default" { source = "any" }
+
+domain "*" {
+  rollup       = false,
+  retry_after  = "10m",
+  max_attempts = 5,
+  -- backoff-retry 30m   -- no smtp-pattern-list holds here
+}
