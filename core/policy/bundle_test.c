@@ -52,6 +52,8 @@ relative_paths_begin_in_the_base(void **state)
 	mkdir("sub", 0700);
 	fixture_write("sub/b.lua", "b");
 	struct bundle *bundle = bundle_new("b.lua", base);
+	bundle_put(bundle, "given.lua", SPAN("return 1"));
+	assert_text(bundle, "given.lua", "return 1");
 	assert_text(bundle, "b.lua", "b");
 	char *path = bundle_path(bundle, "/absolute");
 	assert_string_equal(path, "/absolute");

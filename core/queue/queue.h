@@ -334,6 +334,8 @@ void queues_states(const struct queues *queues, const struct message *message, s
 void queue_slot_ready(struct queue_slot *slot, struct now now);         /* connected, or its transaction is over */
 /* May another connection of this session start? True: paid. Else *at_out says when to ask again. */
 bool queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out);
+/* What was paid then is too old for a connection that starts now: it is to be paid again. */
+bool queue_slot_payment_lapsed(const struct queue_slot *slot, mono_us_t paid_at, mono_us_t now);
 void queue_slot_closing(struct queue_slot *slot);                       /* it will not take another message */
 void queue_slot_closed(struct queue_slot *slot, struct now now);        /* the connection is gone; the slot is given back */
 /* The session never got to a transaction: connection-level failure. DNS: only addresses of hosts failed to resolve. */

@@ -51,14 +51,6 @@ saved_free(struct saved *saved)
 	free(saved);
 }
 
-/* Asks for more than there ever is: takes nothing, but puts the spec in place. */
-static void
-put_in_place(struct rate *rate, const struct rate_spec *spec, mono_us_t now)
-{
-	if (!rate_unlimited(spec))
-		rate_take(rate, spec, UINT32_MAX, now);
-}
-
 static void
 rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, const struct saved_rate *saved,
 	     struct now now)
@@ -68,8 +60,8 @@ rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_s
 		rate_restore(rate, saved->last - (now.mono - queues->saved_at.mono), now.mono);
 		/* The spec of then, and today's: if it is another one, that is a change like any other and
 		 * hands out nothing fresh. */
-		put_in_place(rate, &saved->spec, now.mono);
-		put_in_place(rate, spec, now.mono);
+		rate_adopt(rate, &saved->spec, now.mono);
+		rate_adopt(rate, spec, now.mono);
 	}
 	if (queues->spent_at != 0)
 		rate_spend_all(rate, spec, queues->spent_at);
