@@ -100,6 +100,12 @@ queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, uns
 	return did(queues, lasts_us == 7200 * US_PER_S ? "suspend 2h" : "suspend", pattern, NULL, queues_out);
 }
 
+mono_us_t
+queue_held_until(const struct queue *queue)
+{
+	return MONO_NEVER;
+}
+
 uint64_t
 queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
 		   struct now now)

@@ -8,7 +8,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/gate.h"
 
-#include "queue/queue_own.h"
+#include "queue/queue.h"
 
 #define RESERVE_US (2 * US_PER_S)       /* for how long a session on its way may claim a message of a rate */
 

@@ -387,6 +387,8 @@ unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn
 uint64_t queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now);
 /* Also on queues that come later and match. */
 uint64_t queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, unsigned *queues_out, struct now now);
+/* All it has is held, job by job: when the last of what holds it ends; MONO_NEVER: not by itself. */
+mono_us_t queue_held_until(const struct queue *queue);
 /* A pause of that job which ends by itself; queues_pause() ends it too. */
 uint64_t queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
 			    struct now now);

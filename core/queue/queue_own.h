@@ -36,8 +36,6 @@ void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
 void queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted, mono_us_t until);
 bool queues_paused_by_hand(struct queues *queues, const char *name);
 bool queues_hold_jobs(struct queues *queues, const char *name);                 /* some job's pause is for that queue */
-/* All it has is held: when the last of what holds it ends; MONO_NEVER: not by itself. */
-mono_us_t queue_held_until(const struct queue *queue);
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
 void queues_save_now(struct queues *queues, struct now now);
