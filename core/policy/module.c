@@ -120,39 +120,69 @@ push_module(struct loader *loader, const char *name)
 	return 1;
 }
 
+/* A function that calls what it is given as if that stood at the place of the `require`. */
+static void
+push_call_at(lua_State *L, const struct where *where)
+{
+	struct buf chunk;
+	int failed;
+
+	buf_init(&chunk, 0);
+	for (int i = 1; i < where->line; i++)
+		buf_add_char(&chunk, '\n');
+	buf_add_text(&chunk, "local run = ... run()");
+	lua_pushfstring(L, "@%s", where->file);
+	failed = luaL_loadbuffer(L, chunk.p + chunk.start, buf_len(&chunk), lua_tostring(L, -1));
+	buf_fini(&chunk);
+	if (failed)
+		lua_error(L);
+	lua_remove(L, -2);
+}
+
 /*
- * A module that ships declares when it is called. The function on the stack becomes one that notes the call, and its
- * name waits for it: by a tail call, so that who called is still found one level up.
+ * A module that ships declares when it is called. The function on the stack becomes one that notes the call, and
+ * waits for it until all else is loaded: by a tail call, so that who called is still found one level up.
  */
 static void
-await_call(struct loader *loader, const char *name)
+await_call(struct loader *loader)
 {
-	static const char chunk[] = "local run, waiting, name = ... return function(...) waiting[name] = nil return run(...) end";
+	static const char chunk[] = "local run, call, waiting = ... local at = #waiting + 1 "
+				    "waiting[at] = function() return call(run) end "
+				    "return function(...) waiting[at] = false return run(...) end";
 	lua_State *L = loader->L;
-	struct where *where = arena_alloc(&loader->ruleset->arena, sizeof(*where));
-	*where = loader_here(loader, NULL);
+	struct where where = loader_here(loader, NULL);
+
 	if (luaL_loadbuffer(L, chunk, sizeof(chunk) - 1, "=require") != 0)
 		lua_error(L);
 	lua_insert(L, -2);
+	push_call_at(L, &where);
 	lua_pushlightuserdata(L, &waiting_key);
 	lua_rawget(L, LUA_REGISTRYINDEX);
-	lua_pushlightuserdata(L, where);
-	lua_setfield(L, -2, name);
-	lua_pushstring(L, name);
 	lua_call(L, 3, 1);
 }
 
-void
-module_check(struct loader *loader)
+/* In the order in which they were required; one may require others. */
+static int
+l_call_waiting(lua_State *L)
 {
-	lua_State *L = loader->L;
 	lua_pushlightuserdata(L, &waiting_key);
 	lua_rawget(L, LUA_REGISTRYINDEX);
-	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-		const char *name = lua_tostring(L, -2);
-		loader_error(loader, lua_touserdata(L, -1), "require \"%s\" alone declares nothing: write require \"%s\" {}", name, name);
+	for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
+		lua_rawgeti(L, 1, i);
+		lua_pushboolean(L, false);
+		lua_rawseti(L, 1, i);
+		if (lua_isfunction(L, -1))
+			lua_call(L, 0, 0);
+		else
+			lua_pop(L, 1);
 	}
-	lua_pop(L, 1);
+	return 0;
+}
+
+void
+module_push_waiting(lua_State *L)
+{
+	lua_pushcfunction(L, l_call_waiting);
 }
 
 int
@@ -181,7 +211,7 @@ module_l_require(lua_State *L)
 		lua_pop(L, 1);
 		lua_pushboolean(L, 1);
 	} else if (lua_isfunction(L, -1) && is_shipped(name)) {
-		await_call(loader, name);
+		await_call(loader);
 	}
 	lua_pushvalue(L, -1);
 	lua_setfield(L, 2, name);

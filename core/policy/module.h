@@ -8,4 +8,6 @@
 
 void module_init(lua_State *L);         /* forgets what an earlier load required */
 int  module_l_require(lua_State *L);
-void module_check(struct loader *loader);       /* when all is declared: what was required and never called */
+/* Pushes a function, to be called when all is loaded: modules that ship and that nobody called declare what they do
+ * by themselves. */
+void module_push_waiting(lua_State *L);

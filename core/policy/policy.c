@@ -12,6 +12,7 @@
 #include "policy/assemble.h"
 #include "policy/declare.h"
 #include "policy/hooks.h"
+#include "policy/module.h"
 
 #define HOOK_INSTRUCTIONS 1000000u
 #define HOOK_BYTES        (UINT64_C(64) << 20)
@@ -43,6 +44,10 @@ run_file(struct policy *policy, struct loader *loader, const char *path)
 	if (!loader_compile(loader, path))
 		return false;
 	bool done = sandbox_call(policy->sandbox, 0, 0, &budget, &failure);
+	if (done) {
+		module_push_waiting(loader->L);
+		done = sandbox_call(policy->sandbox, 0, 0, &budget, &failure);
+	}
 	if (!done)
 		note_failure(loader->report, path, &failure);
 	return done;
