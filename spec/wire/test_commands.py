@@ -492,6 +492,11 @@ class Tools(harness.Case):
         self.assertEqual(value["accepted"], 500)
         self.assertGreater(value["seconds"], 0)
         self.assertAlmostEqual(value["rate"], 500 / value["seconds"], delta=value["rate"] * 0.05)
+        latency = value["latency"]
+        self.assertGreater(latency["p50"], 0)
+        self.assertLessEqual(latency["p50"], latency["p99"])
+        self.assertLessEqual(latency["p99"], latency["max"])
+        self.assertLess(latency["max"], value["seconds"] * 1000)
         saw = self.saw(sink)
         self.assertEqual(saw["messages"], 500)
         self.assertIn(saw["peak_connections"], (4, 5))
@@ -499,6 +504,19 @@ class Tools(harness.Case):
         for window in ("1s", "1m", "1h"):
             self.assertGreater(saw["peak_rate"][window], 0)
         self.assertEqual(saw["peak_rate"]["1h"], 500)
+
+    def test_inject_to_sink_over_tls(self):
+        certificate, key = harness.Certificates(self.path("ca")).issue("sink.example")
+        sink, port = self.sluice_sink("--json", "--certificate", certificate, "--key", key)
+        done = command("inject", "--starttls", "--count", "20", "--concurrency", "2", "--size", "100K", f"127.0.0.1:{port}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.saw(sink)["messages"], 20)
+        _, plain = self.sluice_sink()
+        done = command("inject", "--starttls", f"127.0.0.1:{plain}")
+        self.assertEqual(done.returncode, 1, "no TLS, no mail")
+        self.assertIn("STARTTLS", done.stderr)
+        self.assertEqual(command("sink", "--key", key).returncode, 2)
+        self.assertEqual(command("sink", "--certificate", key, "--key", key).returncode, 1)
 
     def test_sink_takes_smtp_source_and_stops_by_count(self):
         sink, port = self.sluice_sink("--json", "--count", "100")
