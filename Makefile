@@ -95,8 +95,16 @@ fuzz-run: $(FUZZERS)
 		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
 			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
 
-bench: $(BENCHES)
-	@for b in $(BENCHES); do $$b || exit 1; done
+# make bench T="limit node/relay": those alone. BIG=1: also what takes minutes.
+bench:
+	deps/install test bench
+	@$(MAKE) --no-print-directory all $(BENCHES)
+	@B=$(B) spec/bench/run $(T)
+
+bench-peers:
+	deps/install test bench
+	@$(MAKE) --no-print-directory all
+	@B=$(B) spec/bench/peers
 
 $(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
@@ -132,12 +140,13 @@ help:
 	@echo "make test-asan        every test, with address and undefined-behaviour sanitizers"
 	@echo "make test-tsan        every test, with the thread sanitizer"
 	@echo "make fuzz T=60        each fuzzer for that many seconds"
-	@echo "make bench            the benches"
+	@echo "make bench            the benches, beside the last run's figures; BIG=1 for all of them"
+	@echo "make bench-peers      the node beside Postfix and Exim at the same work"
 	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
 	@echo "make clean            remove what was built"
 	@echo "make B=build-asan SAN=address,undefined …   any of them, with sanitizers"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run bench clean run install help
+.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run bench bench-peers clean run install help
 .SECONDARY:
