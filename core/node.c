@@ -192,6 +192,8 @@ open_shard(struct node *node, struct err *err)
 	node->shard = shard_open(&options, err);
 	if (node->shard == NULL)
 		return false;
+	/* What recovery held of each message lies between the messages, and would stay ours as long as they do. */
+	process_memory_trim();
 	node->control = control_open(node->shard, node->settings.control, err);
 	return node->control != NULL;
 }

@@ -42,6 +42,11 @@ end_transaction(struct inject_session *session)
 	if (session->body_sent > 0)
 		latency_add(&inject->latency, clock_mono(&inject->loop->clock) - session->body_sent);
 	session->body_sent = 0;
+	/* It takes so many messages a session: this one is for the next. */
+	if (session->rcpt.reply.code == 421 && session->accepted > 0) {
+		inject->begun--;
+		return;
+	}
 	if (session->rcpt.reply.code >= 200 && session->rcpt.reply.code < 300) {
 		inject->accepted++;
 		session->accepted++;
@@ -100,7 +105,7 @@ begin_body(struct inject_session *session)
 	struct inject *inject = session->inject;
 	char id[128];
 	int n = snprintf(id, sizeof(id), "Message-ID: <%016" PRIx64 ".%" PRIu64 "@%s>\r\n",
-			 inject->run_id, inject->begun, "inject.invalid");
+			 inject->run_id, ++inject->ids, "inject.invalid");
 
 	flush(session);
 	conn_write(session->conn, span_make(id, (size_t)n));

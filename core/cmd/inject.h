@@ -23,7 +23,7 @@ struct inject {
 	struct timer    tick;
 	struct buf      head, body;             /* wire form, without Message-ID and the final dot */
 	uint64_t        count, begun, accepted, refused;
-	uint64_t        run_id;
+	uint64_t        run_id, ids;            /* what Message-IDs are made of */
 	mono_us_t       started, last_heard;
 	struct latency  latency;                /* of final replies */
 	bool            progress, stopped;

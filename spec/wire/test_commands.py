@@ -580,6 +580,16 @@ answer { to = "MAIL", fn = function(event) if event.line:find "reset" then retur
         self.assertRegex(done.stderr, r"^sluice: 5 .*550 5\.1\.1 nobody here")
         self.assertEqual(len(mx.messages), 5)
 
+    def test_inject_goes_on_in_another_session_where_one_takes_no_more(self):
+        script = self.write("few.lua", 'local n = 0\nanswer { to = "MAIL", fn = function()\n  n = n + 1\n'
+                            '  return n % 4 == 0 and "421 4.7.0 enough, connect again" or "250 2.1.0 ok"\nend }\n')
+        sink, port = self.sluice_sink("--json", "--script", script)
+        done = command("inject", "--count", "20", "--concurrency", "1", f"127.0.0.1:{port}")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        saw = self.saw(sink)
+        self.assertEqual(saw["messages"], 20)
+        self.assertGreaterEqual(saw["connections"], 7)
+
     def test_inject_to_nobody_is_one_sentence(self):
         done = command("inject", "--count", "3", f"127.0.0.1:{harness.free_port()}")
         self.assertEqual(done.returncode, 1)
