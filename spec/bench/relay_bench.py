@@ -8,6 +8,7 @@ are counted in runs of their own, by strace, which slows the node: more messages
 """
 import os
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -24,6 +25,7 @@ CASES = [                           # name, bytes, sessions, messages, TLS in, T
     ("4k_20_sessions_tls_out", 4096, 20, 10000, False, True),
     ("100k_20_sessions_tls", 102400, 20, 2000, True, True),
 ]
+FLOOR = [("4k_20_sessions", 4096, 20, 20000), ("100k_20_sessions", 102400, 20, 4000)]
 TRACED = [("4k_1_session", 4096, 1, 500), ("4k_20_sessions", 4096, 20, 2000), ("100k_20_sessions", 102400, 20, 500)]
 
 
@@ -47,6 +49,18 @@ class Relay(rig.Bench):
         node.stop(20)
         rig.wipe(spool)
 
+    def floor(self, name, size, sessions, count):
+        """No node between: what the source and the sink themselves take."""
+        def used():
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return usage.ru_utime + usage.ru_stime
+        sink, sink_port = self.start_sink(count)
+        before = used()
+        self.inject(sink_port, count, size, sessions)
+        seconds = self.saw(sink)["seconds"]
+        tell(count / seconds, "/s", f"relay.{name}_no_node.delivered")
+        tell((used() - before) / count * 1000, "s/1000", f"relay.{name}_no_node.cpu")
+
     def traced(self, spool, name, size, sessions, count):
         sink, sink_port = self.start_sink(count)
         node = self.start_node(spool, sink_port, False)
@@ -68,6 +82,8 @@ class Relay(rig.Bench):
         self.certificate, self.key = harness.Certificates(self.path("ca")).issue("bench.example")
         with tempfile.TemporaryDirectory(prefix="sluice-bench", dir=rig.DISK) as folder:
             spool = os.path.join(folder, "spool")
+            for case in FLOOR:
+                self.floor(*case)
             for case in CASES:
                 self.case(spool, *case)
             for case in TRACED:
