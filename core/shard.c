@@ -239,12 +239,13 @@ shard_open(const struct shard_options *options, struct err *err)
 	shard->loop = options->loop;
 	shard->net = options->net;
 	shard->worker = options->worker;
+	shard->aside = options->aside != NULL ? options->aside : options->worker;
 	shard->disk = options->disk;
 	shard->log = options->log;
 	shard->policy = options->policy;
 	shard->settings = options->settings;
-	shard->listeners = options->listeners_n > 0 ? options->listeners : policy_ruleset(shard->policy)->listeners;
-	shard->listeners_n = options->listeners_n > 0 ? options->listeners_n : policy_ruleset(shard->policy)->listeners_n;
+	shard->listeners = options->listeners;
+	shard->listeners_n = options->listeners_n;
 	shard->generation = 1;
 	shard->started = loop_now(shard->loop).mono;
 	timer_init(&shard->tick, on_tick, shard);
@@ -291,6 +292,7 @@ shard_close(struct shard *shard)
 {
 	if (shard == NULL)
 		return;
+	shard->closing = true;
 	reception_close(shard->reception);
 	shard->queues->stopping = true;
 	delivery_free(shard->delivery);
@@ -302,6 +304,6 @@ shard_close(struct shard *shard)
 	queues_free(shard->queues);
 	account_close(shard->account);
 	resolver_free(shard->resolver);
-	policy_free(shard->policy);
+	shard_unpin(shard, shard->policy);
 	free(shard);
 }

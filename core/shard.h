@@ -6,7 +6,8 @@
  * this file cannot tell.
  *
  * Ownership  open/close; the doors are the caller's and must outlive it. The
- *            policy is taken by shard_open(), also where it fails.
+ *            policy is taken by shard_open(), also where it fails; one that was
+ *            swapped away lives until nothing of before needs it.
  * Threads    The shard's own.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -33,13 +34,14 @@ struct shard_options {
 	struct loop     *loop;
 	struct net      *net;
 	struct worker   *worker;
+	struct worker   *aside;         /* for what may take long and nobody waits for; NULL: the worker */
 	struct disk     *disk;
 	struct resolver_source *names;
 	struct log      *log;
 	struct policy   *policy;
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
 	uint64_t         seed;
-	/* Where mail comes in; n 0: what the policy declares. Must outlive the shard. */
+	/* Where mail comes in; NULL: where the policy says. Must outlive the shard. */
 	const struct ruleset_listener *listeners;
 	unsigned         listeners_n;
 	/* The ports are bound and no file is made yet: who has to become another user does it
@@ -57,7 +59,7 @@ struct shard_choices {
 struct shard {
 	struct loop     *loop;
 	struct net      *net;
-	struct worker   *worker;
+	struct worker   *worker, *aside;
 	struct resolver *resolver;
 	struct disk     *disk;
 	struct spool    *spool;
@@ -72,11 +74,12 @@ struct shard {
 	struct trace     trace;
 	struct prng      prng;
 	struct ruleset_node settings;
-	const struct ruleset_listener *listeners;
+	const struct ruleset_listener *listeners;       /* NULL: the policy's */
 	unsigned         listeners_n;
 	const struct shard_choices *choices;    /* NULL but while a world injects */
 	uint32_t         generation;
 	mono_us_t        started;
+	bool             closing;       /* no job is begun any more */
 	bool             memory_full;   /* above memory_limit: no new mail, delivery goes on */
 	uint32_t         sessions_in;
 	uint64_t         received, delivered, bounced;  /* messages, recipients, recipients */
@@ -92,6 +95,15 @@ struct shard {
 struct shard *shard_open(const struct shard_options *options, struct err *err);
 /* Mail leaves from now on. */
 void shard_start(struct shard *shard);
+/* From now on another policy holds; taken when true. All of it or none: false leaves everything as it was, and *err names what
+ * stands in the way (`FILE: …`). Nothing is dropped: what has begun ends under the policy it began with, or is looked
+ * up anew by name (core/README.md). Node settings that were put over the old policy's stay. dry_run: only whether it could. */
+bool shard_swap(struct shard *shard, struct policy *fresh, bool dry_run, struct err *err);
+/* The settings of the node under that policy. */
+struct ruleset_node shard_settings_under(const struct shard *shard, const struct policy *fresh);
+/* Gives back a pin; the last one's policy is closed, off the loop. */
+void shard_unpin(struct shard *shard, struct policy *policy);
+
 /* No new connections, no new transactions; those in flight end. shard_is_idle() tells when they have. */
 void shard_stop(struct shard *shard);
 bool shard_is_idle(const struct shard *shard);

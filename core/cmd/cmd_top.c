@@ -3,7 +3,7 @@
  * what top_screen makes of it.
  *
  * The terminal is left as it was found, whatever ends us: the loop itself ends at
- * `q`, SIGINT and SIGTERM (signals only interrupt the wait; nothing else is done
+ * `q` and at signals (which only interrupt the wait; nothing else is done
  * there), and at a node that went away.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -25,7 +25,7 @@
 
 struct terminal {
 	struct termios before;
-	int            signals;         /* SIGINT, SIGTERM, SIGHUP, SIGWINCH */
+	int            signals;         /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH */
 };
 
 static bool
@@ -40,6 +40,7 @@ terminal_open(struct terminal *terminal)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	terminal->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -47,6 +48,7 @@ terminal_open(struct terminal *terminal)
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
+	raw.c_cc[VSUSP] = _POSIX_VDISABLE;      /* a shell that comes back would find our screen */
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	fputs("\033[?1049h\033[?25l", stdout);
 	fflush(stdout);
@@ -140,20 +142,40 @@ act(struct top_screen *top, const char *path, enum top_act what)
 	json_decref(answer);
 }
 
-/* Of what one read gave: a letter, or the bytes that a key beyond the letters sends. */
-static int
-key_of(const char *bytes, size_t n)
+/* The length of a control sequence that is none of ours: ESC [ … up to its letter or '~'. */
+static size_t
+sequence_n(struct span bytes)
+{
+	size_t n = 2;
+
+	while (n < bytes.n && (bytes.p[n] < '@' || bytes.p[n] > '~'))
+		n++;
+	return n < bytes.n ? n + 1 : bytes.n;
+}
+
+/* The first key of what one read gave, which holds several where they were typed faster than we asked; its length. */
+static size_t
+next_key(struct span bytes, int *key_out)
 {
 	static const struct { const char *bytes; int key; } keys[] = {
 		{ "\033[A", TOP_KEY_UP }, { "\033OA", TOP_KEY_UP }, { "\033[B", TOP_KEY_DOWN }, { "\033OB", TOP_KEY_DOWN },
 		{ "\033[5~", TOP_KEY_PAGE_UP }, { "\033[6~", TOP_KEY_PAGE_DOWN },
-		{ "\r", TOP_KEY_ENTER }, { "\n", TOP_KEY_ENTER }, { "\177", TOP_KEY_BACK }, { "\b", TOP_KEY_BACK }, { "\033", TOP_KEY_ESCAPE },
+		{ "\r", TOP_KEY_ENTER }, { "\n", TOP_KEY_ENTER }, { "\177", TOP_KEY_BACK }, { "\b", TOP_KEY_BACK },
 	};
+	bool escape = bytes.p[0] == '\033';
 
-	for (size_t i = 0; i < countof(keys); i++)
-		if (strlen(keys[i].bytes) == n && memcmp(keys[i].bytes, bytes, n) == 0)
-			return keys[i].key;
-	return n > 0 && bytes[0] != '\033' ? (unsigned char)bytes[0] : 0;
+	for (size_t i = 0; i < countof(keys); i++) {
+		if (!span_starts(bytes, span_text(keys[i].bytes)))
+			continue;
+		*key_out = keys[i].key;
+		return strlen(keys[i].bytes);
+	}
+	if (escape && bytes.n > 1 && (bytes.p[1] == '[' || bytes.p[1] == 'O')) {
+		*key_out = 0;
+		return sequence_n(bytes);
+	}
+	*key_out = escape ? TOP_KEY_ESCAPE : (unsigned char)bytes.p[0];
+	return 1;
 }
 
 /* False: it is over. */
@@ -162,14 +184,17 @@ on_keys(struct top_screen *top, const char *path)
 {
 	char bytes[64];
 	ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
-	bool one_key = n > 0 && bytes[0] == '\033';
+	struct span rest = span_make(bytes, n > 0 ? (size_t)n : 0);
 
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
 		return false;
-	for (ssize_t i = 0; i < n; i += one_key ? n : 1) {
-		enum top_act what = top_screen_key(top, key_of(bytes + i, one_key ? (size_t)n : 1));
+	while (rest.n > 0) {
 		struct err err = { 0 };
+		enum top_act what;
+		int key;
 
+		rest = span_from(rest, next_key(rest, &key));
+		what = top_screen_key(top, key);
 		if (what == TOP_QUIT)
 			return false;
 		if (what > TOP_REFRESH)
@@ -192,6 +217,18 @@ on_signals(const struct terminal *terminal)
 	return true;
 }
 
+/* Also while keys come faster than that. */
+static int
+until_refresh_ms(const struct top_screen *top)
+{
+	struct clock clock;
+	int64_t passed_ms;
+
+	clock_os_init(&clock);
+	passed_ms = (clock_mono(&clock) - (mono_us_t)(top->at_before * (double)US_PER_S)) / US_PER_MS;
+	return passed_ms >= EVERY_MS ? 0 : (int)(EVERY_MS - passed_ms);
+}
+
 static bool
 run_screen(const struct terminal *terminal, struct top_screen *top, const char *path, struct err *err)
 {
@@ -201,12 +238,12 @@ run_screen(const struct terminal *terminal, struct top_screen *top, const char *
 		int n;
 
 		draw(top);
-		n = poll(fds, countof(fds), EVERY_MS);
+		n = poll(fds, countof(fds), until_refresh_ms(top));
 		if (fds[1].revents != 0 && n > 0 && !on_signals(terminal))
 			return true;
 		if (fds[0].revents != 0 && n > 0 && !on_keys(top, path))
 			return true;
-		if (n == 0 && !refresh(top, path, err))
+		if (until_refresh_ms(top) == 0 && !refresh(top, path, err))
 			return false;
 	}
 }

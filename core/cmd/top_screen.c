@@ -118,7 +118,9 @@ top_screen_update(struct top_screen *top, json_t *status, json_t *rows, double a
 	top->status = status;
 	top->rows = rows;
 	sort(top);
-	find_selected(top);
+	/* While `why` is shown its keys act on the queue that it speaks of, also when that has emptied. */
+	if (top->why == NULL)
+		find_selected(top);
 }
 
 void

@@ -176,6 +176,23 @@ why_is_shown_until_it_is_left(void **state)
 }
 
 static void
+keys_on_why_act_on_the_queue_that_it_speaks_of(void **state)
+{
+	struct top_screen top;
+
+	fill(&top);
+	top_screen_key(&top, TOP_KEY_DOWN);
+	top_screen_show_why(&top, parse("{\"queue\":\"google/mta-1\",\"open\":true}"));
+	top_screen_update(&top, status(100), parse("[{\"queue\":\"c/d\",\"queued\":1}]"), 11);
+	assert_string_equal(top_screen_queue(&top), "google/mta-1");
+	assert_int_equal(top_screen_key(&top, 'p'), TOP_PAUSE);
+	top_screen_key(&top, 'q');
+	top_screen_update(&top, status(100), parse("[{\"queue\":\"c/d\",\"queued\":1}]"), 12);
+	assert_string_equal(top_screen_queue(&top), "c/d");
+	top_screen_fini(&top);
+}
+
+static void
 the_pace_of_the_node_and_what_an_act_did_are_told(void **state)
 {
 	struct top_screen top;
@@ -203,6 +220,7 @@ main(void)
 		cmocka_unit_test(each_sort_has_its_order),
 		cmocka_unit_test(a_filter_is_typed_kept_and_ended),
 		cmocka_unit_test(why_is_shown_until_it_is_left),
+		cmocka_unit_test(keys_on_why_act_on_the_queue_that_it_speaks_of),
 		cmocka_unit_test(the_pace_of_the_node_and_what_an_act_did_are_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

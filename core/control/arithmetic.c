@@ -4,6 +4,9 @@
  * against the wider ones. A site's total is shared by its queues: against what they
  * may send together, and against what bounds the site as a whole.
  *
+ * An hour decides, and the limit's own window: 50/m is reached in each connection of
+ * 100 messages, though only 12 of those begin in an hour.
+ *
  * A rate with a burst lets a transaction take several recipients, which a message
  * rate counts one by one: then a connection may carry as many more.
  *
@@ -32,11 +35,18 @@ struct line {
 	char         key[];
 };
 
+/* What keeps a limit from being reached. */
+struct bound {
+	double amount;                  /* sessions, or an hour; INFINITY: nothing does */
+	double in_window;               /* of the limit that is looked at, at the very most */
+	char   by[200];                 /* "vmta.max_msg_rate (500/h, x.lua:2)" */
+};
+
 /* A site's virtual MTAs, while they are gone through. */
 struct turn {
-	double together;                /* what they may send, without the total */
-	double shared;                  /* what bounds the site as a whole */
-	char   shared_by[200];
+	double together;                /* what they may send, without the total, */
+	double together_in_window;      /* and in the window of the total */
+	struct bound shared;            /* what bounds the site as a whole */
 	struct where where;             /* of the total */
 	struct rate_spec total;
 	bool   differs;                 /* some virtual MTA has another total */
@@ -47,12 +57,6 @@ struct look {
 	struct arena arena;
 	struct table lines;
 	struct turn  turn;
-};
-
-/* What keeps a limit from being reached. */
-struct bound {
-	double amount;                  /* INFINITY: nothing does */
-	char   by[200];                 /* "vmta.max_msg_rate (500/h, x.lua:2)" */
 };
 
 void
@@ -106,13 +110,27 @@ where_of(const struct scope_limits *limits, enum kind kind)
 	       &limits->max_msg_rate_where;
 }
 
+static const struct rate_spec *
+rate_of(const struct scope_limits *limits, enum kind kind)
+{
+	return kind == CONNECTS ? &limits->max_connect_rate : &limits->max_msg_rate;
+}
+
 static double
 amount_of(const struct scope_limits *limits, enum kind kind)
 {
-	const struct rate_spec *rate = kind == CONNECTS ? &limits->max_connect_rate : &limits->max_msg_rate;
 	if (kind == SESSIONS)
 		return limits->max_smtp_out == UNLIMITED ? INFINITY : limits->max_smtp_out;
-	return rate_unlimited(rate) ? INFINITY : ceiling_best_hour(rate);
+	return rate_unlimited(rate_of(limits, kind)) ? INFINITY : ceiling_best_hour(rate_of(limits, kind));
+}
+
+/* What a rate lets through in its best window of another's length: one, or its burst, and the paced rest. */
+static double
+most_in(const struct rate_spec *rate, int64_t window_us)
+{
+	double windows = (double)window_us / (double)rate->window_us;
+	double most = (rate->burst ? rate->burst : 1) + (double)(rate->count - rate->burst) * windows;
+	return fmin(most, rate->count * ceil(windows));
 }
 
 static void
@@ -121,21 +139,26 @@ number_text(double amount, char out[48])
 	snprintf(out, 48, amount == floor(amount) ? "%.0f" : "%.2f", amount);
 }
 
+/* rate: NULL for a cap, which is `amount`. */
 static void
-judge(struct look *look, const struct where *where, const char *name, const char *value, double amount, const struct bound *bound,
-      enum kind kind, const char *queue)
+judge(struct look *look, const struct where *where, const char *name, const struct rate_spec *rate, double amount,
+      const struct bound *bound, enum kind kind, const char *queue)
 {
-	char most[48];
+	char most[48], value[48];
 	if (!where->file)
 		return;
 	struct line *line = line_of(look, where, name);
-	if (bound->amount >= amount * (1 - 1e-9)) {
+	if (bound->amount >= amount * (1 - 1e-9) || (rate && bound->in_window >= rate->count * (1 - 1e-9))) {
 		line->reached = true;
 		return;
 	}
 	if (line->text[0])
 		return;
 	number_text(bound->amount, most);
+	if (rate)
+		rate_format(rate, value);
+	else
+		number_text(amount, value);
 	snprintf(line->text, sizeof(line->text), "%s%s%s: %s can never be reached: %s allows %s%s (%s)",
 		 where->scope ? where->scope : "", where->scope ? ": " : "", name, value, bound->by, most,
 		 kind == SESSIONS ? " sessions" : kind == CONNECTS ? " connects an hour" : " messages an hour", queue);
@@ -154,13 +177,16 @@ place_text(const struct where *where, char out[128])
 
 static void
 describe(struct bound *bound, const struct ceiling *ceiling, const struct scope_limits *const limits[SCOPES_N],
-	 const struct queue_settings *settings)
+	 const struct queue_settings *settings, int64_t window_us)
 {
 	enum kind kind = ceiling->by_connects ? CONNECTS : MESSAGES;
 	char value[48], place[128];
-	bound->amount = ceiling->bounded ? ceiling->msgs_per_hour : INFINITY;
+	bound->amount = bound->in_window = INFINITY;
 	if (!ceiling->bounded)
 		return;
+	bound->amount = ceiling->msgs_per_hour;
+	bound->in_window = most_in(rate_of(limits[ceiling->level], kind), window_us) *
+			   (ceiling->by_connects ? settings->max_msg_per_connection : 1);
 	value_text(limits[ceiling->level], kind, value);
 	place_text(where_of(limits[ceiling->level], kind), place);
 	if (ceiling->by_connects)
@@ -183,6 +209,7 @@ bound_messages(const struct queue_settings *settings, const struct arithmetic_li
 		several *= carried.max_msg_per_connection;
 		carried.max_msg_per_connection = several < UNLIMITED ? (uint32_t)several : UNLIMITED;
 	}
+	int64_t window_us = without.max_msg_rate.window_us;
 	without.max_msg_rate = (struct rate_spec){ 0 };
 	for (unsigned i = level; i < SCOPES_N; i++)
 		by_level[i] = limits->by_level[i];
@@ -191,20 +218,22 @@ bound_messages(const struct queue_settings *settings, const struct arithmetic_li
 	if (level == SCOPE_SITE)
 		by_level[SCOPE_VMTA] = by_level[SCOPE_POOL] = NULL;
 	struct ceiling ceiling = ceiling_of(&carried, by_level);
-	describe(out, &ceiling, by_level, &carried);
+	describe(out, &ceiling, by_level, &carried, window_us);
 }
 
 /* Of sessions and connects: the tightest of the wider levels. */
 static void
 bound_by_wider(const struct arithmetic_limits *limits, enum scope_level level, enum kind kind, struct bound *out)
 {
-	out->amount = INFINITY;
+	out->amount = out->in_window = INFINITY;
 	for (unsigned i = level + 1; i < SCOPES_N; i++) {
 		const struct scope_limits *wider = limits->by_level[i];
 		char value[48], place[128];
 		if (!wider || amount_of(wider, kind) >= out->amount)
 			continue;
 		out->amount = amount_of(wider, kind);
+		if (kind != SESSIONS)
+			out->in_window = most_in(rate_of(wider, kind), rate_of(limits->by_level[level], kind)->window_us);
 		value_text(wider, kind, value);
 		place_text(where_of(wider, kind), place);
 		snprintf(out->by, sizeof(out->by), "%s%s (%s, %s)", prefixes[i], kind_names[kind], value, place);
@@ -220,15 +249,14 @@ look_at_level(struct look *look, const struct queue_settings *settings, const st
 	const struct scope_limits *own = limits->by_level[level];
 	for (unsigned kind = 0; own && kind < KINDS_N; kind++) {
 		struct bound bound = { 0 };
-		char value[48];
 		if (isinf(amount_of(own, kind)))
 			continue;
 		if (kind == MESSAGES)
 			bound_messages(settings, limits, level, &bound);
 		else
 			bound_by_wider(limits, level, kind, &bound);
-		value_text(own, kind, value);
-		judge(look, where_of(own, kind), kind_names[kind], value, amount_of(own, kind), &bound, kind, queue);
+		judge(look, where_of(own, kind), kind_names[kind], kind == SESSIONS ? NULL : rate_of(own, kind), amount_of(own, kind),
+		      &bound, kind, queue);
 	}
 }
 
@@ -244,16 +272,17 @@ turn_add(struct turn *turn, const struct queue_settings *settings, const struct 
 {
 	const struct where *where = &limits->of[SCOPE_SITE].max_msg_rate_where;
 	const struct scope_limits *by_level[SCOPES_N];
-	struct bound shared = { 0 };
+	bool at_once = limits->of[SCOPE_SITE].max_msg_rate.burst > 1;
+	struct bound own = { 0 }, shared = { 0 };
 	memcpy(by_level, limits->by_level, sizeof(by_level));
 	by_level[SCOPE_SITE] = NULL;
 	struct ceiling ceiling = ceiling_of(settings, by_level);
-	turn->together += ceiling.bounded && limits->of[SCOPE_SITE].max_msg_rate.burst <= 1 ? ceiling.msgs_per_hour * alike : INFINITY;
+	describe(&own, &ceiling, by_level, settings, turn->total.window_us);
+	turn->together += at_once ? INFINITY : own.amount * alike;
+	turn->together_in_window += at_once ? INFINITY : own.in_window * alike;
 	bound_messages(settings, limits, SCOPE_SITE, &shared);
-	if (shared.amount > turn->shared) {
-		turn->shared = shared.amount;
-		memcpy(turn->shared_by, shared.by, sizeof(turn->shared_by));
-	}
+	if (shared.amount > turn->shared.amount)
+		turn->shared = shared;
 	turn->differs = turn->differs || where->file != turn->where.file || where->line != turn->where.line;
 }
 
@@ -261,19 +290,17 @@ static void
 turn_end(struct look *look, const char *queue)
 {
 	const struct turn *turn = &look->turn;
-	struct bound bound = { .amount = turn->shared };
-	char value[48];
+	struct bound bound = turn->shared;
 	if (rate_unlimited(&turn->total))
 		return;
-	memcpy(bound.by, turn->shared_by, sizeof(bound.by));
 	if (turn->together < bound.amount) {
 		bound.amount = turn->together;
+		bound.in_window = turn->together_in_window;
 		snprintf(bound.by, sizeof(bound.by), "what its virtual MTAs may send together");
 	}
 	if (turn->differs)
 		bound.amount = INFINITY;
-	rate_format(&turn->total, value);
-	judge(look, &turn->where, "total_max_msg_rate", value, ceiling_best_hour(&turn->total), &bound, MESSAGES, queue);
+	judge(look, &turn->where, "total_max_msg_rate", &turn->total, ceiling_best_hour(&turn->total), &bound, MESSAGES, queue);
 }
 
 static void

@@ -3,8 +3,8 @@
  * that need not be running, and declared ones that can never be reached, because
  * others that hold at the same time are tighter.
  *
- * A limit can never be reached if that is so for every queue that it holds for. Of
- * message rates the hour counts, as in ceiling.h.
+ * A limit can never be reached if that is so for every queue that it holds for, in an
+ * hour (as in ceiling.h) and in its own window.
  *
  * Ownership  Warnings belong to the report.
  * Limits     A policy with more queues than policy/walk.h looks at is told so, and not looked at.

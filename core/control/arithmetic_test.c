@@ -97,6 +97,30 @@ a_limit_that_one_queue_can_reach_is_none_of_ours(void **state)
 }
 
 static void
+a_rate_that_paces_each_connection_is_reached(void **state)
+{
+	assert_warns(NODE "domain \"*\" { max_msg_rate = \"50/m\", max_connect_rate = \"12/h\", max_msg_per_connection = 100 }", "");
+	assert_warns(NODE "domain \"*\" { max_msg_rate = \"50/m\", max_connect_rate = \"12/h\", max_msg_per_connection = 10 }",
+		     "2: domain \"*\": max_msg_rate: 50/m can never be reached: max_connect_rate × max_msg_per_connection (12/h × 10, policy.lua:2) "
+		     "allows 120 messages an hour (*/default)\n");
+	assert_warns(NODE "provider \"g\" { domains = { \"g.example\" }, total_max_msg_rate = \"50/m\",\n"
+			  "  max_connect_rate = \"12/h\", max_msg_per_connection = 100 }", "");
+}
+
+static void
+a_rate_that_paces_the_burst_of_a_wider_one_is_reached(void **state)
+{
+	static const char *const policy = "vmta \"default\" { source = \"any\", max_connect_rate = { \"500/h\", burst = %u } }\n"
+					  "domain \"*\" { max_connect_rate = \"10/m\" }\n";
+	char text[300];
+	snprintf(text, sizeof(text), policy, 100u);
+	assert_warns(text, "");
+	snprintf(text, sizeof(text), policy, 1u);
+	assert_warns(text, "2: domain \"*\": max_connect_rate: 10/m can never be reached: vmta.max_connect_rate (500/h, policy.lua:1) allows 500 "
+			   "connects an hour (*/default)\n");
+}
+
+static void
 one_line_is_told_once_for_all_its_virtual_mtas(void **state)
 {
 	assert_warns("for i = 1, 3 do vmta(\"v\" .. i) { source = \"any\", max_msg_rate = \"50/h\" } end\n"
@@ -151,6 +175,8 @@ main(void)
 		cmocka_unit_test(the_configurations_of_the_field_promise_more_than_they_send),
 		cmocka_unit_test(a_wider_scope_that_is_tighter_is_named_with_its_place),
 		cmocka_unit_test(a_limit_that_one_queue_can_reach_is_none_of_ours),
+		cmocka_unit_test(a_rate_that_paces_each_connection_is_reached),
+		cmocka_unit_test(a_rate_that_paces_the_burst_of_a_wider_one_is_reached),
 		cmocka_unit_test(one_line_is_told_once_for_all_its_virtual_mtas),
 		cmocka_unit_test(a_total_is_held_against_all_its_queues_together),
 		cmocka_unit_test(a_burst_may_send_several_recipients_in_one_transaction),

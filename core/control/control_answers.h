@@ -24,7 +24,7 @@ struct control_row {
 	uint32_t    queued, ready, sessions;
 	mono_us_t   oldest;             /* MONO_NEVER: nothing queued */
 	mono_us_t   next_attempt;       /* MONO_NEVER: not known */
-	double      pace_per_hour;      /* recipients that came to their end lately */
+	double      pace_per_hour;      /* recipients that came to their end lately, and not by `drop` */
 };
 
 struct control_status {

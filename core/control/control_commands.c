@@ -13,6 +13,7 @@
 
 #include "control/control_search.h"
 #include "delivery/outcome.h"
+#include "policy/reaction_book.h"
 #include "queue/warmup.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
@@ -120,11 +121,12 @@ static bool
 on_queues(const struct call *call, struct err *err)
 {
 	const char *limit = option(call, "limit");
-	unsigned most = limit ? (unsigned)strtoul(limit, NULL, 10) : UINT32_MAX;
+	char *end = NULL;
+	unsigned long long most = limit ? strtoull(limit, &end, 10) : UINT32_MAX;
 
-	if (most == 0)
+	if (most == 0 || most > UINT32_MAX || (limit && (*end || !(limit[0] >= '0' && limit[0] <= '9'))))
 		return err_set(err, ERR_PERM, "queues: limit must be a number from 1 on");
-	*call->stream_out = control_listing_new(call->shard->queues, argument(call), most);
+	*call->stream_out = control_listing_new(call->shard->queues, argument(call), (unsigned)most);
 	return true;
 }
 
@@ -139,16 +141,31 @@ queue_ceiling(const struct queue *queue)
 }
 
 struct overlay_list {
+	const struct queue *queue;
 	json_t   *rows;
 	mono_us_t now;
 };
+
+/* An overlay outlives its rule; the policy of now has none of that name. */
+static bool
+rule_is_gone(const struct queue *queue, const struct overlay *overlay)
+{
+	if (overlay->where.file == NULL || strcmp(overlay->name, "on.reply") == 0)
+		return false;
+	if (strcmp(overlay->name, "warm-up") == 0)
+		return queue->vmta->warmup == NULL;
+	return !reaction_book_has(queue->queues->o.ruleset->reactions, span_text(overlay->name));
+}
 
 static void
 add_overlay(void *ctx, const struct overlay *overlay)
 {
 	struct overlay_list *list = ctx;
 
-	json_array_append_new(list->rows, control_answer_overlay(overlay, list->now));
+	json_t *row = control_answer_overlay(overlay, list->now);
+
+	json_object_set_new(row, "rule_gone", json_boolean(rule_is_gone(list->queue, overlay)));
+	json_array_append_new(list->rows, row);
 }
 
 /* null: it does not warm up */
@@ -166,7 +183,7 @@ control_warmup(const struct queue *queue)
 json_t *
 control_why(const struct queue *queue, mono_us_t now)
 {
-	struct overlay_list overlays = { .rows = json_array(), .now = now };
+	struct overlay_list overlays = { .queue = queue, .rows = json_array(), .now = now };
 	struct gate_answer gates;
 	struct control_row row;
 	struct ceiling ceiling;
@@ -219,7 +236,7 @@ on_suspend(const struct call *call, struct err *err)
 	uint64_t n;
 
 	if (!duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, err))
-		return err_prefix(err, "suspend: how long");
+		return err_prefix(err, "suspend: how long: ");
 	n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
 	return touched(call, queues, n);
 }

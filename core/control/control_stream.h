@@ -10,7 +10,7 @@
 #include "util/buf.h"
 
 struct control_stream {
-	/* Writes about work_max units of it. False: that was all. */
+	/* Writes about work_max units of it, perhaps nothing; between two calls it stands where a blank may. False: that was all. */
 	bool (*next)(struct control_stream *stream, unsigned work_max, struct now now, struct buf *out);
 	void (*free)(struct control_stream *stream);
 };

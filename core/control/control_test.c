@@ -25,6 +25,7 @@ struct engine {
 	struct shard  shard;
 	struct queue *all;
 	unsigned      n;
+	struct message *message;        /* in each of them; NULL: none */
 	char          did[200];         /* what the fakes were asked */
 	/* the door */
 	void        (*on_accept)(void *ctx, struct conn *conn);
@@ -128,23 +129,28 @@ outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, 
 	return did(shard->queues, "drop", pattern, job, queues_out);
 }
 
-/* No queue of this engine has recipients that could be looked at: `why` of an address is tried on the wire. */
+/* Each queue has the one message, if there is one, and its mail has left: `why` of what waits is tried on the wire. */
 void
 queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx)
 {
-	snprintf(((struct engine *)queue->queues)->did, 200, "each of %s", queue->name);
+	struct engine *e = (struct engine *)queue->queues;
+
+	snprintf(e->did, sizeof(e->did), "each of %s", queue->name);
+	for (unsigned i = 0; e->message && i < 600; i++)
+		fn(ctx, &e->message->rcpts[0]);
 }
 
 void
 message_hold(struct message *message)
 {
-	check(false);
+	message->holds++;
 }
 
 void
 message_unhold(struct queues *queues, struct message *message)
 {
-	check(false);
+	check(message->holds > 0);
+	message->holds--;
 }
 
 bool
@@ -473,6 +479,9 @@ what_a_command_does_not_know_is_refused_and_touches_nothing(void **state)
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"jobb\":\"n\"}}\n", "no such option: jobb" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"job\":\"\"}}\n", "job must name a job" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"*\"],\"options\":{\"job\":true}}\n", "job must name a job" },
+		{ "{\"command\":\"suspend\",\"arguments\":[\"*\",\"soon\"]}\n", "suspend: how long: " },
+		{ "{\"command\":\"queues\",\"options\":{\"limit\":\"5x\"}}\n", "limit must be a number" },
+		{ "{\"command\":\"queues\",\"options\":{\"limit\":\"-1\"}}\n", "limit must be a number" },
 		{ "{\"command\":\"drop\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
 		{ "{\"command\":\"bounce\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
 		{ "{\"command\":\"retry\",\"arguments\":[\"site1/mta-2\"]}\n", "nearest: site1/mta-1" },
@@ -565,6 +574,59 @@ queues_that_end_while_they_are_listed_have_no_row(void **state)
 	buf_fini(&c.told);
 }
 
+static struct message *
+message_that_left(uint64_t id)
+{
+	struct message *message = mem_alloc(sizeof(*message) + sizeof(message->rcpts[0]));
+
+	message->spool.id = id;
+	message->rcpts[0].message = message;
+	message->rcpts[0].state = RCPT_OVER;
+	return message;
+}
+
+static void
+a_long_search_that_finds_nothing_ends(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	json_t *rows;
+
+	add_queues(e, "site%u/mta-1", 3);
+	e->message = message_that_left(0x1f);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
+	assert_true(e->message->holds > 500);
+	drain(&c);
+	rows = take_result(&c);
+	assert_int_equal(json_array_size(rows), 0);
+	assert_int_equal(e->message->holds, 0);
+	json_decref(rows);
+	free(e->message);
+	engine_free(e);
+	buf_fini(&c.told);
+}
+
+static void
+a_search_ends_with_its_peer_and_holds_nothing(void **state)
+{
+	struct engine *e = engine_new();
+	struct client c;
+	struct message *message;
+
+	add_queues(e, "site%u/mta-1", 3);
+	message = e->message = message_that_left(0x1f);
+	join(e, &c);
+	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
+	assert_true(message->holds > 500);
+	c.conn.events->on_close(c.conn.ctx, NULL);
+	assert_true(c.closed);
+	assert_int_equal(message->holds, 0);
+	engine_free(e);
+	free(message);
+	buf_fini(&c.told);
+}
+
 static void
 an_address_or_an_id_is_looked_for_in_every_queue(void **state)
 {
@@ -621,9 +683,33 @@ a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
 	json_decref(take_result(&c));
 	say(&c, "{\"command\":\"trace\"}\n");
 	assert_error(&c, "traces already");
-	engine_free(e);
+	c.conn.events->on_close(c.conn.ctx, NULL);
 	assert_false(trace_on(&e->shard.trace));
+	engine_free(e);
 	buf_fini(&c.told);
+}
+
+static void
+a_trace_takes_a_domain_however_it_is_written(void **state)
+{
+	struct engine *e = engine_new();
+	struct trace_session session = { .number = 7, .queue = "a/b", .domain = "b.example", .peer = "mx (192.0.2.1)" };
+	struct client c, d;
+
+	trace_init(&e->shard.trace);
+	join(e, &c);
+	say(&c, "{\"command\":\"trace\",\"options\":{\"to\":\"B.Example.\"}}\n");
+	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
+	json_decref(take_result(&c));
+	session.domain = "c.example";
+	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
+	assert_int_equal(buf_len(&c.told), 0);
+	join(e, &d);
+	say(&d, "{\"command\":\"trace\",\"options\":{\"to\":\"u@b.example\"}}\n");
+	assert_error(&d, "trace: to: not a domain name");
+	engine_free(e);
+	buf_fini(&c.told);
+	buf_fini(&d.told);
 }
 
 static void
@@ -822,7 +908,10 @@ main(void)
 		cmocka_unit_test(a_long_listing_comes_in_pieces_most_queued_first),
 		cmocka_unit_test(queues_that_end_while_they_are_listed_have_no_row),
 		cmocka_unit_test(an_address_or_an_id_is_looked_for_in_every_queue),
+		cmocka_unit_test(a_long_search_that_finds_nothing_ends),
+		cmocka_unit_test(a_search_ends_with_its_peer_and_holds_nothing),
 		cmocka_unit_test(a_trace_tells_what_is_wanted_and_drops_what_is_not_read),
+		cmocka_unit_test(a_trace_takes_a_domain_however_it_is_written),
 		cmocka_unit_test(a_trace_of_a_listener_that_is_not_declared_is_refused),
 		cmocka_unit_test(a_listing_ends_with_its_peer),
 		cmocka_unit_test(requests_may_come_in_pieces_or_many_at_once),

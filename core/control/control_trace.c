@@ -7,6 +7,7 @@
 #include "control/control_trace.h"
 
 #include "control/control_answers.h"
+#include "mail/domain.h"
 
 struct control_trace {
 	struct trace_listener listener;
@@ -22,7 +23,7 @@ wanted(const struct control_trace *trace, const struct trace_session *session)
 	if (trace->queue != NULL &&
 	    (session->queue == NULL || !queue_pattern_matches(span_text(trace->queue), span_text(session->queue))))
 		return false;
-	if (trace->to != NULL && (session->domain == NULL || !span_eq_nocase(span_text(trace->to), span_text(session->domain))))
+	if (trace->to != NULL && (session->domain == NULL || strcmp(trace->to, session->domain) != 0))
 		return false;
 	return trace->inbound == NULL || (session->listener != NULL && strcmp(session->listener, trace->inbound) == 0);
 }
@@ -93,16 +94,21 @@ copy(const struct control_request *request, const char *name)
 struct control_trace *
 control_trace_start(struct shard *shard, struct conn *conn, const struct control_request *request, struct err *err)
 {
-	const char *listener = control_request_option(request, "listener");
+	const char *listener = control_request_option(request, "listener"), *to = control_request_option(request, "to");
 	struct control_trace *trace;
+	char domain[DOMAIN_MAX];
 
 	if (listener != NULL && !is_declared(shard, listener, err))
 		return NULL;
+	if (to != NULL && !domain_normalize(span_text(to), domain, err)) {
+		err_prefix(err, "trace: to: ");
+		return NULL;
+	}
 	trace = mem_alloc(sizeof *trace);
 	trace->shard = shard;
 	trace->conn = conn;
 	trace->queue = copy(request, "queue");
-	trace->to = copy(request, "to");
+	trace->to = to != NULL ? mem_strdup(domain) : NULL;
 	trace->inbound = copy(request, "listener");
 	trace->listener = (struct trace_listener){ .fn = on_line, .ctx = trace };
 	trace_add(&shard->trace, &trace->listener);

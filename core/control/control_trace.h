@@ -20,6 +20,6 @@
 
 struct control_trace;
 
-/* Options: to (a domain), queue (a pattern), listener. ERR_PERM: a listener that is not declared. */
+/* Options: to (a domain), queue (a pattern), listener. ERR_PERM: a listener that is not declared, a domain that is none. */
 struct control_trace *control_trace_start(struct shard *shard, struct conn *conn, const struct control_request *request, struct err *err);
 void control_trace_stop(struct control_trace *trace);

@@ -117,6 +117,28 @@ delivery_new(struct shard *shard)
 	return delivery;
 }
 
+/* Each goes on with the source whose turn it is. */
+static void
+sources_take_ruleset(struct delivery *delivery, const struct ruleset *before, const struct ruleset *ruleset)
+{
+	unsigned *next_source = mem_alloc((ruleset->vmtas_n + 1) * sizeof *next_source);
+
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++) {
+		const struct ruleset_vmta *vmta = ruleset_vmta(before, span_text(ruleset->vmtas[i]->name));
+
+		next_source[i] = vmta != NULL ? delivery->next_source[vmta->index] : 0;
+	}
+	free(delivery->next_source);
+	delivery->next_source = next_source;
+}
+
+void
+delivery_take_policy(struct delivery *delivery, const struct ruleset *before)
+{
+	sources_take_ruleset(delivery, before, policy_ruleset(delivery->shard->policy));
+	react_take_policy(delivery->react);
+}
+
 void
 delivery_free(struct delivery *delivery)
 {

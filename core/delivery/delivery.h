@@ -9,6 +9,7 @@
 
 #include "queue/queue.h"
 
+struct ruleset;
 struct shard;
 struct delivery;
 
@@ -16,6 +17,9 @@ struct delivery *delivery_new(struct shard *shard);
 void delivery_free(struct delivery *delivery);
 /* What queues_new() wants to know. */
 struct queue_ops delivery_ops(struct delivery *delivery);
+
+/* The shard's policy is another one now; `before` held until now and is there for the call. The queues have it already. */
+void delivery_take_policy(struct delivery *delivery, const struct ruleset *before);
 
 /* Ends the idle sessions; those in a transaction finish it. delivery_sessions() tells when they have. */
 void delivery_stop(struct delivery *delivery);

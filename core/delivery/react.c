@@ -18,6 +18,7 @@ struct every {
 	struct timer  timer;
 	struct react *react;
 	unsigned      which;
+	int64_t       us;
 };
 
 struct react {
@@ -329,23 +330,63 @@ on_every(void *ctx, struct now now)
 	policy_run_every(policy, every->which);
 }
 
+static void
+every_start(struct react *react)
+{
+	struct shard *shard = react->shard;
+
+	react->every_n = policy_every_n(shard->policy);
+	react->every = mem_alloc((react->every_n + 1) * sizeof *react->every);
+	for (unsigned i = 0; i < react->every_n; i++) {
+		struct every *every = &react->every[i];
+
+		*every = (struct every){ .react = react, .which = i, .us = policy_every_us(shard->policy, i) };
+		timer_init(&every->timer, on_every, every);
+		timer_start(&shard->loop->timers, &every->timer, loop_now(shard->loop).mono + every->us);
+	}
+}
+
 struct react *
 react_new(struct shard *shard)
 {
 	struct react *react = mem_alloc(sizeof *react);
-	mono_us_t now = loop_now(shard->loop).mono;
 
 	react->shard = shard;
 	react->scratch = reaction_scratch_new();
-	react->every_n = policy_every_n(shard->policy);
-	react->every = mem_alloc((react->every_n + 1) * sizeof *react->every);
-	for (unsigned i = 0; i < react->every_n; i++) {
-		react->every[i].react = react;
-		react->every[i].which = i;
-		timer_init(&react->every[i].timer, on_every, &react->every[i]);
-		timer_start(&shard->loop->timers, &react->every[i].timer, now + policy_every_us(shard->policy, i));
-	}
+	every_start(react);
 	return react;
+}
+
+/* One that is as often keeps its next time: an hour would never be over under a swap each half hour. */
+static void
+keep_time(struct react *react, struct every *before, unsigned before_n)
+{
+	struct timers *timers = &react->shard->loop->timers;
+
+	for (unsigned i = 0; i < react->every_n; i++) {
+		for (unsigned k = 0; k < before_n; k++) {
+			if (before[k].us != react->every[i].us)
+				continue;
+			timer_start(timers, &react->every[i].timer, before[k].timer.node.key);
+			before[k].us = 0;
+			break;
+		}
+	}
+	for (unsigned k = 0; k < before_n; k++)
+		timer_stop(timers, &before[k].timer);
+	free(before);
+}
+
+void
+react_take_policy(struct react *react)
+{
+	struct every *before = react->every;
+	unsigned before_n = react->every_n;
+
+	check(!react->looking);
+	react->told_n = 0;
+	every_start(react);
+	keep_time(react, before, before_n);
 }
 
 void

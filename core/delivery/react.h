@@ -33,6 +33,8 @@ struct react_verdict {
 };
 
 struct react *react_new(struct shard *shard);
+/* The shard's policy is another one now. */
+void react_take_policy(struct react *react);
 void react_free(struct react *react);
 
 void react(struct react *react, const struct react_event *event, struct now now, struct react_verdict *out);

@@ -296,7 +296,7 @@ next_host(struct session *s, bool peer_gone)
 static bool
 choose_source(struct session *s, enum ip_family family)
 {
-	const struct ruleset_vmta *vmta = s->vmta;
+	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
 	unsigned *next = &s->delivery->next_source[vmta->index];
 
 	s->source = (struct ip){ 0 };
@@ -506,8 +506,9 @@ dial(struct session *s)
 	static const enum setting_id asked[] = { SETTING_use_starttls, SETTING_require_starttls, SETTING_verify_tls };
 	struct shard *shard = s->delivery->shard;
 	const struct ruleset *ruleset = policy_ruleset(shard->policy);
+	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
 	struct smtp_client_config config = {
-		.helo = s->vmta->hostname ? s->vmta->hostname : ruleset->node.hostname,
+		.helo = s->helo,
 		.use_starttls = session_settings(s)->use_starttls && !s->no_tls,
 		.require_starttls = session_settings(s)->require_starttls || session_settings(s)->verify_tls,
 	};
@@ -516,6 +517,7 @@ dial(struct session *s)
 
 	for (unsigned i = 0; i < countof(asked); i++)
 		queue_used(s->slot.lane->queue, asked[i]);
+	snprintf(s->helo, sizeof s->helo, "%s", vmta->hostname ? vmta->hostname : ruleset->node.hostname);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
@@ -600,6 +602,18 @@ start_tls(struct session *s)
 	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
 }
 
+/* A swap may have taken the address from the virtual MTA: what is open by it takes no further message. */
+static bool
+source_is_gone(const struct session *s)
+{
+	const struct ruleset_vmta *vmta = s->slot.lane->queue->vmta;
+
+	for (unsigned i = 0; i < vmta->sources_n; i++)
+		if (ip_eq(&vmta->sources[i], &s->source))
+			return false;
+	return vmta->sources_n > 0;
+}
+
 static void
 ready(struct session *s)
 {
@@ -609,7 +623,7 @@ ready(struct session *s)
 	}
 	if (s->errors >= session_settings(s)->max_errors_per_connection)
 		queue_used(s->slot.lane->queue, SETTING_max_errors_per_connection);
-	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection ||
+	if (s->leaves || s->errors >= session_settings(s)->max_errors_per_connection || source_is_gone(s) ||
 	    queue_source_is_off(s->slot.lane->queue, &s->conn->local.ip, session_now(s).mono)) {
 		session_quit(&s->slot);
 		return;
@@ -730,11 +744,10 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 
 	s->delivery = delivery;
 	s->number = ++delivery->shard->trace.sessions;
-	s->vmta = lane->queue->vmta;
 	s->state = SEEKING;
 	s->connect_paid = true;
 	arena_init(&s->arena);
-	target_init(&s->target, delivery->shard->resolver, lane->hosts, s->vmta, &delivery->shard->prng, on_target_ready, s);
+	target_init(&s->target, delivery->shard->resolver, lane->hosts, lane->queue->vmta, &delivery->shard->prng, on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);
 	delivery->sessions_n++;
 	/* At the next turn: the queue has not counted us yet. */

@@ -16,7 +16,7 @@ struct session {
 	struct queue_slot   slot;
 	struct list         node;               /* delivery->sessions */
 	struct delivery    *delivery;
-	const struct ruleset_vmta *vmta;
+	char                helo[DOMAIN_MAX];   /* what it calls itself, as when it connected */
 	enum session_state  state;
 	uint64_t            number;             /* in a trace */
 	unsigned            depth;              /* events on the stack */

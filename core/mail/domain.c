@@ -157,7 +157,7 @@ domain_pattern_parse(struct span text, struct domain_pattern *out, struct err *e
 		return err_set(err, ERR_PERM, "\"%.*s\": an address has no subdomains",
 			       (int)(text.n < 100 ? text.n : 100), text.p);
 	if (!domain_normalize(name, out->name, err))
-		return err_prefix(err, "\"%.*s\"", (int)(text.n < 100 ? text.n : 100), text.p);
+		return err_prefix(err, "\"%.*s\": ", (int)(text.n < 100 ? text.n : 100), text.p);
 	return true;
 }
 

@@ -21,7 +21,6 @@
 #include "policy/grow.h"
 #include "policy/module.h"
 
-#define FILE_MAX (32u << 20)
 #define FIELDS_COMPARED_MAX 200           /* a shape has fewer */
 
 static char numbers_key, copies_key, door_key;       /* their addresses are keys in the registry */
@@ -39,9 +38,10 @@ weak_table(lua_State *L, void *key)
 }
 
 void
-loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, const char *path)
+loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, struct bundle *bundle)
 {
-	*loader = (struct loader){ .ruleset = ruleset, .report = report, .L = L };
+	*loader = (struct loader){ .ruleset = ruleset, .report = report, .L = L, .bundle = bundle };
+	const char *path = bundle->policy;
 	const char *slash = strrchr(path, '/');
 	loader->dir = arena_strndup(&ruleset->arena, path, slash ? (size_t)(slash - path) + 1 : 0);
 	weak_table(L, &numbers_key);
@@ -83,40 +83,8 @@ loader_fini(struct loader *loader)
 	*loader->door = NULL;
 	drop(loader->L, &numbers_key);
 	drop(loader->L, &copies_key);
-	for (unsigned i = 0; i < loader->files_n; i++) {
+	for (unsigned i = 0; i < loader->files_n; i++)
 		source_map_fini(&loader->files[i]->map);
-		free(loader->files[i]->text);
-	}
-}
-
-char *
-loader_read(const char *path, size_t *n_out, struct err *err)
-{
-	FILE *file = fopen(path, "rbe");
-	if (!file) {
-		err_sys(err, "cannot be read");
-		return NULL;
-	}
-	char *text = NULL;
-	size_t n = 0, got;
-	do {
-		text = mem_grow(text, n + 65536);
-		errno = 0;
-		got = fread(text + n, 1, 65536, file);
-		n += got;
-	} while (got && n < FILE_MAX);
-	bool failed = ferror(file);
-	if (failed)
-		err_sys(err, "cannot be read");
-	fclose(file);
-	if (!failed && n >= FILE_MAX)
-		failed = !err_set(err, ERR_PERM, "is larger than a policy may be (32 MiB)");
-	if (failed) {
-		free(text);
-		return NULL;
-	}
-	*n_out = n;
-	return text;
 }
 
 /* "x.lua:12: '=' expected near 'y'": the position is cut off, the line kept. */
@@ -168,7 +136,7 @@ swap_in_rewritten(struct loader *loader, struct loader_file *file, struct span t
 {
 	lua_State *L = loader->L;
 	struct buf out;
-	buf_init(&out, 4 * (size_t)FILE_MAX);
+	buf_init(&out, 4 * (size_t)BUNDLE_FILE_MAX);
 	if (source_rewrite(text, file->first_table, LOADER_HIDDEN, &file->map, &out)) {
 		const char *chunk = lua_pushfstring(L, "@%s", file->path);
 		struct span rewritten = buf_span(&out);
@@ -182,17 +150,14 @@ swap_in_rewritten(struct loader *loader, struct loader_file *file, struct span t
 }
 
 bool
-loader_compile_text(struct loader *loader, const char *path, char *owned, struct span text)
+loader_compile_text(struct loader *loader, const char *path, struct span text)
 {
-	if (!compile_text(loader, path, text)) {
-		free(owned);
+	if (!compile_text(loader, path, text))
 		return false;
-	}
 	struct arena *arena = &loader->ruleset->arena;
 	struct loader_file *file = arena_alloc(arena, sizeof(*file));
 	file->path = arena_strdup(arena, path);
 	file->first_table = tables_so_far(loader);
-	file->text = owned;
 	source_map_init(&file->map);
 	*GROW(arena, loader->files, loader->files_n) = file;
 	swap_in_rewritten(loader, file, text);
@@ -205,13 +170,12 @@ bool
 loader_compile(struct loader *loader, const char *path)
 {
 	struct err err = { 0 };
-	size_t n = 0;
-	char *text = loader_read(path, &n, &err);
-	if (!text) {
+	struct span text;
+	if (!bundle_read(loader->bundle, path, &text, &err)) {
 		notes_error(loader->report, path, 0, "%s", err.text);
 		return false;
 	}
-	return loader_compile_text(loader, path, text, span_make(text, n));
+	return loader_compile_text(loader, path, text);
 }
 
 static const struct source_table *
@@ -448,6 +412,9 @@ loader_warning(struct loader *loader, const struct where *at, const char *format
 const char *
 loader_path(struct loader *loader, const char *path)
 {
-	return path[0] == '/' ? arena_strdup(&loader->ruleset->arena, path)
-			      : arena_printf(&loader->ruleset->arena, "%s%s", loader->dir, path);
+	struct arena *arena = &loader->ruleset->arena;
+	char *whole = bundle_path(loader->bundle, path[0] == '/' ? path : arena_printf(arena, "%s%s", loader->dir, path));
+	const char *kept = arena_strdup(arena, whole);
+	free(whole);
+	return kept;
 }

@@ -21,7 +21,6 @@
 struct loader_file {
 	const char *path;
 	uint32_t    first_table;        /* the number of its first constructor */
-	char       *text;
 	struct source_map map;
 };
 
@@ -68,6 +67,7 @@ struct loader {
 	struct ruleset       *ruleset;
 	struct policy_report *report;
 	lua_State            *L;
+	struct bundle        *bundle;           /* where files come from */
 	const char           *dir;              /* "policies/" or "" */
 	struct loader_file  **files;            /* the policy first */
 	unsigned files_n;
@@ -84,14 +84,13 @@ struct loader {
 
 #define LOADER_HIDDEN "__at"
 
-void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, const char *path);
+void loader_init(struct loader *loader, struct ruleset *ruleset, struct policy_report *report, lua_State *L, struct bundle *bundle);
 void loader_fini(struct loader *loader);
 
 /* Compiles the file onto the stack; false: noted. */
 bool loader_compile(struct loader *loader, const char *path);
-/* The same of a text. It is the loader's from now on: `owned` is freed with it, or NULL. */
-bool loader_compile_text(struct loader *loader, const char *path, char *owned, struct span text);
-char *loader_read(const char *path, size_t *n_out, struct err *err);   /* NULL: err says why; the caller frees */
+/* The same of a text, which must stay for the load. */
+bool loader_compile_text(struct loader *loader, const char *path, struct span text);
 /* A C function with the loader behind its first upvalue (and extra_n more, from the stack). The script may keep
  * it longer than the load: then loader_of() is NULL. */
 void loader_push_function(struct loader *loader, lua_CFunction fn, int extra_n);

@@ -98,14 +98,14 @@ push_module(struct loader *loader, const char *name)
 	}
 	const char *path = module_path(loader, loader->dir, name);
 	struct err err = { 0 };
-	size_t n = 0;
-	char *text = loader_read(path, &n, &err);
+	struct span text;
+	bool beside = bundle_read(loader->bundle, path, &text, &err);
 	struct span shipped = span_starts(span_text(name), SPAN("providers.")) ? embedded_lua(span_text(name)) : span_make(NULL, 0);
-	if (!text && (err.sys != ENOENT || !shipped.p))
+	if (!beside && (err.sys != ENOENT || !shipped.p))
 		luaL_error(L, "require \"%s\": %s %s", name, path, err.text);
-	if (!text)
+	if (!beside)
 		path = module_path(loader, SHIPPED_DIR, name);
-	if (!loader_compile_text(loader, path, text, text ? span_make(text, n) : shipped))
+	if (!loader_compile_text(loader, path, beside ? text : shipped))
 		luaL_error(L, "require \"%s\": %s does not compile", name, path);
 	lua_pushstring(L, name);
 	return 1;

@@ -22,6 +22,7 @@ struct policy {
 	struct ruleset *ruleset;
 	struct sandbox *sandbox;
 	struct hooks    hooks;
+	unsigned        pins;
 };
 
 /* What stopped the load, without what the report says already. */
@@ -57,13 +58,13 @@ keep_files(struct policy *policy, const struct loader *loader)
 }
 
 static void
-load(struct policy *policy, const char *path, struct policy_report *report)
+load(struct policy *policy, struct bundle *bundle, struct policy_report *report)
 {
 	struct loader loader;
-	loader_init(&loader, policy->ruleset, report, sandbox_lua(policy->sandbox), path);
+	loader_init(&loader, policy->ruleset, report, sandbox_lua(policy->sandbox), bundle);
 	declare_export(&loader);
 	hooks_export(&policy->hooks, &loader);
-	bool done = run_file(policy, &loader, path);
+	bool done = run_file(policy, &loader, bundle->policy);
 	/* What an error kept from being declared would only be missed by name. */
 	if (done) {
 		declare_finish(&loader);
@@ -79,13 +80,16 @@ struct policy *
 policy_load(const char *path, const struct policy_env *env, struct policy_report *report)
 {
 	struct policy *policy = mem_alloc(sizeof(*policy));
+	policy->pins = 1;
 	policy->ruleset = mem_alloc(sizeof(*policy->ruleset));
 	arena_init(&policy->ruleset->arena);
 	policy->ruleset->file = arena_strdup(&policy->ruleset->arena, path);
 	assemble_begin(policy->ruleset);
 	policy->sandbox = sandbox_new(&(struct sandbox_options){ .log = env->log, .clock = env->clock, .seed = env->seed });
 	hooks_init(&policy->hooks, policy->sandbox, env->log);
-	load(policy, path, report);
+	struct bundle *own = env->bundle ? NULL : bundle_new(path, "");
+	load(policy, own ? own : env->bundle, report);
+	bundle_free(own);
 	if (report->errors_n) {
 		policy_free(policy);
 		return NULL;
@@ -112,10 +116,30 @@ policy_free(struct policy *policy)
 	free(policy);
 }
 
+void
+policy_pin(struct policy *policy)
+{
+	policy->pins++;
+}
+
+bool
+policy_unpin(struct policy *policy)
+{
+	check(policy->pins > 0);
+	return --policy->pins == 0;
+}
+
 const struct ruleset *
 policy_ruleset(const struct policy *policy)
 {
 	return policy->ruleset;
+}
+
+void
+policy_counts(const struct policy *policy, uint64_t *calls_out, uint64_t *errors_out)
+{
+	*calls_out = policy->hooks.calls;
+	*errors_out = policy->hooks.errors;
 }
 
 void

@@ -6,9 +6,9 @@
  * nonsense gives its default decision (inbound: 451 4.3.0) and a log line with a
  * traceback; the node goes on.
  *
- * Ownership  policy_load() gives a policy with its ruleset and its Lua state;
- *            policy_free() ends all three. Reports belong to the caller.
- * Threads    One shard's.
+ * Ownership  policy_load() gives a policy with its ruleset and its Lua state, pinned once;
+ *            policy_free() ends all three, whoever has it pinned. Reports belong to the caller.
+ * Threads    One shard's; loaded, and ended when nobody has it any more, on any.
  * Errors     A policy that does not load is NULL, and the report holds every
  *            error of the file, each with its place.
  */
@@ -16,6 +16,7 @@
 #pragma once
 
 #include "net/clock.h"
+#include "policy/bundle.h"
 #include "policy/reaction.h"
 #include "util/buf.h"
 #include "util/log.h"
@@ -37,6 +38,7 @@ void policy_report_fini(struct policy_report *report);
 
 struct policy_env {
 	struct log         *log;
+	struct bundle      *bundle;     /* where its files are read from, and put; NULL: from the disk, and forgotten */
 	const struct clock *clock;      /* os.time and os.clock answer from it */
 	uint64_t            seed;       /* math.random */
 	/* A budget a call: instructions of the VM, and bytes over what the state held when loaded. 0: the defaults. */
@@ -47,6 +49,9 @@ struct policy;
 
 struct policy *policy_load(const char *path, const struct policy_env *env, struct policy_report *report);
 void policy_free(struct policy *policy);
+/* Who still needs one that is not in force any more keeps it. unpin: true when that was the last, who frees it. */
+void policy_pin(struct policy *policy);
+bool policy_unpin(struct policy *policy);
 const struct ruleset *policy_ruleset(const struct policy *policy);
 /* The handlers of hooks, on.every among them, with the place of their declaration. */
 void policy_each_hook(const struct policy *policy, void (*fn)(void *ctx, const char *name, const struct where *where), void *ctx);
@@ -87,6 +92,9 @@ struct policy_decision {
 	unsigned code;                  /* then: 4xx or 5xx */
 	char     text[512];             /* what follows the code: "5.3.4 too big for you" */
 };
+
+/* Calls of hooks and reactions' functions so far, and how many of them went wrong. */
+void policy_counts(const struct policy *policy, uint64_t *calls_out, uint64_t *errors_out);
 
 bool policy_has_hook(const struct policy *policy, enum policy_hook hook);       /* no hook, no Lua call */
 void policy_on_connect(struct policy *policy, const struct policy_session *session, struct policy_decision *out);

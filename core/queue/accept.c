@@ -8,6 +8,7 @@
 #include "queue/accept.h"
 
 struct accept {
+	struct list     node;           /* queues->accepting */
 	struct queues  *queues;
 	struct message *message;
 	struct arena    arena;
@@ -21,6 +22,7 @@ on_commit(void *ctx, const struct err *err)
 {
 	struct accept *accept = ctx;
 
+	list_remove(&accept->node);
 	if (err == NULL)
 		queues_add(accept->queues, accept->message, &accept->envelope, NULL,
 			   loop_now(accept->queues->o.loop));
@@ -41,6 +43,7 @@ accept_message(struct queues *queues, struct spool_writer *writer, struct arena 
 	check(envelope->rcpts_n > 0);
 	check(envelope->rcpts_n <= UINT16_MAX);
 	accept->queues = queues;
+	list_add_tail(&queues->accepting, &accept->node);
 	accept->arena = *arena;
 	arena_init(arena);
 	accept->envelope = *envelope;
@@ -53,4 +56,13 @@ accept_message(struct queues *queues, struct spool_writer *writer, struct arena 
 	spool_commit(writer, &accept->message->spool, (uint16_t)envelope->rcpts_n, buf_span(&meta), head,
 		     on_commit, accept);
 	buf_fini(&meta);
+}
+
+bool
+accept_is_under_way(const struct queues *queues, const char *vmta)
+{
+	list_each(node, &queues->accepting)
+		if (span_eq(list_entry(node, struct accept, node)->envelope.vmta, span_text(vmta)))
+			return true;
+	return false;
 }

@@ -17,3 +17,5 @@ typedef void accept_fn(void *ctx, const struct err *err, const struct envelope *
  * never from within; err NULL: the message is durable and queued. */
 void accept_message(struct queues *queues, struct spool_writer *writer, struct arena *arena,
 		    const struct envelope *envelope, struct span head, accept_fn *on_done, void *ctx);
+/* A message of that virtual MTA is on its way to the disk. */
+bool accept_is_under_way(const struct queues *queues, const char *vmta);

@@ -533,6 +533,36 @@ overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *na
 	schedule(overlays, o, now);
 }
 
+static struct overlay *
+overlay_dup(const struct overlay *o)
+{
+	struct overlay *copy = mem_alloc(sizeof *copy);
+
+	*copy = *o;
+	list_init(&copy->node);
+	copy->due = (struct heap_node){ 0 };
+	copy->name = mem_strdup(o->name);
+	copy->pattern = text_or_null(o->pattern, SIZE_MAX);
+	copy->reply = text_or_null(o->reply, SIZE_MAX);
+	copy->where.file = text_or_null(o->where.file, SIZE_MAX);
+	copy->reroute = text_or_null(o->reroute, SIZE_MAX);
+	copy->changes = mem_alloc((o->changes_n + 1) * sizeof *copy->changes);
+	if (o->changes_n > 0)
+		memcpy(copy->changes, o->changes, o->changes_n * sizeof *copy->changes);
+	return copy;
+}
+
+void
+overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *from, const char *to, mono_us_t now)
+{
+	const struct overlay_target *target = overlays_of(overlays, scope, from);
+
+	if (target == NULL)
+		return;
+	list_each(node, &target->overlays)
+		overlays_put(overlays, scope, to, overlay_dup(list_entry(node, struct overlay, node)), now);
+}
+
 /* ---- time and hands ---- */
 
 void

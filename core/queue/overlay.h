@@ -136,6 +136,9 @@ void overlays_save(const struct overlays *overlays, uint8_t kind, struct now now
 /* One, behind its kind. False: damaged. */
 bool overlays_load(struct overlays *overlays, struct span *in, struct now now);
 
+/* What lies on one name lies on another as well, with the same ends. */
+void overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *from, const char *to, mono_us_t now);
+
 /* overlay_save.c's way in: takes one that was read; what has ended meanwhile is dropped. */
 void overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *overlay, mono_us_t now);
 void overlay_free(struct overlay *overlay);

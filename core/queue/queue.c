@@ -222,6 +222,14 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 	return true;
 }
 
+struct rcpt *
+queue_first_ready(struct queue *q)
+{
+	struct lane *lane = lane_first(q, LANE_MAIL);
+
+	return lane != NULL ? lane_next(lane) : NULL;
+}
+
 /* ---- the poll ---- */
 
 static void
@@ -321,8 +329,9 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 			return;
 		if ((first = pick(lane, now)) == NULL)
 			continue;
+		/* Mail that pick() has sent to another queue may have taken the place: the gate is closed now, and has a line. */
 		if (!take_session(q))
-			return;
+			continue;
 		if (!take_connect(q, now.mono)) {
 			give_session(q);
 			*wake_at = min_i64(*wake_at, now.mono + US_PER_MS);
@@ -331,6 +340,8 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 		q->waiter.served = true;
 		struct queue_slot *slot = q->queues->o.ops.start(q->queues->o.ops.ctx, lane, first);
 		list_init(&slot->node);
+		list_init(&slot->in_queue);
+		list_add_tail(&q->slots, &slot->in_queue);
 		slot->lane = lane;
 		slot->state = SLOT_CONNECTING;
 		slot->started = now.mono;
@@ -456,7 +467,7 @@ queue_poll(struct queue *q, struct now now)
 		if (q->recall)
 			queue_recall(q, now);
 		make_due_ready(q, now);
-		if (queue_send_away(q, now))
+		if (queue_move_on(q, now) || queue_send_away(q, now))
 			wake_at = now.mono;
 		end_idle_sessions(q, now.mono);
 		feed_sessions(q, now, &wake_at);
@@ -583,6 +594,7 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	queue_slot_closing(slot);
 	count_closing(q, -1);
 	slot->lane = NULL;
+	list_remove(&slot->in_queue);
 	check(lane->sessions > 0);
 	lane->sessions--;
 	lane_line_up(lane);
@@ -593,6 +605,46 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	give_session(q);
 	wake_others(q, now);
 	queue_poll(q, now);
+}
+
+/* What it has of its queue's counts, there or gone. */
+static void
+slot_count(struct queue_slot *slot, int delta)
+{
+	struct lane *lane = slot->lane;
+
+	if (slot->state == SLOT_CONNECTING)
+		count_connecting(lane, delta);
+	if (slot->state == SLOT_CLOSING)
+		count_closing(lane->queue, delta);
+	lane->sessions = (uint32_t)((int64_t)lane->sessions + delta);
+	lane->queue->slots_n = (uint32_t)((int64_t)lane->queue->slots_n + delta);
+	lane_line_up(lane);
+}
+
+void
+queue_slot_move(struct queue_slot *slot, struct queue *to)
+{
+	struct lane *from = slot->lane;
+
+	slot_count(slot, -1);
+	give_session(from->queue);
+	list_remove(&slot->in_queue);
+	if (slot->state == SLOT_IDLE)
+		list_remove(&slot->node);
+	lane_line_up(from);
+	slot->lane = lane_get(to, from->hosts);
+	list_add_tail(&to->slots, &slot->in_queue);
+	if (slot->state == SLOT_IDLE)
+		list_add_head(&slot->lane->idle, &slot->node);
+	/* Above a cap it ends at its next message boundary. */
+	for (int i = 0; i < SCOPES_N; i++)
+		if (to->scopes[i] != NULL)
+			gauge_take(&to->scopes[i]->sessions, GAUGE_UNLIMITED);
+	slot_count(slot, 1);
+	if (list_linked(&to->reap))
+		list_remove(&to->reap);
+	queue_maybe_reap(from->queue);
 }
 
 void

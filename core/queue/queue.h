@@ -96,6 +96,7 @@ struct route {
 	struct queue  *queue;           /* while RESOLVING or FAILED for the first time: named by the domain */
 	struct host_set *hosts;         /* READY */
 	enum route_state state;
+	bool           by_address;      /* READY: the domain has no MX */
 	mono_us_t      expires;         /* READY by DNS: ask again then */
 	mono_us_t      retry_at;        /* FAILED */
 	char           dead[96];        /* DEAD: "5.1.2 no such domain": status and text */
@@ -147,6 +148,9 @@ struct lane {
 	uint64_t         weights[2];    /* bit set: of_weight is not 0 */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
+	/* while a swap is under way, where it has sessions */
+	struct queue    *heir;          /* where a route to its hosts leads now */
+	bool             stays;         /* one leads here */
 };
 
 struct site {
@@ -199,10 +203,14 @@ struct queue {
 	mono_us_t      retry_set_at;
 	uint32_t       retry_step;      /* consecutive failures */
 	char          *last_error;      /* NULL: none yet */
-	struct pace    over;            /* recipients that came to their end here */
+	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
 	struct timer   timer;           /* the next thing that time alone changes */
 	bool           polling, again;
 	uint32_t       slots_n;
+	struct list    slots;           /* struct queue_slot */
+	/* while a swap is under way */
+	struct queue  *heir;            /* where the first of its routes leads now */
+	bool           is_new, expires_sooner;
 	struct list    in_site;         /* site->queues */
 	struct list    reap;            /* queues->reap while it is empty */
 };
@@ -219,6 +227,7 @@ static inline const struct queue_settings *queue_settings_now(const struct queue
 enum slot_state { SLOT_CONNECTING, SLOT_IDLE, SLOT_BUSY, SLOT_CLOSING };
 struct queue_slot {
 	struct list     node;           /* lane->idle while IDLE */
+	struct list     in_queue;       /* queue->slots */
 	struct lane    *lane;
 	enum slot_state state;
 	bool            waits_for_rate; /* IDLE although there is mail */
@@ -270,11 +279,11 @@ struct queues {
 	struct table   queues, sites, routes, host_sets, jobs, settings;
 	struct table   saved;           /* what the last run knew, until its owner is there again */
 	struct now     saved_at;        /* when that was, on this run's clocks */
-	bool           saved_clean;
-	struct now     started;
+	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */
 	bool           changed;         /* since queues_save() */
 	struct scope   node;
-	struct scope  *vmtas, *pools;   /* by index */
+	struct scope **vmtas, **pools;  /* by index */
+	struct list    accepting;       /* struct accept: on their way to the disk */
 	struct wheel   expiry;
 	struct timer   expiry_timer;
 	struct list    pauses;          /* patterns paused by hand */
@@ -287,6 +296,7 @@ struct queues {
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	bool           stopping;        /* no new sessions, no new transactions */
+	bool           swapping;
 };
 
 static inline void
@@ -312,6 +322,10 @@ void queues_add(struct queues *queues, struct message *message, const struct env
 		const struct spool_rcpt_state *states, struct now now);
 
 void queues_poll_all(struct queues *queues, struct now now);    /* after stopping was taken back */
+/* Can all that waits go on under another ruleset? False: *err names what could not. */
+bool queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err);
+/* From now on `fresh` holds, and nothing points to the one before. queues_may_swap() was asked in the same turn. */
+void queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now);
 /* How the message's recipients stand, for the spool's compaction. */
 void queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states);
 

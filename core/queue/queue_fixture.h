@@ -117,6 +117,22 @@ world_restart(struct world *w, const char *policy, bool clean, int64_t away_us, 
 	buf_fini(&saved);
 }
 
+/* Another policy while all goes on. False: it was refused, and *err says why. */
+static inline bool
+world_swap(struct world *w, const char *policy, struct err *err)
+{
+	struct policy *before = w->policy, *fresh = fixture_good(policy);
+
+	if (!queues_may_swap(w->queues, policy_ruleset(fresh), err)) {
+		policy_free(fresh);
+		return false;
+	}
+	queues_swap(w->queues, policy_ruleset(fresh), w->loop.now);
+	w->policy = fresh;
+	policy_free(before);
+	return true;
+}
+
 static inline void
 world_bound(struct world *w, enum scope_level level, uint32_t cap, const char *connects, const char *messages)
 {

@@ -119,10 +119,16 @@ site_apply(struct queues *queues, struct site *site, mono_us_t now)
 	scope_apply(&site->scope, overlays_of(&queues->overlays, OVERLAY_SITE, site->name), true, now);
 }
 
+void
+queue_site_apply(struct queue *queue, mono_us_t now)
+{
+	site_apply(queue->queues, queue->site, now);
+}
+
 static void
 vmta_apply(struct queues *queues, const struct ruleset_vmta *vmta, mono_us_t now)
 {
-	scope_apply(&queues->vmtas[vmta->index], overlays_of(&queues->overlays, OVERLAY_VMTA, vmta->name), false, now);
+	scope_apply(queues->vmtas[vmta->index], overlays_of(&queues->overlays, OVERLAY_VMTA, vmta->name), false, now);
 }
 
 /* ---- what a queue has ---- */

@@ -406,7 +406,7 @@ it_lies_on_the_name_and_outlives_the_queue_and_the_process(void **state)
 	}
 	world_run(w, MINS(40));
 	assert_int_equal(w->queues->overlays.n, 0);
-	assert_int_equal(w->queues->vmtas[0].limits.max_smtp_out, UNLIMITED);
+	assert_int_equal(w->queues->vmtas[0]->limits.max_smtp_out, UNLIMITED);
 	world_free(w);
 }
 

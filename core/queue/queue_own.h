@@ -13,6 +13,9 @@ struct site *site_get(struct queues *queues, struct span name, const struct rule
 const struct queue_settings *settings_intern(struct queues *queues, const struct ruleset_provider *provider,
 					     struct span domain, const struct ruleset_vmta *vmta);
 void queue_maybe_reap(struct queue *queue);             /* after something left it */
+void queue_free(struct queue *queue);                   /* nothing is in it */
+void queue_declare(struct queue *queue);                /* its scope's limits, and its site's, from its settings */
+void rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now); /* by the settings of now */
 /* Counts it in its queue by state and arms its expiry; the caller puts it where the state says. */
 void rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state);
 void rcpt_unlink(struct rcpt *rcpt);                    /* the reverse; out of wherever it waits */
@@ -45,6 +48,18 @@ void queues_overlays_start(struct queues *queues, struct now now);              
 /* The setting of a recipient's own domain, as tight as the queue's overlays make it. */
 void queue_tighten(const struct queue *queue, enum setting_id setting, void *value, mono_us_t now);
 
+void queue_site_apply(struct queue *queue, mono_us_t now);                      /* the limits of its site */
+
+/* queue_swap.c */
+void queues_scopes_init(struct queues *queues, struct now now);                 /* as the ruleset declares them */
+void queues_scopes_fini(struct queues *queues);
+/* What waits in a queue that no route leads to goes where its routes lead. True: there is more. */
+bool queue_move_on(struct queue *queue, struct now now);
+
+/* queue.c */
+struct rcpt *queue_first_ready(struct queue *queue);    /* NULL: none; stays where it is */
+void queue_slot_move(struct queue_slot *slot, struct queue *to);
+
 /* queue_reroute.c */
 bool rcpt_is_astray(struct rcpt *rcpt, struct now now);         /* its turn has come, but by another route */
 void rcpt_reroute(struct rcpt *rcpt, struct now now);           /* in no list: takes the route that is right now */
@@ -56,6 +71,9 @@ void queue_recall(struct queue *queue, struct now now);         /* those that wa
 void scope_restore(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct now now);
 void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
+/* As a restart would find it: should it come back it is not fresh. */
+void scope_remember(struct queues *queues, const char *kind, const char *name, const struct scope *scope, struct now now);
+void queue_remember(const struct queue *queue, struct now now);
 
 void queues_changed(struct queues *queues);
 /* While frozen a poll is put off, so that recipients collected beforehand stay where they are. Poll after the thaw. */
@@ -74,6 +92,7 @@ struct route *route_get(struct queues *queues, struct span domain, const struct 
 void route_place(struct rcpt *rcpt, struct now now);    /* into its stream, its heap, or its route's list */
 void route_forget(struct route *route);                 /* frees it: no recipient points to it */
 void route_refresh(struct route *route, struct now now);
+void route_take_ruleset(struct route *route, struct now now);   /* another one holds */
 void route_retry(struct route *route, struct now now);  /* FAILED: asks now */
 bool route_moved(const struct rcpt *rcpt, const struct lane *lane);
 void host_set_unref(struct queues *queues, struct host_set *set);
@@ -88,6 +107,7 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 }
 
 /* lane.c */
+struct lane *lane_find(const struct queue *queue, struct host_set *hosts);      /* NULL: none */
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */

@@ -153,14 +153,6 @@ rcpt_reroute(struct rcpt *rcpt, struct now now)
 	rcpt->home = to != home ? home : NULL;
 }
 
-static struct rcpt *
-first_ready(struct queue *q)
-{
-	struct lane *lane = lane_first(q, LANE_MAIL);
-
-	return lane != NULL ? lane_next(lane) : NULL;
-}
-
 bool
 queue_send_away(struct queue *q, struct now now)
 {
@@ -169,7 +161,7 @@ queue_send_away(struct queue *q, struct now now)
 
 	if (q->hold.reroute == NULL || q->settings->paused || q->paused_by_hand)
 		return false;
-	while ((rcpt = first_ready(q)) != NULL && rcpt_is_astray(rcpt, now)) {
+	while ((rcpt = queue_first_ready(q)) != NULL && rcpt_is_astray(rcpt, now)) {
 		if (n++ == AWAY_MAX)
 			return true;
 		rcpt_unlink(rcpt);

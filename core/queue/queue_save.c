@@ -15,6 +15,7 @@
 #include "queue/warmup.h"
 
 #define SAVED_VERSION 2
+#define KEY_MAX       700
 #define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
 #define WINDOW_MAX_US (INT64_C(1) << 50)
 
@@ -34,7 +35,7 @@ struct saved {
 static struct saved *
 saved_take(struct queues *queues, const char *kind, const char *name)
 {
-	char key[700];
+	char key[KEY_MAX];
 
 	snprintf(key, sizeof key, "%s %s", kind, name);
 	return table_remove(&queues->saved, span_text(key));
@@ -62,8 +63,6 @@ static void
 rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, const struct saved_rate *saved,
 	     struct now now)
 {
-	if (queues->saved_at.wall.ms == 0)
-		return;
 	if (saved != NULL && saved->last != INT64_MIN) {
 		/* What it was then is that much earlier seen from now. */
 		rate_restore(rate, saved->last - (now.mono - queues->saved_at.mono), now.mono);
@@ -72,8 +71,8 @@ rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_s
 		put_in_place(rate, &saved->spec, now.mono);
 		put_in_place(rate, spec, now.mono);
 	}
-	if (!queues->saved_clean)
-		rate_spend_all(rate, spec, queues->started.mono);
+	if (queues->spent_at != 0)
+		rate_spend_all(rate, spec, queues->spent_at);
 }
 
 void
@@ -91,7 +90,7 @@ queue_restore(struct queue *queue, struct now now)
 {
 	struct queues *queues = queue->queues;
 	struct saved *saved;
-	char key[700];
+	char key[KEY_MAX];
 
 	snprintf(key, sizeof key, "queue %s", queue->name);
 	saved = table_get(&queues->saved, span_text(key));
@@ -145,21 +144,30 @@ put(struct buf *out, const struct saved *saved)
 	buf_put_bytes(out, span_text(saved->last_error));
 }
 
-static void
-put_scope(struct buf *out, const char *kind, const char *name, const struct scope *scope, const struct queue *queue,
-	  mono_us_t now)
+/* `key` has room for any. The texts are borrowed. */
+static struct saved
+saved_of(const char *kind, const char *name, const struct scope *scope, const struct queue *queue, mono_us_t now, char key[KEY_MAX])
 {
-	char key[700];
 	struct saved saved = {
 		.key = key, .connects = rate_saved(&scope->connects, now), .messages = rate_saved(&scope->messages, now),
 		.last_error = queue && queue->last_error ? queue->last_error : "",
 	};
 
-	snprintf(key, sizeof key, "%s %s", kind, name);
+	snprintf(key, KEY_MAX, "%s %s", kind, name);
 	if (queue != NULL) {
 		saved.retry_step = queue->retry_step;
 		saved.retry_left_us = max_i64(0, queue->retry_until - now);
 	}
+	return saved;
+}
+
+static void
+put_scope(struct buf *out, const char *kind, const char *name, const struct scope *scope, const struct queue *queue,
+	  mono_us_t now)
+{
+	char key[KEY_MAX];
+	struct saved saved = saved_of(kind, name, scope, queue, now, key);
+
 	put(out, &saved);
 }
 
@@ -167,6 +175,47 @@ static int64_t
 older_by(int64_t saved, int64_t since)
 {
 	return saved == INT64_MIN ? saved : saved - since;
+}
+
+/* Entries are seen from when the last run saved; where there was none, from the first of ours. */
+static void
+remember(struct queues *queues, const struct saved *now_is, struct now now)
+{
+	struct saved *saved = mem_alloc(sizeof *saved);
+	int64_t since;
+
+	if (queues->saved_at.wall.ms == 0)
+		queues->saved_at = now;
+	since = now.mono - queues->saved_at.mono;
+	*saved = *now_is;
+	saved->key = mem_strdup(now_is->key);
+	saved->last_error = mem_strdup(now_is->last_error);
+	saved->connects.last = older_by(saved->connects.last, -since);
+	saved->messages.last = older_by(saved->messages.last, -since);
+	if (saved->retry_left_us > 0)
+		saved->retry_left_us += since;
+	saved_free(table_remove(&queues->saved, span_text(saved->key)));
+	table_put(&queues->saved, span_text(saved->key), saved);
+}
+
+void
+scope_remember(struct queues *queues, const char *kind, const char *name, const struct scope *scope, struct now now)
+{
+	char key[KEY_MAX];
+	struct saved saved = saved_of(kind, name, scope, NULL, now.mono, key);
+
+	remember(queues, &saved, now);
+}
+
+void
+queue_remember(const struct queue *queue, struct now now)
+{
+	char key[KEY_MAX];
+	struct saved saved = saved_of("queue", queue->name, &queue->scope, queue, now.mono, key);
+
+	remember(queue->queues, &saved, now);
+	if (queue->site->queues_n == 1)
+		scope_remember(queue->queues, "site", queue->site->name, &queue->site->scope, now);
 }
 
 /* What the last run saved and this one has not asked for. */
@@ -214,11 +263,11 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 		if (worth_saving(&site->scope))
 			put_scope(out, "site", site->name, &site->scope, NULL, now.mono);
 	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		if (worth_saving(&queues->vmtas[i]))
-			put_scope(out, "vmta", ruleset->vmtas[i]->name, &queues->vmtas[i], NULL, now.mono);
+		if (worth_saving(queues->vmtas[i]))
+			put_scope(out, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], NULL, now.mono);
 	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		if (worth_saving(&queues->pools[i]))
-			put_scope(out, "pool", ruleset->pools[i]->name, &queues->pools[i], NULL, now.mono);
+		if (worth_saving(queues->pools[i]))
+			put_scope(out, "pool", ruleset->pools[i]->name, queues->pools[i], NULL, now.mono);
 	if (worth_saving(&queues->node))
 		put_scope(out, "node", "", &queues->node, NULL, now.mono);
 	put_unclaimed(queues, out, now.mono);
@@ -272,9 +321,9 @@ restore_declared(struct queues *queues, struct now now)
 	const struct ruleset *ruleset = queues->o.ruleset;
 
 	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		scope_restore(queues, "vmta", ruleset->vmtas[i]->name, &queues->vmtas[i], now);
+		scope_restore(queues, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], now);
 	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		scope_restore(queues, "pool", ruleset->pools[i]->name, &queues->pools[i], now);
+		scope_restore(queues, "pool", ruleset->pools[i]->name, queues->pools[i], now);
 	scope_restore(queues, "node", "", &queues->node, now);
 }
 
@@ -288,8 +337,7 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 
 	if (!span_get_u8(&in, &version) || version != SAVED_VERSION || !span_get_u64(&in, &wall_ms))
 		return;
-	queues->started = now;
-	queues->saved_clean = clean;
+	queues->spent_at = clean ? 0 : now.mono;
 	queues->saved_at.wall.ms = (int64_t)wall_ms;
 	/* A clock that was set back must not put the checkpoint into the future. */
 	queues->saved_at.mono = now.mono - max_i64(0, now.wall.ms - (int64_t)wall_ms) * US_PER_MS;

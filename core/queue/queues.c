@@ -34,6 +34,13 @@ expiry_of(const struct rcpt *rcpt, mono_us_t now)
 }
 
 void
+rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now)
+{
+	wheel_remove(&rcpt->expiry);
+	wheel_add(&rcpt->queue->queues->expiry, &rcpt->expiry, expiry_of(rcpt, now));
+}
+
+void
 rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
 {
 	struct queues *queues = queue->queues;
@@ -209,7 +216,9 @@ queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
 {
 	struct queue *queue = rcpt->queue;
 
-	pace_add(&queue->over, 1, now.mono);
+	/* What an operator throws away says nothing of how fast the rest will go. */
+	if (outcome != SPOOL_DROPPED)
+		pace_add(&queue->over, 1, now.mono);
 	rcpt_journal(rcpt, outcome, now);
 	rcpt_forget(rcpt, now.mono);
 	queue_maybe_reap(queue);
@@ -291,8 +300,8 @@ on_queue_timer(void *ctx, struct now now)
 	queue_poll(ctx, now);
 }
 
-static void
-limits_from_settings(struct queue *queue)
+void
+queue_declare(struct queue *queue)
 {
 	const struct queue_settings *s = queue->settings;
 
@@ -335,11 +344,13 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->vmta = vmta;
 	queue->settings = settings;
 	scope_init(&queue->scope, &queues->o.loop->timers);
-	limits_from_settings(queue);
+	list_init(&queue->slots);
+	queue->is_new = queues->swapping;
+	queue_declare(queue);
 	queue->scopes[SCOPE_QUEUE] = &queue->scope;
 	queue->scopes[SCOPE_SITE] = &site->scope;
-	queue->scopes[SCOPE_VMTA] = &queues->vmtas[vmta->index];
-	queue->scopes[SCOPE_POOL] = vmta->limit_pool ? &queues->pools[vmta->limit_pool->index] : NULL;
+	queue->scopes[SCOPE_VMTA] = queues->vmtas[vmta->index];
+	queue->scopes[SCOPE_POOL] = vmta->limit_pool ? queues->pools[vmta->limit_pool->index] : NULL;
 	queue->scopes[SCOPE_NODE] = &queues->node;
 	scope_waiter_init(&queue->waiter, on_queue_turn);
 	lanes_init(queue);
@@ -397,7 +408,7 @@ scope_quiet(const struct scope *scope, mono_us_t now)
 	return true;
 }
 
-static void
+void
 queue_free(struct queue *queue)
 {
 	struct queues *queues = queue->queues;
@@ -451,6 +462,9 @@ on_reaper(void *ctx, struct now now)
 
 		if (!list_empty(&queue->routes) || queue->retry_until > now.mono)
 			continue;
+		/* Limits that a swap has changed while nobody used them refill from now on. */
+		scope_adopt(&queue->scope, now.mono);
+		scope_adopt(&queue->site->scope, now.mono);
 		if (scope_quiet(&queue->scope, now.mono) && (queue->site->queues_n > 1 || scope_quiet(&queue->site->scope, now.mono)))
 			queue_free(queue);
 	}
@@ -495,27 +509,6 @@ queues_changed(struct queues *queues)
 		queues->o.on_changed(queues->o.changed_ctx);
 }
 
-
-static void
-scopes_from_ruleset(struct queues *queues)
-{
-	const struct ruleset *ruleset = queues->o.ruleset;
-	struct timers *timers = &queues->o.loop->timers;
-
-	queues->vmtas = mem_alloc((ruleset->vmtas_n + 1) * sizeof *queues->vmtas);
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++) {
-		scope_init(&queues->vmtas[i], timers);
-		queues->vmtas[i].limits = queues->vmtas[i].declared = scope_limits_of_vmta(ruleset->vmtas[i]);
-	}
-	queues->pools = mem_alloc((ruleset->pools_n + 1) * sizeof *queues->pools);
-	for (unsigned i = 0; i < ruleset->pools_n; i++) {
-		scope_init(&queues->pools[i], timers);
-		queues->pools[i].limits = scope_limits_of_pool(ruleset->pools[i]);
-	}
-	scope_init(&queues->node, timers);
-	queues->node.limits = scope_limits_of_node(&ruleset->node);
-}
-
 struct queues *
 queues_new(const struct queues_options *options, struct now now)
 {
@@ -536,7 +529,8 @@ queues_new(const struct queues_options *options, struct now now)
 	list_init(&queues->pauses);
 	list_init(&queues->reap);
 	list_init(&queues->reap_routes);
-	scopes_from_ruleset(queues);
+	list_init(&queues->accepting);
+	queues_scopes_init(queues, now);
 	wheel_init(&queues->expiry, EXPIRY_TICK_US, now.mono);
 	timer_init(&queues->expiry_timer, on_expiry_tick, queues);
 	timer_init(&queues->reaper, on_reaper, queues);
@@ -596,15 +590,9 @@ queues_free(struct queues *queues)
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
 	recent_fini(&queues->recent);
-	for (unsigned i = 0; i < queues->o.ruleset->vmtas_n; i++)
-		scope_fini(&queues->vmtas[i]);
-	for (unsigned i = 0; i < queues->o.ruleset->pools_n; i++)
-		scope_fini(&queues->pools[i]);
-	scope_fini(&queues->node);
+	queues_scopes_fini(queues);
 	timer_stop(&queues->o.loop->timers, &queues->expiry_timer);
 	timer_stop(&queues->o.loop->timers, &queues->reaper);
-	free(queues->vmtas);
-	free(queues->pools);
 	table_fini(&queues->queues);
 	table_fini(&queues->sites);
 	table_fini(&queues->routes);

@@ -175,6 +175,7 @@ route_ready(struct route *route, const struct ruleset_provider *provider, struct
 
 	route->settings = settings;
 	route->state = ROUTE_READY;
+	route->by_address = false;
 	route->expires = now.mono + ttl_us;
 	route_settle(route, queue_get(queues, site, route->vmta, settings),
 		     host_set_get(queues, hosts, n, from_dns), now);
@@ -285,21 +286,28 @@ literal_host(struct route *route, struct now now)
 	return true;
 }
 
+/* It has no MX: it is its own host. */
+static void
+place_by_address(struct route *route, int64_t ttl_us, struct now now)
+{
+	const struct ruleset_provider *provider = ruleset_provider_of_domain(route->queues->o.ruleset, span_text(route->name));
+	struct smtp_host host = { 0 };
+
+	snprintf(host.name, sizeof host.name, "%s", route->name);
+	route_ready(route, provider, span_text(provider != NULL ? provider->name : route->name), &host, 1, true, ttl_us, now);
+	route->by_address = true;
+}
+
 static void
 on_address(void *ctx, const struct resolver_answer *answer)
 {
 	struct route *route = ctx;
 	struct now now = loop_now(route->queues->o.loop);
-	const struct ruleset_provider *provider;
-	struct smtp_host host = { 0 };
-	struct span site;
 
 	route->query = NULL;
 	switch (answer->status) {
 	case RESOLVER_OK:
-		snprintf(host.name, sizeof host.name, "%s", route->name);
-		site = ruleset_site(route->queues->o.ruleset, span_text(route->name), NULL, 0, &provider);
-		route_ready(route, provider, site, &host, 1, true, answer->ttl_s * US_PER_S, now);
+		place_by_address(route, answer->ttl_s * US_PER_S, now);
 		return;
 	case RESOLVER_NODATA:
 	case RESOLVER_NXDOMAIN:
@@ -310,23 +318,19 @@ on_address(void *ctx, const struct resolver_answer *answer)
 	}
 }
 
+/* By the hosts of its MX records, the lowest preference first. */
 static void
-on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct now now)
+place_by_mx(struct route *route, const struct smtp_host *hosts, unsigned n, int64_t ttl_us, struct now now)
 {
 	const struct ruleset *ruleset = route->queues->o.ruleset;
 	struct span domain = span_text(route->name);
 	const struct ruleset_provider *provider;
-	struct smtp_host hosts[RESOLVER_RECORDS_MAX] = { 0 };
 	const char *lowest[RESOLVER_RECORDS_MAX];
 	unsigned lowest_n = 0;
 	struct span name;
 
-	for (unsigned i = 0; i < answer->n; i++) {
-		hosts[i].group = answer->mx[i].preference;
-		snprintf(hosts[i].name, sizeof hosts[i].name, "%s", answer->mx[i].host);
-		if (answer->mx[i].preference == answer->mx[0].preference)
-			lowest[lowest_n++] = answer->mx[i].host;
-	}
+	for (unsigned i = 0; i < n && hosts[i].group == hosts[0].group; i++)
+		lowest[lowest_n++] = hosts[i].name;
 	name = ruleset_site(ruleset, domain, lowest, lowest_n, &provider);
 	if (provider == NULL)
 		settings_used(route->queues, route->settings, SETTING_rollup);
@@ -337,11 +341,23 @@ on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct no
 
 		if (own != NULL) {
 			settings_used(route->queues, settings, SETTING_smtp_hosts);
-			route_ready(route, provider, name, own->hosts, own->n, false, answer->ttl_s * US_PER_S, now);
+			route_ready(route, provider, name, own->hosts, own->n, false, ttl_us, now);
 			return;
 		}
 	}
-	route_ready(route, provider, name, hosts, answer->n, true, answer->ttl_s * US_PER_S, now);
+	route_ready(route, provider, name, hosts, n, true, ttl_us, now);
+}
+
+static void
+on_mx_hosts(struct route *route, const struct resolver_answer *answer, struct now now)
+{
+	struct smtp_host hosts[RESOLVER_RECORDS_MAX] = { 0 };
+
+	for (unsigned i = 0; i < answer->n; i++) {
+		hosts[i].group = answer->mx[i].preference;
+		snprintf(hosts[i].name, sizeof hosts[i].name, "%s", answer->mx[i].host);
+	}
+	place_by_mx(route, hosts, answer->n, answer->ttl_s * US_PER_S, now);
 }
 
 static void
@@ -387,6 +403,71 @@ route_refresh(struct route *route, struct now now)
 		resolver_ask(route->queues->o.resolver, route->name, RESOLVE_MX, on_mx, route);
 	if (query != NULL)
 		route->query = query;
+}
+
+/* Its hosts were another ruleset's smtp_hosts, and now DNS is to say. */
+static void
+route_start_over(struct route *route, struct now now)
+{
+	route->state = ROUTE_RESOLVING;
+	route_settle(route, queue_before_dns(route), NULL, now);
+	route_refresh(route, now);
+}
+
+static void
+stop_asking(struct route *route)
+{
+	if (route->query != NULL)
+		resolver_cancel(route->query);
+	route->query = NULL;
+	timer_stop(&route->queues->o.loop->timers, &route->timer);
+}
+
+static void
+ready_route_take_ruleset(struct route *route, struct now now)
+{
+	int64_t ttl_us = max_i64(0, route->expires - now.mono);
+
+	if (literal_host(route, now))
+		return;
+	if (route->settings->smtp_hosts != NULL && fixed_hosts(route, now)) {
+		stop_asking(route);
+		return;
+	}
+	if (!route->hosts->from_dns)
+		route_start_over(route, now);
+	else if (route->by_address)
+		place_by_address(route, ttl_us, now);
+	else
+		place_by_mx(route, route->hosts->hosts, route->hosts->n, ttl_us, now);
+}
+
+void
+route_take_ruleset(struct route *route, struct now now)
+{
+	struct queues *queues = route->queues;
+	struct span domain = span_text(route->name);
+	mono_us_t retry_at = route->retry_at;
+
+	route->vmta = ruleset_vmta(queues->o.ruleset, span_text(route->vmta->name));
+	check(route->vmta != NULL);
+	route->settings = settings_intern(queues, ruleset_provider_of_domain(queues->o.ruleset, domain), domain, route->vmta);
+	switch (route->state) {
+	case ROUTE_READY:
+		ready_route_take_ruleset(route, now);
+		return;
+	case ROUTE_RESOLVING:
+	case ROUTE_FAILED:
+		if (fixed_hosts(route, now)) {
+			stop_asking(route);
+			return;
+		}
+		route_settle(route, queue_before_dns(route), NULL, now);
+		route->retry_at = retry_at;
+		return;
+	case ROUTE_DEAD:
+		route_lead_to(route, queue_before_dns(route));
+	}
 }
 
 bool

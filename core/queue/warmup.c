@@ -101,6 +101,21 @@ warmup_take(struct queue *q, uint32_t n, struct now now)
 }
 
 void
+warmup_inherit(struct queue *heir, const struct queue *from)
+{
+	const struct warmup_count *left = table_get(&from->queues->warmups, span_text(from->name));
+	struct warmup_count *count;
+
+	if (left == NULL)
+		return;
+	count = count_of(heir->queues, heir->name);
+	if (left->day < count->day || (left->day == count->day && left->used < count->used))
+		return;
+	count->day = left->day;
+	count->used = left->used;
+}
+
+void
 warmups_save(const struct queues *queues, uint8_t kind, struct buf *out)
 {
 	const struct warmup_count *count;

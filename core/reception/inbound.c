@@ -13,26 +13,26 @@
 /* ---- who may come in ---- */
 
 static struct client *
-client_enter(struct port *port, const struct ip *ip)
+client_enter(struct door *door, const struct ip *ip)
 {
 	struct span key = span_make(ip, sizeof *ip);
-	struct client *client = table_get(&port->clients, key);
+	struct client *client = table_get(&door->clients, key);
 
 	if (client == NULL) {
 		client = mem_alloc(sizeof *client);
 		client->ip = *ip;
-		table_put(&port->clients, span_make(&client->ip, sizeof client->ip), client);
+		table_put(&door->clients, span_make(&client->ip, sizeof client->ip), client);
 	}
 	client->sessions++;
 	return client;
 }
 
 static void
-client_leave(struct port *port, struct client *client)
+client_leave(struct door *door, struct client *client)
 {
 	if (--client->sessions > 0)
 		return;
-	table_remove(&port->clients, span_make(&client->ip, sizeof client->ip));
+	table_remove(&door->clients, span_make(&client->ip, sizeof client->ip));
 	free(client);
 }
 
@@ -44,7 +44,7 @@ refusal(const struct inbound *in)
 
 	if (port->reception->stopping)
 		return "4.3.2 the node stops";
-	if (port->reception->sessions_n > ruleset->node.max_smtp_in || port->sessions > port->rules->max_sessions)
+	if (port->reception->sessions_n > ruleset->node.max_smtp_in || port->door->sessions > port->rules->max_sessions)
 		return "4.3.2 too many sessions, try again later";
 	if (in->client->sessions > port->rules->max_sessions_per_client)
 		return "4.7.0 too many sessions from your address";
@@ -92,7 +92,9 @@ inbound_free(struct inbound *in)
 	reception->sessions_n--;
 	reception->shard->sessions_in--;
 	in->port->sessions--;
-	client_leave(in->port, in->client);
+	in->port->door->sessions--;
+	client_leave(in->port->door, in->client);
+	port_maybe_bury(in->port);
 	smtp_server_fini(&in->server);
 	buf_fini(&in->head);
 	arena_fini(&in->arena);
@@ -333,7 +335,8 @@ inbound_accept(struct port *port, struct conn *conn)
 	reception->sessions_n++;
 	reception->shard->sessions_in++;
 	port->sessions++;
-	in->client = client_enter(port, &conn->peer.ip);
+	port->door->sessions++;
+	in->client = client_enter(port->door, &conn->peer.ip);
 	greet(in);
 	inbound_pump(in);
 }

@@ -1,60 +1,242 @@
 /*
  * reception - opens what the policy listens on and counts who is there.
+ *
+ * A door is an address; a port is what one policy says of it. A swap puts another
+ * port behind the same door, so that nobody who is about to come in is turned
+ * away, and who is in is counted on: sessions keep their port, which keeps its
+ * policy and its certificate until the last of them has gone.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
 
+/* A connection that has ended is freed at the end of its turn, with what is left of its TLS. */
+#define BURY_AFTER_US (1 * US_PER_S)
+
 static void
 on_accept(void *ctx, struct conn *conn)
 {
-	inbound_accept(ctx, conn);
+	struct door *door = ctx;
+
+	inbound_accept(door->port, conn);
+}
+
+/* ---- doors ---- */
+
+static struct door *
+door_new(struct reception *reception, const struct endpoint *at)
+{
+	struct door *door = mem_alloc(sizeof *door);
+
+	door->reception = reception;
+	door->declared = *at;
+	table_init(&door->clients, prng_u64(&reception->shard->prng));
+	list_add_tail(&reception->doors, &door->node);
+	return door;
+}
+
+static void
+door_close(struct door *door)
+{
+	listener_close(door->reception->shard->net, door->listener);
+	door->listener = NULL;
+}
+
+static void
+door_maybe_free(struct door *door)
+{
+	if (door->ports_n > 0)
+		return;
+	door_close(door);
+	list_remove(&door->node);
+	table_fini(&door->clients);
+	free(door);
+}
+
+/* ---- ports ---- */
+
+static void
+port_free(struct port *port)
+{
+	struct door *door = port->door;
+
+	check(port->sessions == 0);
+	tls_server_free(port->tls);
+	shard_unpin(door->reception->shard, port->policy);
+	list_remove(&port->node);
+	door->ports_n--;
+	door_maybe_free(door);
+	free(port);
+}
+
+static void
+on_bury(void *ctx, struct now now)
+{
+	struct reception *reception = ctx;
+
+	(void)now;
+	while (!list_empty(&reception->dead))
+		port_free(list_first(&reception->dead, struct port, node));
+}
+
+void
+port_maybe_bury(struct port *port)
+{
+	struct reception *reception = port->door->reception;
+	struct loop *loop = reception->shard->loop;
+
+	if (port->sessions > 0 || port->door->port == port || list_linked(&port->node))
+		return;
+	list_add_tail(&reception->dead, &port->node);
+	if (!timer_started(&reception->bury))
+		timer_start(&loop->timers, &reception->bury, loop_now(loop).mono + BURY_AFTER_US);
+}
+
+static struct port *
+port_new(struct door *door, const struct ruleset_listener *rules, struct policy *policy)
+{
+	struct port *port = mem_alloc(sizeof *port);
+
+	port->door = door;
+	port->reception = door->reception;
+	port->rules = rules;
+	port->hostname = rules->hostname ? rules->hostname : policy_ruleset(policy)->node.hostname;
+	port->policy = policy;
+	policy_pin(policy);
+	list_init(&port->node);
+	door->ports_n++;
+	return port;
 }
 
 static bool
-port_open(struct port *port, struct reception *reception, const struct ruleset_listener *rules, struct err *err)
+port_ready(struct port *port, struct err *err)
 {
-	struct shard *shard = reception->shard;
+	const struct ruleset_listener *rules = port->rules;
+	struct door *door = port->door;
 
-	port->reception = reception;
-	port->rules = rules;
-	port->hostname = rules->hostname ? rules->hostname : policy_ruleset(shard->policy)->node.hostname;
-	table_init(&port->clients, prng_u64(&shard->prng));
 	if (rules->tls_certificate != NULL) {
 		port->tls = tls_server_new(rules->tls_certificate, rules->tls_key, err);
 		if (port->tls == NULL)
 			return false;
 	}
-	port->listener = net_listen(shard->net, &rules->at, on_accept, port, err);
-	return port->listener != NULL;
+	if (door->listener == NULL)
+		door->listener = net_listen(door->reception->shard->net, &rules->at, on_accept, door, err);
+	return door->listener != NULL;
 }
+
+/* ---- another policy's ---- */
+
+struct reception_change {
+	struct reception *reception;
+	struct port     **ports;
+	unsigned          n;
+};
+
+static bool
+is_taken(const struct reception_change *change, const struct door *door)
+{
+	for (unsigned i = 0; i < change->n; i++)
+		if (change->ports[i]->door == door)
+			return true;
+	return false;
+}
+
+static struct door *
+door_for(const struct reception_change *change, const struct endpoint *at)
+{
+	list_each(node, &change->reception->doors) {
+		struct door *door = list_entry(node, struct door, node);
+
+		if (door->listener != NULL && ip_eq(&door->declared.ip, &at->ip) && door->declared.port == at->port &&
+		    !is_taken(change, door))
+			return door;
+	}
+	return door_new(change->reception, at);
+}
+
+void
+reception_abandon(struct reception_change *change)
+{
+	for (unsigned i = 0; i < change->n; i++)
+		port_free(change->ports[i]);
+	free(change->ports);
+	free(change);
+}
+
+struct reception_change *
+reception_prepare(struct reception *reception, struct policy *fresh, struct err *err)
+{
+	const struct ruleset *ruleset = policy_ruleset(fresh);
+	const struct shard *shard = reception->shard;
+	const struct ruleset_listener *listeners = shard->listeners != NULL ? shard->listeners : ruleset->listeners;
+	unsigned n = shard->listeners != NULL ? shard->listeners_n : ruleset->listeners_n;
+	struct reception_change *change = mem_alloc(sizeof *change);
+
+	change->reception = reception;
+	change->ports = mem_alloc((n + 1) * sizeof(struct port *));
+	for (unsigned i = 0; i < n; i++) {
+		const struct ruleset_listener *rules = &listeners[i];
+		struct port *port = port_new(door_for(change, &rules->at), rules, fresh);
+
+		change->ports[change->n++] = port;
+		if (port_ready(port, err))
+			continue;
+		if (rules->where.file != NULL)
+			err_prefix(err, "%s:%d: listener \"%s\": ", rules->where.file, rules->where.line, rules->name);
+		reception_abandon(change);
+		return NULL;
+	}
+	return change;
+}
+
+void
+reception_commit(struct reception_change *change)
+{
+	struct reception *reception = change->reception;
+
+	list_each_safe(node, &reception->doors) {
+		struct door *door = list_entry(node, struct door, node);
+		struct port *before = door->port;
+
+		door->port = NULL;
+		for (unsigned i = 0; i < change->n; i++)
+			if (change->ports[i]->door == door)
+				door->port = change->ports[i];
+		if (door->port == NULL || reception->stopping)
+			door_close(door);
+		if (before != NULL)
+			port_maybe_bury(before);
+	}
+	free(change->ports);
+	free(change);
+}
+
+/* ---- the whole ---- */
 
 struct reception *
 reception_open(struct shard *shard, struct err *err)
 {
 	struct reception *reception = mem_alloc(sizeof *reception);
+	struct reception_change *change;
 
 	reception->shard = shard;
+	list_init(&reception->doors);
+	list_init(&reception->dead);
 	list_init(&reception->sessions);
-	reception->ports = mem_alloc((shard->listeners_n + 1) * sizeof *reception->ports);
-	for (unsigned i = 0; i < shard->listeners_n; i++) {
-		bool ok = port_open(&reception->ports[i], reception, &shard->listeners[i], err);
-
-		reception->ports_n = i + 1;
-		if (!ok) {
-			reception_close(reception);
-			return NULL;
-		}
+	timer_init(&reception->bury, on_bury, reception);
+	change = reception_prepare(reception, shard->policy, err);
+	if (change == NULL) {
+		reception_close(reception);
+		return NULL;
 	}
+	reception_commit(change);
 	return reception;
 }
 
 static void
 close_listeners(struct reception *reception)
 {
-	for (unsigned i = 0; i < reception->ports_n; i++) {
-		listener_close(reception->shard->net, reception->ports[i].listener);
-		reception->ports[i].listener = NULL;
-	}
+	list_each(node, &reception->doors)
+		door_close(list_entry(node, struct door, node));
 }
 
 void
@@ -66,11 +248,17 @@ reception_close(struct reception *reception)
 	close_listeners(reception);
 	while (!list_empty(&reception->sessions))
 		inbound_abort(list_first(&reception->sessions, struct inbound, node));
-	for (unsigned i = 0; i < reception->ports_n; i++) {
-		tls_server_free(reception->ports[i].tls);
-		table_fini(&reception->ports[i].clients);
+	list_each(node, &reception->doors) {
+		struct door *door = list_entry(node, struct door, node);
+		struct port *port = door->port;
+
+		door->port = NULL;
+		if (port != NULL)
+			port_maybe_bury(port);
 	}
-	free(reception->ports);
+	timer_stop(&reception->shard->loop->timers, &reception->bury);
+	on_bury(reception, loop_now(reception->shard->loop));
+	check(list_empty(&reception->doors));
 	free(reception);
 }
 
@@ -93,7 +281,10 @@ void
 reception_each_listener(const struct reception *reception,
 			void (*fn)(void *ctx, const struct ruleset_listener *listener, const struct endpoint *at), void *ctx)
 {
-	for (unsigned i = 0; i < reception->ports_n; i++)
-		if (reception->ports[i].listener != NULL)
-			fn(ctx, reception->ports[i].rules, &reception->ports[i].listener->at);
+	list_each(node, &reception->doors) {
+		const struct door *door = list_entry(node, struct door, node);
+
+		if (door->listener != NULL)
+			fn(ctx, door->port->rules, &door->listener->at);
+	}
 }

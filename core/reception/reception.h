@@ -13,6 +13,7 @@
 #include "shard.h"
 
 struct reception;
+struct reception_change;
 
 struct reception *reception_open(struct shard *shard, struct err *err);
 void reception_close(struct reception *reception);
@@ -20,6 +21,12 @@ void reception_close(struct reception *reception);
 /* Closes the listeners; sessions without a transaction are told 421, the others may finish theirs. */
 void reception_stop(struct reception *reception);
 unsigned reception_sessions(const struct reception *reception);
+
+/* Listeners as another policy has them: those it opens and reads that may fail are opened and read; then all of it, or
+ * nothing. An address that stays keeps its socket, sessions keep the rules they began under. Each change ends once. */
+struct reception_change *reception_prepare(struct reception *reception, struct policy *fresh, struct err *err);
+void reception_commit(struct reception_change *change);
+void reception_abandon(struct reception_change *change);
 
 /* Calls fn for each listener, with the address in use. */
 void reception_each_listener(const struct reception *reception,

@@ -8,14 +8,28 @@
 #include "reception/reception.h"
 #include "smtp/smtp_server.h"
 
-struct port {                           /* one listener */
+struct port;
+
+struct door {                           /* an address, whatever the policy says of it */
+	struct list       node;         /* reception->doors */
 	struct reception *reception;
-	const struct ruleset_listener *rules;
+	struct endpoint   declared;
 	struct listener  *listener;     /* NULL: stopped */
+	struct port      *port;         /* for who comes in; NULL: no policy has it any more */
+	unsigned          ports_n;      /* that one, and those that still have sessions */
+	uint32_t          sessions;     /* of all its ports */
+	struct table      clients;      /* address -> struct client, those with a session */
+};
+
+struct port {                           /* a door as one policy declares it */
+	struct list       node;         /* reception->dead */
+	struct reception *reception;
+	struct door      *door;
+	struct policy    *policy;       /* pinned: the rules are its */
+	const struct ruleset_listener *rules;
 	struct tls_server *tls;         /* NULL: no STARTTLS */
 	const char       *hostname;
 	uint32_t          sessions;
-	struct table      clients;      /* address -> struct client, those with a session */
 };
 
 struct client {
@@ -25,8 +39,9 @@ struct client {
 
 struct reception {
 	struct shard *shard;
-	struct port  *ports;
-	unsigned      ports_n;
+	struct list   doors;            /* struct door */
+	struct list   dead;             /* struct port, to be freed */
+	struct timer  bury;
 	struct list   sessions;         /* struct inbound */
 	unsigned      sessions_n;
 	bool          stopping;
@@ -47,6 +62,7 @@ struct inbound {
 	struct policy_session session;
 	uint64_t          number;       /* in a trace */
 	/* the transaction */
+	struct policy    *policy;       /* pinned: that has seen its MAIL; NULL: there is none */
 	struct arena      arena;        /* of the envelope; handed over with the message */
 	struct envelope   envelope;     /* sender, rcpts so far */
 	unsigned          rcpts_cap;
@@ -56,6 +72,9 @@ struct inbound {
 	struct err        trouble;      /* of the spool, while the body came */
 	struct commit    *commit;       /* under way; NULL: none */
 };
+
+/* reception.c */
+void port_maybe_bury(struct port *port);        /* nobody is left, and nobody comes */
 
 /* inbound.c */
 void inbound_accept(struct port *port, struct conn *conn);

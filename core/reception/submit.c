@@ -43,9 +43,21 @@ reply_later(struct inbound *in, const char *text)
 	smtp_server_reply_uncounted(&in->server, 452, text);
 }
 
+/* A transaction is one policy's, from its MAIL to its end. */
+static void
+set_policy(struct inbound *in, struct policy *policy)
+{
+	if (policy != NULL)
+		policy_pin(policy);
+	if (in->policy != NULL)
+		shard_unpin(shard_of(in), in->policy);
+	in->policy = policy;
+}
+
 void
 submit_reset(struct inbound *in)
 {
+	set_policy(in, NULL);
 	if (in->writer != NULL)
 		spool_abort(in->writer);
 	in->writer = NULL;
@@ -97,6 +109,7 @@ submit_mail(struct inbound *in)
 		policy_on_mail(shard->policy, &in->session, server->sender, &decision);
 	if (refused(in, &decision))
 		return;
+	set_policy(in, shard->policy);
 	in->envelope.sender = arena_span(&in->arena, server->sender);
 	in->envelope.envid = arena_span(&in->arena, server->envid);
 	in->envelope.ret = arena_span(&in->arena, server->ret);
@@ -139,7 +152,6 @@ add_rcpt(struct inbound *in, struct span address, const char *domain)
 void
 submit_rcpt(struct inbound *in)
 {
-	struct shard *shard = shard_of(in);
 	struct policy_decision decision = { 0 };
 	struct span address = in->server.recipient;
 	char whole[SMTP_PATH_MAX + DOMAIN_MAX];
@@ -163,8 +175,8 @@ submit_rcpt(struct inbound *in)
 		smtp_server_reply_uncounted(&in->server, 452, "4.5.3 too many recipients");
 		return;
 	}
-	if (policy_has_hook(shard->policy, HOOK_RCPT))
-		policy_on_rcpt(shard->policy, &in->session, address, &decision);
+	if (policy_has_hook(in->policy, HOOK_RCPT))
+		policy_on_rcpt(in->policy, &in->session, address, &decision);
 	if (refused(in, &decision))
 		return;
 	add_rcpt(in, address, domain);
@@ -299,7 +311,7 @@ ask_policy(struct inbound *in, struct policy_message *message)
 	message->priority = 50;
 	if (shard->choices != NULL)
 		take_choices(shard->choices, message);
-	if (!policy_has_hook(shard->policy, HOOK_MESSAGE))
+	if (!policy_has_hook(in->policy, HOOK_MESSAGE))
 		return true;
 	recipients = arena_alloc(&in->arena, in->envelope.rcpts_n * sizeof *recipients);
 	for (unsigned i = 0; i < in->envelope.rcpts_n; i++)
@@ -307,7 +319,7 @@ ask_policy(struct inbound *in, struct policy_message *message)
 	message->recipients = recipients;
 	message->recipients_n = in->envelope.rcpts_n;
 	snprintf(message->envid, sizeof message->envid, "%.*s", SPAN_ARG(in->envelope.envid));
-	policy_on_message(shard->policy, message, &decision);
+	policy_on_message(in->policy, message, &decision);
 	return !refused(in, &decision);
 }
 
@@ -321,8 +333,11 @@ choose_sender(struct inbound *in, const struct policy_message *message)
 		ruleset_choose(policy_ruleset(shard->policy), span_text(name), &shard->prng, &pool);
 
 	if (vmta == NULL) {
-		log_warning(shard->log, "%s: refused: on.message chose no virtual MTA or pool, and none is called \"default\"",
-			    in->address);
+		if (message->vmta[0] || message->pool[0])
+			log_warning(shard->log, "%s: refused: \"%s\", which on.message chose, has gone by a swap", in->address, name);
+		else
+			log_warning(shard->log, "%s: refused: on.message chose no virtual MTA or pool, and none is called \"default\"",
+				    in->address);
 		smtp_server_reply_uncounted(&in->server, 451, "4.3.5 no virtual MTA was chosen for this message");
 		return false;
 	}
@@ -388,6 +403,7 @@ submit_commit(struct inbound *in)
 	in->rcpts_cap = 0;
 	in->head_whole = false;
 	buf_clear(&in->head);
+	set_policy(in, NULL);
 }
 
 void

@@ -89,7 +89,7 @@ ask(const struct lua_rule *rule, int fn, const struct answer_event *event, struc
 		return err_set(err, ERR_PERM, "a receiver's function was asked while nothing runs");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, fn);
 	push_event(L, event);
-	return l_call_back(L, 1, 1, err);
+	return l_call_back(rule->lw, 1, 1, err);
 }
 
 static enum answer_verdict

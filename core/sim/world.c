@@ -20,13 +20,9 @@
 
 #define DISK_BYTES      (UINT64_C(1) << 40)
 #define LATENCY_MIN_US  INT64_C(2)                      /* of a receiver, there and back */
-#define IDLE_US         (60 * INT64_C(86400) * US_PER_S)
-#define EXPIRED_TURNS   2000u
 #define NEVER_US        (3650 * INT64_C(86400) * US_PER_S)
 #define STOP_US         (8 * US_PER_S)                  /* as in node.c */
 #define STOP_FINAL_US   (30 * US_PER_S)
-#define TORN_BYTES_MAX  2000u
-#define TORN_NAME_MAX   64u
 
 struct world_host {
 	struct ip        ip;
@@ -37,28 +33,6 @@ static mono_us_t
 now_of(const struct world *world)
 {
 	return loop_now(world->loop).mono;
-}
-
-/* ---- trouble ---- */
-
-void
-world_fail(struct world *world, const char *text)
-{
-	if (world->failed)
-		return;
-	world->failed = true;
-	err_set(&world->failure, ERR_PERM, "%s", text);
-}
-
-/* A function of the spec that failed stops one run, not the world. */
-bool
-world_ok(struct world *world, struct err *err)
-{
-	if (!world->failed)
-		return true;
-	world->failed = loop_sim_stuck(world->loop);
-	*err = world->failure;
-	return false;
 }
 
 /* ---- what the node says ---- */
@@ -303,38 +277,6 @@ close_node(struct world *world)
 	close_life(world);
 }
 
-static void
-newest(void *ctx, const char *name)
-{
-	char *found = ctx;
-
-	if (span_ends_nocase(span_text(name), SPAN(".seg")) && strcmp(name, found) > 0)
-		snprintf(found, TORN_NAME_MAX, "%s", name);
-}
-
-/* The front of a record on its way to the newest segment: nobody was told that it is safe. */
-static void
-tear(struct world *world)
-{
-	struct disk *disk = &world->disk->disk;
-	char name[TORN_NAME_MAX] = "", bytes[TORN_BYTES_MAX];
-	struct iovec iov = { bytes, 1 + prng_below(&world->prng, sizeof bytes) };
-	struct disk_file *file;
-	uint64_t end;
-
-	world->torn_write = false;
-	for (size_t i = 0; i < sizeof bytes; i++)
-		bytes[i] = (char)prng_u64(&world->prng);
-	if (!disk->ops->list(disk, newest, name, NULL) || name[0] == '\0')
-		return;
-	file = disk->ops->open(disk, name, false, NULL);
-	if (file == NULL)
-		return;
-	if (disk->ops->size(file, &end, NULL))
-		disk->ops->write(file, end, &iov, 1, NULL);
-	disk->ops->close(file);
-}
-
 bool
 world_crash(struct world *world, struct err *err)
 {
@@ -343,7 +285,7 @@ world_crash(struct world *world, struct err *err)
 	world_note(world, "the power goes");
 	world->muted = true;
 	if (world->torn_write)
-		tear(world);
+		world_tear(world);
 	disk_sim_cut(world->disk);
 	net_sim_cut_all(world->inside);
 	close_node(world);
@@ -381,8 +323,23 @@ world_restart(struct world *world, struct policy_report *report, struct err *err
 bool
 world_swap(struct world *world, const char *path, struct policy_report *report, struct err *err)
 {
-	(void)world, (void)path, (void)report;
-	return err_set(err, ERR_PERM, "swap");
+	struct policy *fresh;
+
+	if (!world_ok(world, err))
+		return false;
+	if (world->shard == NULL)
+		return err_set(err, ERR_PERM, "swap: the node is down: restart() it first");
+	fresh = load(world, path, report);
+	if (fresh == NULL)
+		return false;
+	if (!shard_swap(world->shard, fresh, false, err)) {
+		policy_free(fresh);
+		return false;
+	}
+	make_listener(world, policy_ruleset(fresh));
+	cover(world);
+	world_note(world, "%s is in force", path);
+	return true;
 }
 
 /* ---- a world ---- */
@@ -458,112 +415,4 @@ world_digest(const struct world *world)
 	}
 	buf_fini(&line);
 	return sum;
-}
-
-/* ---- time ---- */
-
-bool
-world_turn(struct world *world, mono_us_t until)
-{
-	if (world->failed || !loop_sim_turn(world->loop, until)) {
-		if (loop_sim_stuck(world->loop))
-			world_fail(world, "time stands still: a million turns of the loop at one instant");
-		return false;
-	}
-	if (++world->turns >= EXPIRED_TURNS) {
-		world->turns = 0;
-		if (world->o.expired != NULL && world->o.expired(world->o.ctx))
-			world_fail(world, "the time for this test is up");
-	}
-	return true;
-}
-
-bool
-world_run_until(struct world *world, mono_us_t at, struct err *err)
-{
-	if (!world_ok(world, err))
-		return false;
-	while (world_turn(world, at + WORLD_START_US))
-		;
-	return world_ok(world, err);
-}
-
-static bool
-is_idle(const struct world *world)
-{
-	return world->shard->queues->rcpts_n == 0 && delivery_sessions(world->shard->delivery) == 0 &&
-	       injector_is_idle(world->injector);
-}
-
-bool
-world_run_until_idle(struct world *world, struct err *err)
-{
-	mono_us_t end = now_of(world) + IDLE_US;
-
-	if (!world_ok(world, err))
-		return false;
-	if (world->shard == NULL)
-		return err_set(err, ERR_PERM, "run_until_idle: the node is down: restart() it first");
-	while (!is_idle(world)) {
-		if (world_turn(world, end))
-			continue;
-		return world_ok(world, err) && err_set(err, ERR_PERM, "run_until_idle: after 60 days it still is not");
-	}
-	return world_ok(world, err);
-}
-
-bool
-world_run_while(struct world *world, int (*go_on)(void *ctx), void *ctx, struct err *err)
-{
-	mono_us_t end = now_of(world) + IDLE_US;
-	int more;
-
-	if (!world_ok(world, err))
-		return false;
-	while ((more = go_on(ctx)) > 0) {
-		if (world_turn(world, end))
-			continue;
-		return world_ok(world, err) && err_set(err, ERR_PERM, "run_until: after 60 days it still is not so");
-	}
-	return world_ok(world, err);
-}
-
-/* ---- faults ---- */
-
-void
-world_fault_torn_write(struct world *world, bool on)
-{
-	world->torn_write = on;
-}
-
-void
-world_fault_lying_sync(struct world *world, bool on)
-{
-	world->disk->lying = on;
-}
-
-void
-world_fault_disk_full(struct world *world, bool on)
-{
-	world->disk->full = on;
-}
-
-void
-world_fault_disk_error(struct world *world, uint64_t n)
-{
-	disk_sim_fail(world->disk, n, 0);
-}
-
-void
-world_fault_clock_jump(struct world *world, int64_t by_ms)
-{
-	loop_sim_jump_wall(world->loop, by_ms);
-}
-
-void
-world_fault_dns(struct world *world, enum world_dns_fault fault)
-{
-	static const enum resolver_status status[] = { RESOLVER_OK, RESOLVER_SERVFAIL, RESOLVER_TIMEOUT };
-
-	resolver_sim_fail(world->names, status[fault]);
 }

@@ -19,17 +19,32 @@
 struct lua_world {
 	struct world *world;            /* NULL: freed */
 	lua_State    *L;                /* of the call under way, for what is called back; NULL: none */
+	int           caught;           /* what a function of the spec raised in it, as a reference; LUA_NOREF: nothing */
 };
 
 struct lua_world *l_world(lua_State *L);                /* the first argument */
+/* Around what lets time pass, in which functions of the spec are called. */
+struct lua_world *l_enter(lua_State *L);
+/* True, or what went wrong: what a function of the spec raised goes on as it is; our own text has no place. */
+int l_leave(struct lua_world *lw, bool ok, const struct err *err);
 int l_refused(lua_State *L, const struct err *err, bool placed);
 /* A function of the spec, and what makes it work, as a reference; 0 on the stack afterwards. */
 int l_take_function(lua_State *L, int index);
-/* Calls what lies below its arguments. False: it failed, *err says how, the stack is as it was before the function. */
-bool l_call_back(lua_State *L, int args_n, int results_n, struct err *err);
+/* Calls what lies below its arguments on lw->L. False: it failed, *err says how, the stack is as it was before the function. */
+bool l_call_back(struct lua_world *lw, int args_n, int results_n, struct err *err);
 
 /* receiver_lua.c */
 void l_add_receiver(lua_State *L);      /* its functions, to the table at the top */
 
 /* world_view_lua.c */
 void l_add_view(lua_State *L);
+
+/* coverage_lua.c */
+void l_add_coverage(lua_State *L);
+struct coverage *l_coverage(lua_State *L);      /* the state's one; NULL: nobody asks */
+
+/* value_lua.c */
+void l_add_values(lua_State *L);
+
+/* mail_lua.c */
+void l_add_mail(lua_State *L);

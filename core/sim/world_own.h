@@ -53,9 +53,13 @@ struct world {
 	struct err      failure;
 };
 
-/* world.c */
+/* world_time.c */
 bool world_turn(struct world *world, mono_us_t until);  /* one instant; false: nothing is due by then, or it failed */
+void world_look_at_the_time(struct world *world);       /* is there any left for who waits? */
 bool world_ok(struct world *world, struct err *err);
+
+/* world_fault.c */
+void world_tear(struct world *world);                   /* a write is under way when the power goes */
 
 /* world_inject.c */
 struct injector *injector_new(struct world *world);

@@ -336,7 +336,7 @@ next_command(struct smtp_server *server)
 	server->pending = lf + 1;
 	event = on_command(server, line);
 	/* A line that is read once more is told then. */
-	if (server->pending > 0 && server->config.on_command != NULL)
+	if ((server->pending > 0 || event == SMTP_SERVER_START_TLS) && server->config.on_command != NULL)
 		server->config.on_command(server->config.ctx, line);
 	return event;
 }

@@ -508,6 +508,42 @@ gives_the_body_in_large_pieces(void **state)
 }
 
 static void
+add_command(void *ctx, struct span line)
+{
+	buf_add(ctx, line);
+	buf_add_char(ctx, '\n');
+}
+
+static void
+tells_each_command_once(void **state)
+{
+	static const struct { const char *said, *told; } cases[] = {
+		{ "EHLO c\r\n" MAIL RCPT "RSET\r\n" MAIL "EHLO d\r\n" MAIL "RSET\r\nNOOP\r\nSTARTTLS\r\n",
+		  "EHLO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nRSET\nMAIL FROM:<a@b>\nEHLO d\nMAIL FROM:<a@b>\nRSET\nNOOP\nSTARTTLS\n" },
+		{ OPEN DATA "the body\r\n.\r\nQUIT\r\n", "HELO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nQUIT\n" },
+		{ "EHLO c\r\n" MAIL RCPT "BDAT 101\r\n", "EHLO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nBDAT 101\n" },
+		{ HELLO MAIL "STARTTLS\r\nRSET\r\n", "HELO c\nMAIL FROM:<a@b>\nSTARTTLS\n" },
+	};
+	struct buf told;
+	struct smtp_server_config config = plain;
+
+	buf_init(&told, 0);
+	config.starttls = true;
+	config.on_command = add_command;
+	config.ctx = &told;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct drive drive;
+
+		buf_clear(&told);
+		drive_begin(&drive, &config);
+		drive_feed(&drive, span_text(cases[i].said));
+		assert_string_equal(buf_text(&told), cases[i].told);
+		drive_end(&drive);
+	}
+	buf_fini(&told);
+}
+
+static void
 tells_the_command_as_it_was_said(void **state)
 {
 	struct smtp_server server;
@@ -560,6 +596,7 @@ main(void)
 		cmocka_unit_test(ends_a_session_that_only_chats),
 		cmocka_unit_test(ends_a_session_that_sends_more_than_may_be_buffered),
 		cmocka_unit_test(gives_the_body_in_large_pieces),
+		cmocka_unit_test(tells_each_command_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

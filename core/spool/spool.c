@@ -256,6 +256,12 @@ spool_close(struct spool *spool)
 	spool_free(spool);
 }
 
+void
+spool_set_min_free_space(struct spool *spool, uint64_t bytes)
+{
+	spool->min_free_space = bytes;
+}
+
 uint64_t
 spool_next_id(struct spool *spool)
 {

@@ -94,6 +94,8 @@ struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *
  * is called before it returns. Writers and readers have ended. */
 void spool_close(struct spool *spool);
 
+void spool_set_min_free_space(struct spool *spool, uint64_t bytes);
+
 /* Ids grow, also across restarts. */
 uint64_t spool_next_id(struct spool *spool);
 

@@ -44,6 +44,8 @@ end
 function failures.of(file, value, line)
   local mt = getmetatable(value)
   if mt == assertions.failure then
+    -- In a function that a world called: it was noted there, since the stack is gone.
+    line = value.source == file.source and value.line or line
     return { line = line, text = value.text, expected = value.expected, actual = value.actual, details = value.details }
   elseif type(value) == "string" then
     local caught = failures.of_text(file, value)

@@ -93,10 +93,21 @@ describe("wrong use", function()
     local fine, text = pcall(world.run_for, world, "1m")
     assert.is_false(fine)
     assert.matches("^spec/node/wrong_use_spec.lua:" .. line .. ": ", text)
-    host:answer { to = "RCPT", fn = function() return "hello" end }
-    fine, text = pcall(world.run_for, world, "10m")
+    fine, text = pcall(function() world:run_until(function() return nothing.at.all end) end)
     assert.is_false(fine)
-    assert.matches("no reply: hello", text)
+    assert.matches("^spec/node/wrong_use_spec.lua:" .. line + 6 .. ": attempt to index", text)
+    host:answer { to = "RCPT", fn = function() error({ as = "it is" }) end }
+    fine, text = pcall(function() world:run_for "10m" end)
+    assert.is_false(fine)
+    assert.equal("it is", text.as)
+    host:answer { to = "RCPT", fn = function() return "hello" end }
+    fine, text = pcall(function() world:run_for "10m" end)
+    assert.is_false(fine)
+    assert.matches("^spec/node/wrong_use_spec.lua:" .. line + 14 .. ": answer: fn: no reply: hello", text)
+    host:answer { to = "RCPT", fn = function() assert.equal(1, 2) end }
+    fine, text = pcall(function() world:run_for "10m" end)
+    assert.is_false(fine)
+    assert.equal(line + 17, text.line)
     host:answer { to = "RCPT", with = "250 ok" }
     world:run_until_idle()
     assert.equal(1, host:messages())

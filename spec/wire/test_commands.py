@@ -104,6 +104,14 @@ class Commands(harness.Case):
             self.assertEqual(done.returncode, 1)
             self.assertIn(f"nothing waits for {nobody}", done.stderr)
 
+    def test_why_of_one_recipient_among_many(self):
+        node = self.node('domain "a.example" { paused = true }')
+        for n in range(4):
+            self.assertEqual(self.send(node, to=[f"u{n}x{i}@a.example" for i in range(100)]).code, 250)
+        self.assertEqual([r["recipient"] for r in node.command("why", "u3x99@a.example")], ["u3x99@a.example"])
+        done = command("why", "nobody@a.example", "--control", node.control)
+        self.assertEqual((done.returncode, "nothing waits for nobody@a.example" in done.stderr), (1, True))
+
     def test_why_tells_the_pace(self):
         mx = Receiver()
         self.addCleanup(mx.stop)
@@ -117,6 +125,14 @@ class Commands(harness.Case):
         self.assertTrue(200 <= why["empty_in"] < 240, why)
         self.assertRegex(node.command("why", "a.example/default", json_out=False), r"pace +3[0-6][0-9.]* recipients an hour lately: empty in 3m")
         self.assertIn("ceiling", node.command("why", "a.example/default", json_out=False))
+
+    def test_what_was_dropped_is_no_pace(self):
+        node = self.node('domain "a.example" { paused = true }')
+        self.assertEqual(self.send(node, to=["u@a.example", "v@a.example"]).code, 250)
+        self.assertEqual(node.command("drop", "a.example/*")["recipients"], 2)
+        self.assertEqual(self.send(node, to="w@a.example").code, 250)
+        why = node.command("why", "a.example/default")
+        self.assertEqual((why["queued"], why["pace"], why["empty_in"]), (1, 0, None))
 
     def test_an_open_queue_says_so(self):
         mx = Receiver()
@@ -451,7 +467,7 @@ class BadInput(harness.Case):
         self.assertIsNotNone(node_class)
 
     def test_a_resolver_that_is_none(self):
-        self.assert_refused(self.policy(), r"resolver|nonsense", options=("--resolver", "nonsense"))
+        self.assert_refused(self.policy(), r"--resolver nonsense: ", options=("--resolver", "nonsense"))
 
     def test_a_socket_path_too_long(self):
         long = self.path("x" * 120 + ".sock")

@@ -78,6 +78,13 @@ class Top(harness.Case):
         self.assertNotIn("b.example", terminal.seen.rsplit("\033[H", 1)[1])
         self.assertTrue(all(len(line) <= 80 for line in re.sub(r"\033\[[0-9;?]*[A-Za-z]", "", terminal.seen).splitlines()))
 
+    def test_keys_that_came_together_are_told_apart(self):
+        _, terminal = self.top()
+        terminal.key("\033[B\033[A\033[1;5A\033[B")
+        terminal.wait(r">b\.example/default", "the cursor moved down, up and down")
+        terminal.key("k\033[Bw")
+        terminal.wait(r"b\.example/default waits: paused", "why of the queue that the cursor came back to")
+
     def leaves(self, terminal, how):
         how()
         self.assertEqual(terminal.process.wait(timeout=10 * harness.SLOW), 0)
@@ -91,9 +98,14 @@ class Top(harness.Case):
         self.leaves(terminal, lambda: terminal.key("q"))
 
     def test_a_signal_leaves_the_terminal_as_it_was(self):
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
             _, terminal = self.top()
             self.leaves(terminal, lambda: terminal.process.send_signal(signum))
+
+    def test_it_does_not_stop_with_the_terminal_in_its_hands(self):
+        _, terminal = self.top()
+        self.assertEqual(termios.tcgetattr(terminal.slave)[6][termios.VSUSP], b"\0")
+        self.leaves(terminal, lambda: terminal.key("q"))
 
     def test_a_node_that_goes_away_is_told_and_the_terminal_restored(self):
         node, terminal = self.top()

@@ -1,0 +1,191 @@
+/*
+ * bundle - a few files in memory. Policies have a handful of modules, so they
+ * stand in a row.
+ *
+ * As bytes: a mark with the version, policy, base, then path and text of each file,
+ * and a checksum of all that, for a bundle is kept on a disk that power may leave.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/bundle.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "util/crc.h"
+
+#define MARK     SPAN("sluice bundle 1\n")
+#define PIECE    65536u
+
+struct bundle *
+bundle_new(const char *policy, const char *base)
+{
+	struct bundle *bundle = mem_alloc(sizeof(*bundle));
+	bundle->policy = mem_strdup(policy);
+	bundle->base = mem_strdup(base);
+	return bundle;
+}
+
+void
+bundle_free(struct bundle *bundle)
+{
+	if (!bundle)
+		return;
+	for (unsigned i = 0; i < bundle->n; i++) {
+		free(bundle->files[i].path);
+		free(bundle->files[i].text);
+	}
+	free(bundle->files);
+	free(bundle->policy);
+	free(bundle->base);
+	free(bundle);
+}
+
+char *
+bundle_path(const struct bundle *bundle, const char *path)
+{
+	if (path[0] == '/' || bundle->base[0] == '\0')
+		return mem_strdup(path);
+	size_t n = strlen(bundle->base) + strlen(path) + 2;
+	char *whole = mem_alloc(n);
+	snprintf(whole, n, "%s/%s", bundle->base, path);
+	return whole;
+}
+
+static bool
+read_file(const char *path, char **text_out, size_t *n_out, struct err *err)
+{
+	FILE *file = fopen(path, "rbe");
+	if (!file)
+		return err_sys(err, "cannot be read");
+	char *text = NULL;
+	size_t n = 0, got;
+	do {
+		text = mem_grow(text, n + PIECE);
+		errno = 0;
+		got = fread(text + n, 1, PIECE, file);
+		n += got;
+	} while (got && n < BUNDLE_FILE_MAX);
+	bool ok = !ferror(file);
+	if (!ok)
+		err_sys(err, "cannot be read");
+	fclose(file);
+	if (ok && n >= BUNDLE_FILE_MAX)
+		ok = err_set(err, ERR_PERM, "is larger than a policy may be (32 MiB)");
+	if (!ok) {
+		free(text);
+		return false;
+	}
+	*text_out = text;
+	*n_out = n;
+	return true;
+}
+
+static struct bundle_file *
+add(struct bundle *bundle, struct span path)
+{
+	bundle->files = mem_grow(bundle->files, (bundle->n + 1) * sizeof(*bundle->files));
+	struct bundle_file *file = &bundle->files[bundle->n++];
+	*file = (struct bundle_file){ .path = mem_strndup(path.p, path.n) };
+	return file;
+}
+
+bool
+bundle_read(struct bundle *bundle, const char *path, struct span *text_out, struct err *err)
+{
+	for (unsigned i = 0; i < bundle->n; i++) {
+		if (strcmp(bundle->files[i].path, path) != 0)
+			continue;
+		*text_out = span_make(bundle->files[i].text, bundle->files[i].n);
+		return true;
+	}
+	if (bundle->sealed) {
+		err_set(err, ERR_PERM, "was not there when this policy was read");
+		err->sys = ENOENT;
+		return false;
+	}
+	char *text = NULL, *whole = bundle_path(bundle, path);
+	size_t n = 0;
+	bool ok = read_file(whole, &text, &n, err);
+	free(whole);
+	if (!ok)
+		return false;
+	struct bundle_file *file = add(bundle, span_text(path));
+	file->text = text;
+	file->n = n;
+	*text_out = span_make(text, n);
+	return true;
+}
+
+bool
+bundle_equal(const struct bundle *a, const struct bundle *b)
+{
+	if (a->n != b->n || strcmp(a->policy, b->policy) != 0 || strcmp(a->base, b->base) != 0)
+		return false;
+	for (unsigned i = 0; i < a->n; i++)
+		if (strcmp(a->files[i].path, b->files[i].path) != 0 || a->files[i].n != b->files[i].n ||
+		    memcmp(a->files[i].text, b->files[i].text, a->files[i].n) != 0)
+			return false;
+	return true;
+}
+
+void
+bundle_encode(const struct bundle *bundle, struct buf *out)
+{
+	buf_add(out, MARK);
+	buf_put_bytes(out, span_text(bundle->policy));
+	buf_put_bytes(out, span_text(bundle->base));
+	buf_put_u32(out, bundle->n);
+	for (unsigned i = 0; i < bundle->n; i++) {
+		buf_put_bytes(out, span_text(bundle->files[i].path));
+		buf_put_bytes(out, span_make(bundle->files[i].text, bundle->files[i].n));
+	}
+	buf_put_u32(out, crc32c(0, buf_span(out)));
+}
+
+/* A text that goes to C's functions: no NUL in it. */
+static bool
+get_text(struct span *in, struct span *out)
+{
+	return span_get_bytes(in, out) && memchr(out->n ? out->p : "", '\0', out->n) == NULL;
+}
+
+static bool
+get_file(struct bundle *bundle, struct span *in)
+{
+	struct span path, text;
+	if (!get_text(in, &path) || !span_get_bytes(in, &text) || text.n >= BUNDLE_FILE_MAX)
+		return false;
+	struct bundle_file *file = add(bundle, path);
+	file->text = mem_alloc(text.n + 1);
+	if (text.n)
+		memcpy(file->text, text.p, text.n);
+	file->n = text.n;
+	return true;
+}
+
+struct bundle *
+bundle_decode(struct span in)
+{
+	struct span policy, base, sum;
+	uint32_t files_n, crc;
+	if (!span_starts(in, MARK) || in.n < MARK.n + 4)
+		return NULL;
+	sum = span_from(in, in.n - 4);
+	in = span_first(in, in.n - 4);
+	if (!span_get_u32(&sum, &crc) || crc != crc32c(0, in))
+		return NULL;
+	in = span_from(in, MARK.n);
+	if (!get_text(&in, &policy) || !get_text(&in, &base) || !span_get_u32(&in, &files_n))
+		return NULL;
+	struct bundle *bundle = mem_alloc(sizeof(*bundle));
+	bundle->policy = mem_strndup(policy.p, policy.n);
+	bundle->base = mem_strndup(base.p, base.n);
+	bundle->sealed = true;
+	bool ok = true;
+	for (uint32_t i = 0; i < files_n && ok; i++)
+		ok = get_file(bundle, &in);
+	if (ok && in.n == 0)
+		return bundle;
+	bundle_free(bundle);
+	return NULL;
+}

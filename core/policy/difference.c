@@ -1,0 +1,546 @@
+/*
+ * difference - two rulesets, place by place.
+ *
+ * Both are asked for what holds (ruleset_resolve()), never for what is written: a
+ * value that moved from one block to another is no difference. Places are
+ * those that one of the two declares, each once, so that the work grows with the
+ * size of the policies and not with sites times virtual MTAs.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/difference.h"
+
+#include <stdio.h>
+
+#include "policy/block.h"
+#include "policy/reaction_book.h"
+#include "util/buf.h"
+#include "util/log.h"
+
+void
+differences_init(struct differences *out)
+{
+	*out = (struct differences){ .n = 0 };
+	arena_init(&out->arena);
+}
+
+void
+differences_fini(struct differences *out)
+{
+	arena_fini(&out->arena);
+	free(out->all);
+}
+
+/* ---- values ---- */
+
+static struct difference_value
+of_text(struct arena *arena, const char *text)
+{
+	if (!text)
+		return (struct difference_value){ .kind = DIFFERENCE_NONE };
+	return (struct difference_value){ .kind = DIFFERENCE_TEXT, .text = arena_strdup(arena, text) };
+}
+
+static struct difference_value
+of_number(struct arena *arena, double number)
+{
+	return (struct difference_value){ .kind = DIFFERENCE_NUMBER, .text = arena_printf(arena, "%.15g", number), .number = number };
+}
+
+static struct difference_value
+of_count(struct arena *arena, uint32_t count)
+{
+	return count == UNLIMITED ? of_text(arena, "unlimited") : of_number(arena, count);
+}
+
+static struct difference_value
+of_bool(struct arena *arena, bool on)
+{
+	return (struct difference_value){ .kind = DIFFERENCE_BOOL, .text = on ? "true" : "false", .number = on };
+}
+
+static struct difference_value
+of_rate(struct arena *arena, const struct rate_spec *rate)
+{
+	char text[48];
+	rate_format(rate, text);
+	if (rate->burst)
+		return of_text(arena, arena_printf(arena, "%s, burst = %u", text, rate->burst));
+	return of_text(arena, text);
+}
+
+static double
+seconds(int64_t us)
+{
+	return (double)(us / US_PER_MS) / 1000;
+}
+
+static struct difference_value
+of_duration(struct arena *arena, int64_t us)
+{
+	char text[32];
+	duration_format(us, text);
+	if (us == DURATION_NEVER)
+		return of_text(arena, text);
+	return (struct difference_value){ .kind = DIFFERENCE_SECONDS, .text = arena_strdup(arena, text), .number = seconds(us) };
+}
+
+static struct difference_value
+of_durations(struct arena *arena, const struct duration_list *list)
+{
+	double *numbers = arena_alloc(arena, (list->n + 1u) * sizeof(*numbers));
+	const char *text = "";
+	for (unsigned i = 0; i < list->n; i++) {
+		char one[32];
+		duration_format(list->us[i], one);
+		numbers[i] = seconds(list->us[i]);
+		text = arena_printf(arena, "%s%s%s", text, i ? "," : "", one);
+	}
+	return (struct difference_value){ .kind = DIFFERENCE_LIST, .text = text, .list = numbers, .list_n = list->n };
+}
+
+static struct difference_value
+of_hosts(struct arena *arena, const struct smtp_hosts *hosts)
+{
+	const char *text = "";
+	for (unsigned i = 0; hosts && i < hosts->n; i++) {
+		const struct smtp_host *host = &hosts->hosts[i];
+		char ip[IP_TEXT_MAX];
+		ip_format(&host->ip, ip);
+		const char *between = i == 0 ? "" : host->group != hosts->hosts[i - 1].group ? "; " : ", ";
+		const char *name = host->name[0] ? host->name : arena_printf(arena, "[%s]", ip);
+		text = arena_printf(arena, "%s%s%s", text, between, name);
+		if (host->port)
+			text = arena_printf(arena, "%s:%u", text, host->port);
+	}
+	return of_text(arena, hosts ? text : NULL);
+}
+
+static struct difference_value
+of_reactions(struct arena *arena, const struct reaction_list *list)
+{
+	if (!list || !list->parts_n)
+		return of_text(arena, NULL);
+	const struct reaction_part *part = list->parts[0];
+	return of_text(arena, arena_printf(arena, "%u rule%s (%s:%d)", part->n, part->n == 1 ? "" : "s", part->where.file, part->where.line));
+}
+
+static struct difference_value
+value_of(struct arena *arena, const struct queue_settings *settings, enum setting_id id)
+{
+	const struct setting *setting = &setting_table[id];
+	const void *at = (const char *)settings + setting->offset;
+	switch (setting->kind) {
+	case SETTING_COUNT:     return of_count(arena, *(const uint32_t *)at);
+	case SETTING_RATE:      return of_rate(arena, at);
+	case SETTING_DURATION:  return of_duration(arena, *(const int64_t *)at);
+	case SETTING_DURATIONS: return of_durations(arena, at);
+	case SETTING_PERCENT:   return of_text(arena, arena_printf(arena, "%g%%", *(const double *)at));
+	case SETTING_BOOL:      return of_bool(arena, *(const bool *)at);
+	case SETTING_PORT:      return of_number(arena, *(const uint16_t *)at);
+	case SETTING_HOSTS:     return of_hosts(arena, *(const struct smtp_hosts *const *)at);
+	case SETTING_PATH:      return of_text(arena, *(const char *const *)at);
+	case SETTING_REACTIONS: return of_reactions(arena, *(const struct reaction_list *const *)at);
+	}
+	return of_text(arena, NULL);
+}
+
+/* ---- are they equal ---- */
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return !a || !b ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+same_tightening(const struct tightening *a, const struct tightening *b)
+{
+	bool same = a->setting == b->setting && a->is_percent == b->is_percent && a->percent == b->percent && a->floor == b->floor &&
+		    a->count == b->count && a->duration_us == b->duration_us && a->durations.n == b->durations.n &&
+		    a->rate.count == b->rate.count && a->rate.burst == b->rate.burst && a->rate.window_us == b->rate.window_us;
+	for (unsigned i = 0; same && i < a->durations.n; i++)
+		same = a->durations.us[i] == b->durations.us[i];
+	return same;
+}
+
+/* A function is taken for the same: what it does is no data. */
+static bool
+same_reaction(const struct reaction *a, const struct reaction *b)
+{
+	bool same = same_text(a->name, b->name) && same_text(a->pattern, b->pattern) && a->stages == b->stages && a->after_n == b->after_n &&
+		    a->after_window_us == b->after_window_us && a->lasts_us == b->lasts_us && a->tightenings_n == b->tightenings_n &&
+		    a->recover_step == b->recover_step && a->recover_percent == b->recover_percent &&
+		    a->recover_every_us == b->recover_every_us && a->suspend == b->suspend && a->defer == b->defer &&
+		    a->skip_mx == b->skip_mx && a->close == b->close && a->notify == b->notify && a->stop == b->stop &&
+		    a->disable_source == b->disable_source && a->bounce == b->bounce && a->scope == b->scope &&
+		    same_text(a->reroute, b->reroute) && (a->function != 0) == (b->function != 0);
+	for (unsigned i = 0; same && i < a->tightenings_n; i++)
+		same = same_tightening(&a->tightenings[i], &b->tightenings[i]);
+	return same;
+}
+
+static bool
+same_reactions(const struct reaction_list *a, const struct reaction_list *b)
+{
+	if (!a || !b || a->parts_n != b->parts_n)
+		return a == b;
+	for (unsigned p = 0; p < a->parts_n; p++) {
+		const struct reaction_part *x = a->parts[p], *y = b->parts[p];
+		if (x->n != y->n || x->inherit != y->inherit)
+			return false;
+		for (unsigned i = 0; i < x->n; i++)
+			if (!same_reaction(&x->reactions[i], &y->reactions[i]))
+				return false;
+	}
+	return true;
+}
+
+static bool
+same_hosts(const struct smtp_hosts *a, const struct smtp_hosts *b)
+{
+	if (!a || !b || a->n != b->n)
+		return a == b;
+	for (unsigned i = 0; i < a->n; i++) {
+		const struct smtp_host *x = &a->hosts[i], *y = &b->hosts[i];
+		if (x->group != y->group || x->port != y->port || strcmp(x->name, y->name) != 0 || (!x->name[0] && !ip_eq(&x->ip, &y->ip)))
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_setting(const struct queue_settings *a, const struct queue_settings *b, enum setting_id id)
+{
+	const struct setting *setting = &setting_table[id];
+	const void *x = (const char *)a + setting->offset, *y = (const char *)b + setting->offset;
+	switch (setting->kind) {
+	case SETTING_HOSTS:
+		return same_hosts(*(const struct smtp_hosts *const *)x, *(const struct smtp_hosts *const *)y);
+	case SETTING_PATH:
+		return same_text(*(const char *const *)x, *(const char *const *)y);
+	case SETTING_REACTIONS:
+		return same_reactions(*(const struct reaction_list *const *)x, *(const struct reaction_list *const *)y);
+	case SETTING_RATE: {
+		const struct rate_spec *p = x, *q = y;
+		return p->count == q->count && p->burst == q->burst && p->window_us == q->window_us;
+	}
+	case SETTING_DURATIONS: {
+		const struct duration_list *p = x, *q = y;
+		return p->n == q->n && memcmp(p->us, q->us, p->n * sizeof(p->us[0])) == 0;
+	}
+	default:
+		return memcmp(x, y, setting->size) == 0;
+	}
+}
+
+/* ---- noting ---- */
+
+static void
+note(struct differences *out, bool of_queue, const char *place, const char *setting, struct difference_value from, struct difference_value to)
+{
+	if (out->n == DIFFERENCES_MAX) {
+		out->left_out++;
+		return;
+	}
+	if (out->n == out->cap) {
+		out->cap = out->cap ? out->cap * 2 : 16;
+		out->all = mem_grow(out->all, out->cap * sizeof(*out->all));
+	}
+	out->all[out->n++] = (struct difference){ of_queue, arena_strdup(&out->arena, place), arena_strdup(&out->arena, setting), from, to };
+}
+
+/* Values whose texts differ. */
+static void
+note_if(struct differences *out, const char *place, const char *setting, struct difference_value from, struct difference_value to)
+{
+	if (!same_text(from.text, to.text))
+		note(out, false, place, setting, from, to);
+}
+
+static void
+compare_settings(struct differences *out, bool of_queue, const char *place, const struct queue_settings *from, const struct queue_settings *to)
+{
+	for (enum setting_id id = 0; id < SETTINGS_N; id++)
+		if (!same_setting(from, to, id))
+			note(out, of_queue, place, setting_table[id].name, value_of(&out->arena, from, id), value_of(&out->arena, to, id));
+}
+
+/* Declared on one side only. */
+static bool
+compare_presence(struct differences *out, const char *place, const void *from, const void *to)
+{
+	if (from && to)
+		return true;
+	note(out, false, place, "", of_text(&out->arena, from ? "declared" : NULL), of_text(&out->arena, to ? "declared" : NULL));
+	return false;
+}
+
+/* ---- scopes with limits of their own ---- */
+
+static void
+compare_node(struct differences *out, const struct ruleset_node *a, const struct ruleset_node *b)
+{
+	struct arena *arena = &out->arena;
+	note_if(out, "node", "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
+	note_if(out, "node", "spool", of_text(arena, a->spool), of_text(arena, b->spool));
+	note_if(out, "node", "control", of_text(arena, a->control), of_text(arena, b->control));
+	note_if(out, "node", "accounting", of_text(arena, a->accounting_file), of_text(arena, b->accounting_file));
+	note_if(out, "node", "http", of_text(arena, a->http), of_text(arena, b->http));
+	note_if(out, "node", "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
+	note_if(out, "node", "max_smtp_in", of_count(arena, a->max_smtp_in), of_count(arena, b->max_smtp_in));
+	note_if(out, "node", "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));
+	note_if(out, "node", "memory_limit", of_number(arena, (double)a->memory_limit), of_number(arena, (double)b->memory_limit));
+	note_if(out, "node", "min_free_space", of_number(arena, (double)a->min_free_space), of_number(arena, (double)b->min_free_space));
+}
+
+static const char *
+sources_text(struct arena *arena, const struct ruleset_vmta *vmta)
+{
+	const char *text = vmta->sources_n ? "" : "any";
+	for (unsigned i = 0; i < vmta->sources_n; i++) {
+		char ip[IP_TEXT_MAX];
+		ip_format(&vmta->sources[i], ip);
+		text = arena_printf(arena, "%s%s%s", text, i ? ", " : "", ip);
+	}
+	return text;
+}
+
+static const char *
+warmup_text(struct arena *arena, const struct ruleset_warmup *warmup)
+{
+	char start[32];
+	struct buf text;
+	if (!warmup)
+		return NULL;
+	wall_format(warmup->start, start);
+	buf_init(&text, 0);
+	buf_printf(&text, "from %.10s by %s:", start, warmup->overflow);
+	for (unsigned i = 0; i < warmup->days_n; i++)
+		buf_printf(&text, " %u", warmup->per_day[i]);
+	for (unsigned i = 0; i < warmup->providers_n; i++)
+		buf_printf(&text, "%s%s", i ? ", " : " to ", warmup->providers[i]);
+	const char *kept = arena_strdup(arena, buf_text(&text));
+	buf_fini(&text);
+	return kept;
+}
+
+static void
+compare_vmta(struct differences *out, const char *name, const struct ruleset_vmta *a, const struct ruleset_vmta *b)
+{
+	struct arena *arena = &out->arena;
+	const char *place = arena_printf(arena, "vmta \"%s\"", name);
+	if (!compare_presence(out, place, a, b))
+		return;
+	note_if(out, place, "source", of_text(arena, sources_text(arena, a)), of_text(arena, sources_text(arena, b)));
+	note_if(out, place, "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
+	note_if(out, place, "warmup", of_text(arena, warmup_text(arena, a->warmup)), of_text(arena, warmup_text(arena, b->warmup)));
+	note_if(out, place, "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
+	note_if(out, place, "max_connect_rate", of_rate(arena, &a->max_connect_rate), of_rate(arena, &b->max_connect_rate));
+	note_if(out, place, "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));
+}
+
+static const char *
+members_text(struct arena *arena, const struct ruleset_pool *pool)
+{
+	const char *text = "";
+	for (unsigned i = 0; i < pool->members_n; i++)
+		text = arena_printf(arena, pool->members[i].weight == 1 ? "%s%s%s" : "%s%s%s (%u)", text, i ? ", " : "",
+				    pool->members[i].vmta->name, pool->members[i].weight);
+	return text;
+}
+
+static void
+compare_pool(struct differences *out, const char *name, const struct ruleset_pool *a, const struct ruleset_pool *b)
+{
+	struct arena *arena = &out->arena;
+	const char *place = arena_printf(arena, "pool \"%s\"", name);
+	if (!compare_presence(out, place, a, b))
+		return;
+	note_if(out, place, "members", of_text(arena, members_text(arena, a)), of_text(arena, members_text(arena, b)));
+	note_if(out, place, "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
+	note_if(out, place, "max_connect_rate", of_rate(arena, &a->max_connect_rate), of_rate(arena, &b->max_connect_rate));
+	note_if(out, place, "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));
+}
+
+static const struct ruleset_listener *
+listener_named(const struct ruleset *ruleset, const char *name)
+{
+	for (unsigned i = 0; i < ruleset->listeners_n; i++)
+		if (strcmp(ruleset->listeners[i].name, name) == 0)
+			return &ruleset->listeners[i];
+	return NULL;
+}
+
+static const char *
+relays_text(struct arena *arena, const struct ruleset_listener *l)
+{
+	const char *text = "";
+	for (unsigned i = 0; i < l->relay_from_n; i++) {
+		char ip[IP_TEXT_MAX];
+		ip_format(&l->relay_from[i].net, ip);
+		text = arena_printf(arena, "%s%s%s/%u", text, i ? ", " : "", ip, l->relay_from[i].bits);
+	}
+	return text;
+}
+
+static void
+compare_listener(struct differences *out, const char *name, const struct ruleset_listener *a, const struct ruleset_listener *b)
+{
+	struct arena *arena = &out->arena;
+	const char *place = arena_printf(arena, "listener \"%s\"", name);
+	if (!compare_presence(out, place, a, b))
+		return;
+	note_if(out, place, "relay_from", of_text(arena, relays_text(arena, a)), of_text(arena, relays_text(arena, b)));
+	note_if(out, place, "relay_to", of_number(arena, a->relay_to_n), of_number(arena, b->relay_to_n));
+	note_if(out, place, "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
+	note_if(out, place, "max_message_size", of_number(arena, (double)a->max_message_size), of_number(arena, (double)b->max_message_size));
+	note_if(out, place, "max_rcpt_per_message", of_count(arena, a->max_rcpt_per_message), of_count(arena, b->max_rcpt_per_message));
+	note_if(out, place, "max_messages_per_connection", of_count(arena, a->max_messages_per_connection),
+		of_count(arena, b->max_messages_per_connection));
+	note_if(out, place, "max_sessions", of_count(arena, a->max_sessions), of_count(arena, b->max_sessions));
+	note_if(out, place, "max_sessions_per_client", of_count(arena, a->max_sessions_per_client), of_count(arena, b->max_sessions_per_client));
+	note_if(out, place, "max_errors", of_count(arena, a->max_errors), of_count(arena, b->max_errors));
+	note_if(out, place, "command_timeout", of_duration(arena, a->command_timeout), of_duration(arena, b->command_timeout));
+	note_if(out, place, "data_timeout", of_duration(arena, a->data_timeout), of_duration(arena, b->data_timeout));
+	note_if(out, place, "certificate", of_text(arena, a->tls_certificate), of_text(arena, b->tls_certificate));
+	note_if(out, place, "key", of_text(arena, a->tls_key), of_text(arena, b->tls_key));
+	note_if(out, place, "require_tls", of_bool(arena, a->require_tls), of_bool(arena, b->require_tls));
+}
+
+/* ---- sites ---- */
+
+struct sites {
+	struct differences *out;
+	const struct ruleset *from, *to;
+	struct table seen;              /* places, as told */
+};
+
+static bool
+is_seen(struct sites *s, const char *place)
+{
+	if (table_get(&s->seen, span_text(place)))
+		return true;
+	table_put(&s->seen, span_text(place), s);
+	return false;
+}
+
+/* What a block's site gets by that virtual MTA (NULL: as if none had blocks), here and there. */
+static void
+compare_block(struct sites *s, const struct ruleset_block *block, const char *owner, const char *vmta)
+{
+	static const char *const before[] = { [DOMAIN_EXACT] = "", [DOMAIN_SUBDOMAINS] = "*.", [DOMAIN_BOTH] = "[*.]", [DOMAIN_ALL] = "*" };
+	struct arena *arena = &s->out->arena;
+	const char *site = block->provider ? arena_printf(arena, "provider \"%s\"", block->provider)
+					   : arena_printf(arena, "domain \"%s%s\"", before[block->kind], block->domain ? block->domain : "");
+	const char *place = owner ? arena_printf(arena, "%s %s", owner, site) : site;
+	struct span provider = span_text(block->provider ? block->provider : ""), domain = span_text(block->domain ? block->domain : "");
+	struct queue_settings from, to;
+	if (is_seen(s, place))
+		return;
+	/* A name under it stands for those of a wildcard. */
+	if (!block->provider && block->kind == DOMAIN_SUBDOMAINS)
+		domain = span_text(arena_printf(arena, "any.%s", block->domain));
+	ruleset_resolve(s->from, provider.n ? ruleset_provider(s->from, provider) : NULL, domain,
+			vmta ? ruleset_vmta(s->from, span_text(vmta)) : NULL, &from);
+	ruleset_resolve(s->to, provider.n ? ruleset_provider(s->to, provider) : NULL, domain,
+			vmta ? ruleset_vmta(s->to, span_text(vmta)) : NULL, &to);
+	compare_settings(s->out, false, place, &from, &to);
+}
+
+static void
+compare_blocks(struct sites *s, const struct ruleset *side)
+{
+	struct arena *arena = &s->out->arena;
+	for (unsigned i = 0; i < side->blocks_n; i++)
+		compare_block(s, side->blocks[i], NULL, NULL);
+	for (unsigned v = 0; v < side->vmtas_n; v++)
+		for (unsigned i = 0; i < side->vmtas[v]->blocks_n; i++)
+			compare_block(s, side->vmtas[v]->blocks[i], arena_printf(arena, "vmta \"%s\"", side->vmtas[v]->name), side->vmtas[v]->name);
+	for (unsigned p = 0; p < side->pools_n; p++)
+		for (unsigned i = 0; i < side->pools[p]->blocks_n && side->pools[p]->members_n; i++)
+			compare_block(s, side->pools[p]->blocks[i], arena_printf(arena, "pool \"%s\"", side->pools[p]->name),
+				      side->pools[p]->members[0].vmta->name);
+}
+
+static bool
+same_domains(const struct ruleset_provider *a, const struct ruleset_provider *b)
+{
+	if (a->domains_n != b->domains_n || a->mx_n != b->mx_n)
+		return false;
+	for (unsigned i = 0; i < a->domains_n; i++)
+		if (strcmp(a->domains[i], b->domains[i]) != 0)
+			return false;
+	for (unsigned i = 0; i < a->mx_n; i++)
+		if (a->mx[i].kind != b->mx[i].kind || strcmp(a->mx[i].name, b->mx[i].name) != 0)
+			return false;
+	return true;
+}
+
+static void
+compare_provider(struct differences *out, const char *name, const struct ruleset_provider *a, const struct ruleset_provider *b)
+{
+	struct arena *arena = &out->arena;
+	const char *place = arena_printf(arena, "provider \"%s\"", name);
+	if (!compare_presence(out, place, a, b) || same_domains(a, b))
+		return;
+	note(out, false, place, "domains", of_text(arena, arena_printf(arena, "%u domains, %u mx", a->domains_n, a->mx_n)),
+	     of_text(arena, arena_printf(arena, "%u domains, %u mx", b->domains_n, b->mx_n)));
+}
+
+/* ---- the whole ---- */
+
+/* Each name of either side once: those of `from`, then those that only `to` has. */
+#define EACH_NAME(side, list, lookup, compare) \
+	for (unsigned i = 0; i < (side)->list##s_n; i++) { \
+		const char *name = (side)->list##s[i]->name; \
+		if ((side) == from || !lookup(from, span_text(name))) \
+			compare(out, name, lookup(from, span_text(name)), lookup(to, span_text(name))); \
+	}
+
+static void
+compare_side(struct differences *out, const struct ruleset *from, const struct ruleset *to, const struct ruleset *side)
+{
+	for (unsigned i = 0; i < side->listeners_n; i++) {
+		const char *name = side->listeners[i].name;
+		if (side == from || !listener_named(from, name))
+			compare_listener(out, name, listener_named(from, name), listener_named(to, name));
+	}
+	EACH_NAME(side, vmta, ruleset_vmta, compare_vmta)
+	EACH_NAME(side, pool, ruleset_pool, compare_pool)
+	EACH_NAME(side, provider, ruleset_provider, compare_provider)
+}
+
+void
+differences_of(struct differences *out, const struct ruleset *from, const struct ruleset *to)
+{
+	struct sites sites = { .out = out, .from = from, .to = to };
+	compare_node(out, &from->node, &to->node);
+	compare_side(out, from, to, from);
+	compare_side(out, from, to, to);
+	table_init(&sites.seen, 0);
+	compare_blocks(&sites, from);
+	compare_blocks(&sites, to);
+	table_fini(&sites.seen);
+}
+
+void
+differences_of_queue(struct differences *out, const struct ruleset *from, const struct ruleset *to, const char *queue,
+		     const char *site, const char *domain, const char *vmta)
+{
+	const struct ruleset_provider *before = ruleset_provider(from, span_text(site)), *after;
+	const struct ruleset_vmta *by = ruleset_vmta(from, span_text(vmta)), *by_after = ruleset_vmta(to, span_text(vmta));
+	struct queue_settings a, b;
+	if (!by || !by_after)
+		return;
+	after = ruleset_provider_of_domain(to, span_text(domain));
+	/* It was found by its hosts, which may lead there still. */
+	if (!after && before && !ruleset_provider_of_domain(from, span_text(domain)))
+		after = ruleset_provider(to, span_text(site));
+	if (before && !after)
+		note(out, true, queue, "site", of_text(&out->arena, site), of_text(&out->arena, domain));
+	else if (after && strcmp(after->name, site) != 0)
+		note(out, true, queue, "site", of_text(&out->arena, site), of_text(&out->arena, after->name));
+	ruleset_resolve(from, before, span_text(domain), by, &a);
+	ruleset_resolve(to, after, span_text(domain), by_after, &b);
+	compare_settings(out, true, queue, &a, &b);
+}

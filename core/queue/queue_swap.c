@@ -1,0 +1,521 @@
+/*
+ * queue_swap - another ruleset for the same queues.
+ *
+ * What has a name keeps its limiters, its sessions and its wait: virtual MTAs, pools,
+ * sites and queues of the same name are the same before and after. Everything that
+ * points into the ruleset is looked up anew, in this order: what is gone goes
+ * (nothing waits there, or the swap was refused), scopes, routes, then queues, whose
+ * settings come from the routes that lead there.
+ *
+ * A domain may be of another site afterwards. Sessions go where the mail for their hosts
+ * goes, and count there, or a receiver would see those of two queues at once. A queue
+ * that no route leads to any more hands over all it has: its mail (queue_move_on(), a
+ * piece a turn), and, to a queue that the swap has made, what was learnt of the
+ * receiver: its wait after a failure and its overlays.
+ *
+ * No limiter starts fresh: one that is new, or limits for the first time, begins as if
+ * it were used up at the swap, for the same mail may have gone by another one before.
+ * What goes is remembered as over a restart (queue_save.c), should it come back.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/accept.h"
+#include "queue/queue_own.h"
+#include "queue/warmup.h"
+
+#define MOVE_MAX 256            /* recipients that move on in a turn; then others have theirs */
+
+/* ---- may it ---- */
+
+static bool
+refuse(struct err *err, const struct ruleset *fresh, const char *vmta, const char *why)
+{
+	return err_set(err, ERR_PERM, "%s: it does not declare the virtual MTA \"%.100s\", but %s", fresh->file, vmta, why);
+}
+
+static bool
+may_lose(const struct queues *queues, const struct ruleset_vmta *vmta, const struct ruleset *fresh, struct err *err)
+{
+	const struct queue *q;
+	const struct route *route;
+	uint32_t pos = 0;
+	char why[700];
+
+	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		if (q->vmta != vmta || (queue_n(q) == 0 && q->slots_n == 0))
+			continue;
+		if (queue_n(q) > 0)
+			snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
+		else
+			snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n);
+		return refuse(err, fresh, vmta->name, why);
+	}
+	pos = 0;
+	while ((route = table_next(&queues->routes, &pos)) != NULL)
+		if (route->vmta == vmta && route->rcpts_n > 0)
+			return refuse(err, fresh, vmta->name, "mail of it is rerouted and would come back");
+	if (accept_is_under_way(queues, vmta->name))
+		return refuse(err, fresh, vmta->name, "a message of it is being accepted");
+	return true;
+}
+
+bool
+queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err)
+{
+	const struct ruleset *ruleset = queues->o.ruleset;
+
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		if (ruleset_vmta(fresh, span_text(ruleset->vmtas[i]->name)) == NULL &&
+		    !may_lose(queues, ruleset->vmtas[i], fresh, err))
+			return false;
+	return true;
+}
+
+/* ---- what a scope declares ---- */
+
+static struct scope_limits
+limits_of_vmta(const struct ruleset_vmta *v)
+{
+	return (struct scope_limits){ v->max_smtp_out, v->max_connect_rate, v->max_msg_rate, v->max_smtp_out_where,
+				      v->max_connect_rate_where, v->max_msg_rate_where };
+}
+
+static struct scope_limits
+limits_of_pool(const struct ruleset_pool *p)
+{
+	return (struct scope_limits){ p->max_smtp_out, p->max_connect_rate, p->max_msg_rate, p->max_smtp_out_where,
+				      p->max_connect_rate_where, p->max_msg_rate_where };
+}
+
+static struct scope_limits
+limits_of_node(const struct ruleset_node *n)
+{
+	return (struct scope_limits){ .max_smtp_out = n->max_smtp_out, .max_msg_rate = n->max_msg_rate,
+				      .max_smtp_out_where = n->max_smtp_out_where, .max_msg_rate_where = n->max_msg_rate_where };
+}
+
+/* It limits for the first time: what went out before was not counted. */
+static void
+spend_if_new(struct rate *rate, const struct rate_spec *before, const struct rate_spec *after, mono_us_t now)
+{
+	if (rate_unlimited(before) && !rate_unlimited(after))
+		rate_spend_all(rate, after, now);
+}
+
+/* `before` was declared, and now something else is. */
+static void
+scope_declared(struct scope *scope, const struct scope_limits *before, struct now now)
+{
+	spend_if_new(&scope->connects, &before->max_connect_rate, &scope->declared.max_connect_rate, now.mono);
+	spend_if_new(&scope->messages, &before->max_msg_rate, &scope->declared.max_msg_rate, now.mono);
+	scope->limits = scope->declared;
+	scope_wake_soon(scope, now.mono);
+}
+
+static void
+scope_redeclare(struct scope *scope, struct scope_limits limits, struct now now)
+{
+	struct scope_limits before = scope->declared;
+
+	scope->declared = limits;
+	scope_declared(scope, &before, now);
+}
+
+static struct scope *
+scope_new(struct queues *queues, const char *kind, const char *name, struct scope_limits limits, struct now now)
+{
+	struct scope *scope = mem_alloc(sizeof *scope);
+
+	scope_init(scope, &queues->o.loop->timers);
+	scope->limits = scope->declared = limits;
+	scope_restore(queues, kind, name, scope, now);
+	return scope;
+}
+
+void
+queues_scopes_init(struct queues *queues, struct now now)
+{
+	const struct ruleset *ruleset = queues->o.ruleset;
+
+	queues->vmtas = mem_alloc((ruleset->vmtas_n + 1) * sizeof(struct scope *));
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		queues->vmtas[i] = scope_new(queues, "vmta", ruleset->vmtas[i]->name, limits_of_vmta(ruleset->vmtas[i]), now);
+	queues->pools = mem_alloc((ruleset->pools_n + 1) * sizeof(struct scope *));
+	for (unsigned i = 0; i < ruleset->pools_n; i++)
+		queues->pools[i] = scope_new(queues, "pool", ruleset->pools[i]->name, limits_of_pool(ruleset->pools[i]), now);
+	scope_init(&queues->node, &queues->o.loop->timers);
+	queues->node.limits = queues->node.declared = limits_of_node(&ruleset->node);
+}
+
+static void
+scopes_free(struct scope **scopes, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (scopes[i] == NULL)
+			continue;
+		scope_fini(scopes[i]);
+		free(scopes[i]);
+	}
+	free(scopes);
+}
+
+void
+queues_scopes_fini(struct queues *queues)
+{
+	scopes_free(queues->vmtas, queues->o.ruleset->vmtas_n);
+	scopes_free(queues->pools, queues->o.ruleset->pools_n);
+	scope_fini(&queues->node);
+}
+
+/* ---- what goes ---- */
+
+static void
+forget_routes(struct queues *queues, const struct ruleset *fresh)
+{
+	struct route *route;
+	uint32_t pos = 0;
+
+	while ((route = table_next(&queues->routes, &pos)) != NULL)
+		if (ruleset_vmta(fresh, span_text(route->vmta->name)) == NULL)
+			route_forget(route);
+}
+
+static void
+forget_queues(struct queues *queues, const struct ruleset *fresh, struct now now)
+{
+	struct queue *q;
+	uint32_t pos = 0;
+
+	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		if (ruleset_vmta(fresh, span_text(q->vmta->name)) != NULL)
+			continue;
+		queue_remember(q, now);
+		queue_free(q);
+	}
+}
+
+/* ---- scopes of a name ---- */
+
+struct old {
+	const struct ruleset *ruleset;
+	struct scope **vmtas, **pools;
+	struct table settings;
+};
+
+static void
+keep_vmtas(struct queues *queues, struct old *old, struct now now)
+{
+	const struct ruleset *fresh = queues->o.ruleset;
+
+	queues->vmtas = mem_alloc((fresh->vmtas_n + 1) * sizeof(struct scope *));
+	for (unsigned i = 0; i < fresh->vmtas_n; i++) {
+		const struct ruleset_vmta *v = fresh->vmtas[i], *before = ruleset_vmta(old->ruleset, span_text(v->name));
+
+		if (before == NULL) {
+			queues->vmtas[i] = scope_new(queues, "vmta", v->name, limits_of_vmta(v), now);
+			continue;
+		}
+		queues->vmtas[i] = old->vmtas[before->index];
+		old->vmtas[before->index] = NULL;
+		scope_redeclare(queues->vmtas[i], limits_of_vmta(v), now);
+	}
+}
+
+static void
+keep_pools(struct queues *queues, struct old *old, struct now now)
+{
+	const struct ruleset *fresh = queues->o.ruleset;
+
+	queues->pools = mem_alloc((fresh->pools_n + 1) * sizeof(struct scope *));
+	for (unsigned i = 0; i < fresh->pools_n; i++) {
+		const struct ruleset_pool *p = fresh->pools[i], *before = ruleset_pool(old->ruleset, span_text(p->name));
+
+		if (before == NULL) {
+			queues->pools[i] = scope_new(queues, "pool", p->name, limits_of_pool(p), now);
+			continue;
+		}
+		queues->pools[i] = old->pools[before->index];
+		old->pools[before->index] = NULL;
+		scope_redeclare(queues->pools[i], limits_of_pool(p), now);
+	}
+}
+
+static void
+remember_scopes(struct queues *queues, const struct old *old, struct now now)
+{
+	for (unsigned i = 0; i < old->ruleset->vmtas_n; i++)
+		if (old->vmtas[i] != NULL)
+			scope_remember(queues, "vmta", old->ruleset->vmtas[i]->name, old->vmtas[i], now);
+	for (unsigned i = 0; i < old->ruleset->pools_n; i++)
+		if (old->pools[i] != NULL)
+			scope_remember(queues, "pool", old->ruleset->pools[i]->name, old->pools[i], now);
+}
+
+/* ---- queues ---- */
+
+/* The queue's sessions count in another scope from now on. */
+static void
+shift_scope(struct queue *q, enum scope_level level, struct scope *to)
+{
+	struct scope *from = q->scopes[level];
+	uint32_t closing = 0;
+
+	if (from == to)
+		return;
+	if (q->waiter.scope != NULL && q->waiter.scope == from)
+		scope_leave(&q->waiter);
+	list_each(node, &q->slots) {
+		if (from != NULL)
+			gauge_give(&from->sessions);
+		if (to != NULL)
+			gauge_take(&to->sessions, GAUGE_UNLIMITED);     /* above the cap they end by themselves */
+		closing += list_entry(node, struct queue_slot, in_queue)->state == SLOT_CLOSING;
+	}
+	if (from != NULL) {
+		from->connecting -= q->connecting;
+		from->closing -= closing;
+	}
+	if (to != NULL) {
+		to->connecting += q->connecting;
+		to->closing += closing;
+	}
+	q->scopes[level] = to;
+}
+
+static void
+queue_take_ruleset(struct queue *q, struct now now)
+{
+	struct queues *queues = q->queues;
+	const struct scope_limits before = q->scope.declared;
+	const char *domain = q->site->name;
+
+	q->vmta = ruleset_vmta(queues->o.ruleset, span_text(q->vmta->name));
+	check(q->vmta != NULL);
+	if (!list_empty(&q->routes))
+		domain = list_first(&q->routes, struct route, in_queue)->name;
+	q->settings = settings_intern(queues, q->site->provider, span_text(domain), q->vmta);
+	q->reactions_known = false;
+	q->is_new = false;
+	queue_declare(q);
+	scope_declared(&q->scope, &before, now);
+	shift_scope(q, SCOPE_POOL, q->vmta->limit_pool != NULL ? queues->pools[q->vmta->limit_pool->index] : NULL);
+}
+
+static void
+site_take_ruleset(struct site *site, struct now now)
+{
+	const struct scope_limits before = site->scope.declared;
+
+	site->scope.declared = (struct scope_limits){ .max_smtp_out = UNLIMITED };
+	list_each(node, &site->queues)
+		queue_take_ruleset(list_entry(node, struct queue, in_site), now);
+	scope_declared(&site->scope, &before, now);
+	if (site->queues_n == 0)
+		return;
+	queue_site_apply(list_first(&site->queues, struct queue, in_site), now.mono);
+	list_each(node, &site->queues)
+		queue_apply(list_entry(node, struct queue, in_site), now.mono);
+}
+
+/* Its recipients are to be looked at sooner than the wheel has them. */
+static void
+hurry_expiry(struct queue *q, mono_us_t now)
+{
+	size_t n;
+	struct rcpt **found = queue_collect(q, NULL, false, &n);
+
+	for (size_t i = 0; i < n; i++)
+		rcpt_arm_expiry(found[i], now);
+	free(found);
+	q->expires_sooner = false;
+}
+
+/* ---- what a queue leaves ---- */
+
+/* NULL: it stays. */
+static struct queue *
+heir_of(const struct queue_slot *slot)
+{
+	const struct lane *lane = slot->lane;
+
+	if (lane->stays || lane->heir != NULL)
+		return lane->stays ? NULL : lane->heir;
+	return list_empty(&lane->queue->routes) ? lane->queue->heir : NULL;
+}
+
+static void
+move_sessions(struct queue *q)
+{
+	list_each_safe(node, &q->slots) {
+		struct queue_slot *slot = list_entry(node, struct queue_slot, in_queue);
+		struct queue *heir = heir_of(slot);
+
+		if (heir != NULL)
+			queue_slot_move(slot, heir);
+	}
+}
+
+static void
+bequeath(struct queue *q, struct queue *heir, struct now now)
+{
+	struct overlays *overlays = &q->queues->overlays;
+
+	if (!heir->is_new)
+		return;
+	warmup_inherit(heir, q);
+	overlays_copy(overlays, OVERLAY_QUEUE, q->name, heir->name, now.mono);
+	if (heir->site != q->site && heir->site->queues_n == 1)
+		overlays_copy(overlays, OVERLAY_SITE, q->site->name, heir->site->name, now.mono);
+	if (heir->last_error == NULL && q->last_error != NULL)
+		queue_error(heir, q->last_error);
+	if (q->retry_until > heir->retry_until) {
+		heir->retry_until = q->retry_until;
+		heir->retry_set_at = q->retry_set_at;
+		heir->deferred_by_rule = q->deferred_by_rule;
+	}
+	if (q->retry_step > heir->retry_step)
+		heir->retry_step = q->retry_step;
+}
+
+static void
+find_heirs(struct queues *queues, struct now now)
+{
+	struct queue *q;
+	uint32_t pos = 0;
+
+	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		if (q->heir == NULL)
+			continue;
+		move_sessions(q);
+		if (list_empty(&q->routes))
+			bequeath(q, q->heir, now);
+	}
+	pos = 0;
+	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		list_each(node, &q->lanes) {
+			struct lane *lane = list_entry(node, struct lane, in_queue);
+
+			lane->heir = NULL;
+			lane->stays = false;
+		}
+		q->heir = NULL;
+	}
+}
+
+static struct rcpt *
+first_of(struct queue *q)
+{
+	struct rcpt *rcpt = queue_first_ready(q);
+
+	if (rcpt != NULL)
+		return rcpt;
+	if (q->held_n > 0)
+		list_each(node, &q->lanes) {
+			struct lane *lane = list_entry(node, struct lane, in_queue);
+
+			if (!list_empty(&lane->held))
+				return list_first(&list_first(&lane->held, struct stream, in_lane)->ready, struct rcpt, node);
+		}
+	return q->deferred.n > 0 ? container_of(heap_min(&q->deferred), struct rcpt, due) : NULL;
+}
+
+bool
+queue_move_on(struct queue *q, struct now now)
+{
+	struct rcpt *rcpt;
+	unsigned n = 0;
+
+	if (!list_empty(&q->routes))
+		return false;
+	while ((rcpt = first_of(q)) != NULL) {
+		if (n++ == MOVE_MAX)
+			return true;
+		rcpt_unlink(rcpt);
+		rcpt_moved(rcpt, now);
+	}
+	return false;
+}
+
+/* ---- the swap ---- */
+
+static void
+routes_take_ruleset(struct queues *queues, struct now now)
+{
+	struct route *route;
+	uint32_t pos = 0;
+
+	while ((route = table_next(&queues->routes, &pos)) != NULL) {
+		struct queue *before = route->queue;
+		struct host_set *hosts = route->hosts;
+		struct lane *lane = hosts != NULL ? lane_find(before, hosts) : NULL;
+		int64_t lasted = route->settings->bounce_after;
+
+		route_take_ruleset(route, now);
+		if (route->queue != before && before->heir == NULL)
+			before->heir = route->queue;
+		if (lane != NULL && route->hosts == hosts && route->queue == before)
+			lane->stays = true;
+		else if (lane != NULL && route->hosts == hosts)
+			lane->heir = route->queue;
+		if (route->settings->bounce_after < lasted)
+			before->expires_sooner = route->queue->expires_sooner = true;
+	}
+}
+
+static void
+sites_take_ruleset(struct queues *queues, struct now now)
+{
+	struct site *site;
+	struct queue *q;
+	uint32_t pos = 0;
+
+	while ((site = table_next(&queues->sites, &pos)) != NULL)
+		site_take_ruleset(site, now);
+	pos = 0;
+	while ((q = table_next(&queues->queues, &pos)) != NULL)
+		if (q->expires_sooner)
+			hurry_expiry(q, now.mono);
+}
+
+static void
+settings_free(struct table *settings)
+{
+	struct queue_settings *one;
+	uint32_t pos = 0;
+
+	while ((one = table_next(settings, &pos)) != NULL)
+		free(one);
+	table_fini(settings);
+}
+
+void
+queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
+{
+	struct old old = { queues->o.ruleset, queues->vmtas, queues->pools, queues->settings };
+	bool stopping = queues->stopping;
+	struct site *site;
+	uint32_t pos = 0;
+
+	/* Nobody starts anything while half of it is the old one's. */
+	queues->stopping = queues->swapping = true;
+	queues->spent_at = now.mono;
+	forget_routes(queues, fresh);
+	forget_queues(queues, fresh, now);
+	queues->o.ruleset = fresh;
+	table_init(&queues->settings, old.settings.seed);
+	keep_vmtas(queues, &old, now);
+	keep_pools(queues, &old, now);
+	scope_redeclare(&queues->node, limits_of_node(&fresh->node), now);
+	while ((site = table_next(&queues->sites, &pos)) != NULL)
+		site->provider = ruleset_provider(fresh, span_text(site->name));
+	routes_take_ruleset(queues, now);
+	find_heirs(queues, now);
+	sites_take_ruleset(queues, now);
+	remember_scopes(queues, &old, now);
+	queues_overlays_start(queues, now);
+	scopes_free(old.vmtas, old.ruleset->vmtas_n);
+	scopes_free(old.pools, old.ruleset->pools_n);
+	settings_free(&old.settings);
+	queues->swapping = false;
+	queues->stopping = stopping;
+	queues_changed(queues);
+}
