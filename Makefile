@@ -99,8 +99,16 @@ fuzz-run: $(FUZZERS)
 soak: all
 	@B=$(B) spec/soak $(T)
 
-bench: $(BENCHES)
-	@for b in $(BENCHES); do $$b || exit 1; done
+# make bench T="limit node/relay": those alone. BIG=1: also what takes minutes.
+bench:
+	deps/install test bench
+	@$(MAKE) --no-print-directory all $(BENCHES)
+	@B=$(B) spec/bench/run $(T)
+
+bench-peers:
+	deps/install test bench
+	@$(MAKE) --no-print-directory all
+	@B=$(B) spec/bench/peers
 
 $(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
@@ -137,12 +145,13 @@ help:
 	@echo "make test-tsan        every test, with the thread sanitizer"
 	@echo "make fuzz T=60        each fuzzer for that many seconds"
 	@echo "make soak T=600       random worlds with new seeds, for so many seconds or until stopped"
-	@echo "make bench            the benches"
+	@echo "make bench            the benches, beside the last run's figures; BIG=1 for all of them"
+	@echo "make bench-peers      the node beside Postfix and Exim at the same work"
 	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
 	@echo "make clean            remove what was built"
 	@echo "make B=build-asan SAN=address,undefined …   any of them, with sanitizers"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench clean run install help
+.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers clean run install help
 .SECONDARY:

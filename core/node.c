@@ -295,6 +295,8 @@ open_shard(struct node *node, const struct node_options *given, struct err *err)
 	node->shard = shard_open(&options, err);
 	if (node->shard == NULL)
 		return false;
+	/* What recovery held of each message lies between the messages, and would stay ours as long as they do. */
+	process_memory_trim();
 	node->control_path = control_path(&node->settings);
 	node->control = control_open(node->shard, node->control_path, err);
 	if (node->control == NULL)

@@ -1,10 +1,6 @@
 /*
- * `inject`: a load source, speaking by the node's own client machine.
- *
- * Sessions take the next message from one counter, so a slow one holds up
- * nobody. A session that ends after it got something through is opened again
- * (receivers close after so many messages); one that ends before is not, or a
- * receiver that refuses connections would be hammered for ever.
+ * `inject`: a load source. The sessions are inject.c's; here is what it was
+ * told, and what it says in the end.
  *
  * The body is made once; each message differs in its Message-ID alone.
  */
@@ -14,245 +10,16 @@
 
 #include "cmd/cmd.h"
 #include "cmd/cmd_print.h"
-#include "net/conn.h"
-#include "smtp/smtp_client.h"
+#include "cmd/inject.h"
 #include "smtp/smtp_path.h"
-#include "util/list.h"
 #include "util/log.h"
 #include "util/prng.h"
 #include "util/units.h"
 
 #define CONCURRENCY_MAX 10000
 #define SIZE_BYTES_MAX  (UINT64_C(1) << 30)
-#define WRITE_AHEAD     (256 * 1024)    /* of a body, per session */
 #define TICK_US         (200 * US_PER_MS)
 #define STALL_US        (60 * US_PER_S) /* nobody said anything for so long: give up */
-
-struct inject {
-	struct loop    *loop;
-	struct net     *net;
-	struct endpoint to;
-	const char     *sender, *recipient;
-	struct smtp_client_config config;
-	struct list     sessions;
-	struct timer    tick;
-	struct buf      head, body;             /* wire form, without Message-ID and the final dot */
-	uint64_t        count, begun, accepted, refused;
-	uint64_t        run_id;
-	mono_us_t       started, last_heard;
-	bool            progress, stopped;
-	char            first_trouble[SMTP_REPLY_TEXT_MAX + 100];
-};
-
-struct inject_session {
-	struct list                link;
-	struct inject             *inject;
-	struct conn               *conn;
-	struct smtp_client         client;
-	struct smtp_client_message message;
-	struct smtp_client_rcpt    rcpt;
-	bool                       sending, writing;    /* a transaction; its body */
-	size_t                     written;             /* of the body */
-	uint64_t                   accepted;
-};
-
-static bool open_session(struct inject *inject);
-
-static void
-note_trouble(struct inject *inject, const char *text)
-{
-	if (!inject->first_trouble[0])
-		snprintf(inject->first_trouble, sizeof(inject->first_trouble), "%s", text);
-}
-
-static void
-end_transaction(struct inject_session *session)
-{
-	struct inject *inject = session->inject;
-
-	session->sending = session->writing = false;
-	if (session->rcpt.reply.code >= 200 && session->rcpt.reply.code < 300) {
-		inject->accepted++;
-		session->accepted++;
-		return;
-	}
-	inject->refused++;
-	note_trouble(inject, session->rcpt.reply.line);
-}
-
-static void
-close_session(struct inject_session *session)
-{
-	struct inject *inject = session->inject;
-	bool again = session->accepted > 0 && inject->begun < inject->count;
-
-	list_remove(&session->link);
-	conn_close(session->conn);
-	smtp_client_fini(&session->client);
-	free(session);
-	if (again)
-		open_session(inject);
-	if (list_empty(&inject->sessions))
-		loop_stop(inject->loop);
-}
-
-static void
-send_next(struct inject_session *session)
-{
-	struct inject *inject = session->inject;
-
-	if (inject->begun == inject->count || inject->stopped) {
-		smtp_client_quit(&session->client);
-		return;
-	}
-	inject->begun++;
-	session->rcpt = (struct smtp_client_rcpt){ .address = span_text(inject->recipient) };
-	session->message = (struct smtp_client_message){
-		.sender = span_text(inject->sender),
-		.size_bytes = buf_len(&inject->head) + buf_len(&inject->body),
-		.rcpts = &session->rcpt, .rcpts_n = 1,
-	};
-	session->sending = true;
-	smtp_client_send(&session->client, &session->message);
-}
-
-static void
-flush(struct inject_session *session)
-{
-	conn_write(session->conn, buf_span(&session->client.out));
-	buf_clear(&session->client.out);
-}
-
-static void
-begin_body(struct inject_session *session)
-{
-	struct inject *inject = session->inject;
-	char id[128];
-	int n = snprintf(id, sizeof(id), "Message-ID: <%016" PRIx64 ".%" PRIu64 "@%s>\r\n",
-			 inject->run_id, inject->begun, "inject.invalid");
-
-	flush(session);
-	conn_write(session->conn, span_make(id, (size_t)n));
-	conn_write(session->conn, buf_span(&inject->head));
-	session->written = 0;
-	session->writing = true;
-}
-
-static void
-write_body(struct inject_session *session)
-{
-	struct span body = span_from(buf_span(&session->inject->body), session->written);
-
-	if (!session->writing)
-		return;
-	while (body.n > 0 && conn_pending(session->conn) < WRITE_AHEAD) {
-		struct span piece = span_first(body, body.n < WRITE_AHEAD ? body.n : WRITE_AHEAD);
-
-		conn_write(session->conn, piece);
-		session->written += piece.n;
-		body = span_from(body, piece.n);
-	}
-	if (body.n > 0)
-		return;
-	session->writing = false;
-	smtp_client_body_sent(&session->client);
-	flush(session);
-}
-
-static void
-drive(struct inject_session *session)
-{
-	for (;;) {
-		switch (smtp_client_next(&session->client)) {
-		case SMTP_CLIENT_WAIT:
-			flush(session);
-			return;
-		case SMTP_CLIENT_READY:
-			send_next(session);
-			break;
-		case SMTP_CLIENT_BODY:
-			begin_body(session);
-			write_body(session);
-			break;
-		case SMTP_CLIENT_DONE:
-			end_transaction(session);
-			break;
-		case SMTP_CLIENT_FAILED:
-			note_trouble(session->inject, session->client.reply.line);
-			close_session(session);
-			return;
-		case SMTP_CLIENT_CLOSED:
-		case SMTP_CLIENT_START_TLS:     /* not asked for */
-			flush(session);
-			close_session(session);
-			return;
-		}
-	}
-}
-
-static void
-on_open(void *ctx)
-{
-}
-
-static void
-on_data(void *ctx, struct span data)
-{
-	struct inject_session *session = ctx;
-
-	session->inject->last_heard = loop_now(session->inject->loop).mono;
-	smtp_client_feed(&session->client, data);
-	drive(session);
-}
-
-static void
-on_drained(void *ctx)
-{
-	write_body(ctx);
-}
-
-static void
-on_close(void *ctx, const struct err *err)
-{
-	struct inject_session *session = ctx;
-	struct inject *inject = session->inject;
-	struct smtp_reply reply;
-	char to[ENDPOINT_TEXT_MAX], text[sizeof(err->text) + ENDPOINT_TEXT_MAX + 2];
-
-	endpoint_format(&inject->to, to);
-	snprintf(text, sizeof(text), "%s: %s", to, err ? err->text : "the peer closed the connection");
-	if (session->sending) {
-		smtp_reply_make(&reply, 400, "4.4.2", text);
-		smtp_client_broken(&session->client, &reply);
-		end_transaction(session);
-	} else if (session->accepted == 0) {
-		note_trouble(inject, text);
-	}
-	close_session(session);
-}
-
-static const struct conn_events events = {
-	.on_open = on_open, .on_data = on_data, .on_drained = on_drained, .on_close = on_close,
-};
-
-static bool
-open_session(struct inject *inject)
-{
-	struct inject_session *session = mem_alloc(sizeof(*session));
-	struct err err = { 0 };
-
-	session->inject = inject;
-	session->conn = net_dial(inject->net, NULL, &inject->to, &events, session, &err);
-	if (!session->conn) {
-		note_trouble(inject, err.text);
-		free(session);
-		return false;
-	}
-	smtp_client_init(&session->client, &inject->config);
-	list_init(&session->link);
-	list_add_tail(&inject->sessions, &session->link);
-	return true;
-}
 
 static void
 show_progress(const struct inject *inject)
@@ -268,7 +35,7 @@ on_tick(void *ctx, struct now now)
 
 	show_progress(inject);
 	if (now.mono - inject->last_heard > STALL_US) {
-		note_trouble(inject, "the receiver said nothing for a minute");
+		inject_trouble(inject, "the receiver said nothing for a minute");
 		loop_stop(inject->loop);
 		return;
 	}
@@ -284,7 +51,7 @@ on_signal(void *ctx, int signum)
 	if (inject->stopped)
 		loop_stop(inject->loop);
 	inject->stopped = true;
-	note_trouble(inject, "stopped by a signal");
+	inject_trouble(inject, "stopped by a signal");
 }
 
 /* `size` counts everything behind the Message-ID. */
@@ -314,6 +81,8 @@ open_inject(struct inject *inject, struct err *err)
 	inject->net = inject->loop ? net_os_new(inject->loop, err) : NULL;
 	if (!inject->net)
 		return false;
+	if (inject->config.require_starttls && !(inject->tls = tls_client_new(NULL, err)))
+		return false;
 	timer_init(&inject->tick, on_tick, inject);
 	loop_os_on_signal(inject->loop, SIGTERM, on_signal, inject);
 	loop_os_on_signal(inject->loop, SIGINT, on_signal, inject);
@@ -323,17 +92,11 @@ open_inject(struct inject *inject, struct err *err)
 static void
 close_inject(struct inject *inject)
 {
-	list_each_safe(pos, &inject->sessions) {
-		struct inject_session *session = list_entry(pos, struct inject_session, link);
-
-		conn_close(session->conn);
-		smtp_client_fini(&session->client);
-		list_remove(pos);
-		free(session);
-	}
+	inject_sessions_cut(inject);
 	if (inject->loop && timer_started(&inject->tick))
 		timer_stop(&inject->loop->timers, &inject->tick);
 	net_os_free(inject->net);
+	tls_client_free(inject->tls);
 	loop_os_free(inject->loop);
 	buf_fini(&inject->head);
 	buf_fini(&inject->body);
@@ -346,7 +109,7 @@ run_load(struct inject *inject, uint64_t concurrency, uint64_t size)
 	inject->run_id = prng_entropy();
 	inject->started = inject->last_heard = clock_mono(&inject->loop->clock);
 	for (uint64_t i = 0; i < concurrency && i < inject->count; i++)
-		if (!open_session(inject))
+		if (!inject_session_open(inject))
 			break;
 	if (list_empty(&inject->sessions))
 		return;
@@ -356,15 +119,24 @@ run_load(struct inject *inject, uint64_t concurrency, uint64_t size)
 		fprintf(stderr, "\r\033[K");
 }
 
+static double
+ms(uint32_t us)
+{
+	return (double)us / (double)US_PER_MS;
+}
+
 static void
 report(const struct inject *inject, bool as_json)
 {
 	double seconds = (double)max_i64(1, clock_mono(&inject->loop->clock) - inject->started) / (double)US_PER_S;
 	double rate = (double)inject->accepted / seconds;
+	const struct latency *latency = &inject->latency;
 
 	if (as_json) {
-		json_t *value = json_pack("{s:I, s:I, s:f, s:f}", "accepted", (json_int_t)inject->accepted,
-					  "refused", (json_int_t)(inject->count - inject->accepted), "seconds", seconds, "rate", rate);
+		json_t *value = json_pack("{s:I, s:I, s:f, s:f, s:{s:f, s:f, s:f}}", "accepted", (json_int_t)inject->accepted,
+					  "refused", (json_int_t)(inject->count - inject->accepted), "seconds", seconds, "rate", rate,
+					  "latency", "p50", ms(latency_within_us(latency, .5)), "p99", ms(latency_within_us(latency, .99)),
+					  "max", ms(latency->max_us));
 		cmd_print_json(value);
 		json_decref(value);
 	} else {
@@ -389,7 +161,7 @@ verdict(const struct inject *inject)
 			  missing, inject->count, inject->first_trouble);
 }
 
-enum { OPTION_TO, OPTION_FROM, OPTION_COUNT, OPTION_SIZE, OPTION_CONCURRENCY, OPTION_JSON };
+enum { OPTION_TO, OPTION_FROM, OPTION_COUNT, OPTION_SIZE, OPTION_CONCURRENCY, OPTION_STARTTLS, OPTION_JSON };
 
 static bool
 number_ok(const struct cmd_option *option, uint64_t max, uint64_t *out, int *status_out)
@@ -420,7 +192,8 @@ run(int argc, char **argv)
 	struct cmd_option options[] = {
 		[OPTION_TO] = { "to", true, NULL },     [OPTION_FROM] = { "from", true, NULL },
 		[OPTION_COUNT] = { "count", true, NULL }, [OPTION_SIZE] = { "size", true, NULL },
-		[OPTION_CONCURRENCY] = { "concurrency", true, NULL }, [OPTION_JSON] = { "json", false, NULL },
+		[OPTION_CONCURRENCY] = { "concurrency", true, NULL }, [OPTION_STARTTLS] = { "starttls", false, NULL },
+		[OPTION_JSON] = { "json", false, NULL },
 	};
 	struct inject inject = { .config = { .helo = "inject.invalid" }, .count = 1 };
 	uint64_t concurrency = 1, size = 1000;
@@ -442,6 +215,7 @@ run(int argc, char **argv)
 
 	inject.sender = options[OPTION_FROM].value ? options[OPTION_FROM].value : "sender@example.org";
 	inject.recipient = options[OPTION_TO].value ? options[OPTION_TO].value : "user@example.com";
+	inject.config.use_starttls = inject.config.require_starttls = options[OPTION_STARTTLS].value != NULL;
 	inject.progress = isatty(STDERR_FILENO);
 	list_init(&inject.sessions);
 	buf_init(&inject.head, 0);
@@ -460,7 +234,7 @@ run(int argc, char **argv)
 
 const struct cmd cmd_inject = {
 	.name = "inject",
-	.arguments = "[--to ADDRESS] [--from ADDRESS] [--count N] [--size S] [--concurrency N] [--json] ADDR",
+	.arguments = "[--to ADDRESS] [--from ADDRESS] [--count N] [--size S] [--concurrency N] [--starttls] [--json] ADDR",
 	.summary = "a load source",
 	.help =
 	"Sends messages to ADDR (host address and port) as fast as it takes them, and\n"
@@ -471,7 +245,10 @@ const struct cmd cmd_inject = {
 	"  --count N         messages (1)\n"
 	"  --size S          of each, as in 20K (1000 bytes)\n"
 	"  --concurrency N   sessions at once (1)\n"
-	"  --json            {\"accepted\", \"refused\", \"seconds\", \"rate\"}\n"
+	"  --starttls        or not at all; the certificate is not looked at\n"
+	"  --json            {\"accepted\", \"refused\", \"seconds\", \"rate\",\n"
+	"                    \"latency\": {\"p50\", \"p99\", \"max\"}}: of the reply to the\n"
+	"                    final dot, in milliseconds\n"
 	"\n"
 	"example:\n"
 	"  $ sluice inject --to user@example.com --count 10000 --concurrency 20 127.0.0.1:2525\n"

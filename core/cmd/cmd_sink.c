@@ -27,6 +27,7 @@ struct sink {
 	struct net         *net;
 	struct listener    *listener;
 	struct sink_script *script;
+	struct tls_server  *tls;                /* NULL: STARTTLS is not offered */
 	struct receiver    *receiver;
 	struct timer        grace;
 	uint64_t            messages_max;       /* 0: no end */
@@ -139,6 +140,7 @@ static bool
 open_sink(struct sink *sink, const struct endpoint *at, const char *script, struct err *err)
 {
 	struct receiver_options options = {
+		.tls = sink->tls,
 		.host = "sink.invalid", .forgets = true, .reset = net_os_reset,
 		.watch = { .on_rcpt = on_rcpt, .on_message = on_message, .on_closed = on_closed, .on_failure = on_failure, .ctx = sink },
 	};
@@ -150,6 +152,7 @@ open_sink(struct sink *sink, const struct endpoint *at, const char *script, stru
 		return false;
 	options.epoch = clock_mono(&sink->loop->clock);
 	sink->receiver = receiver_new(&options);
+	receiver_set_starttls(sink->receiver, sink->tls != NULL);
 	if (script)
 		sink->script = sink_script_load(script, receiver_answers(sink->receiver), err);
 	if (script && !sink->script)
@@ -175,17 +178,19 @@ close_sink(struct sink *sink)
 	if (sink->net)
 		listener_close(sink->net, sink->listener);
 	net_os_free(sink->net);
+	tls_server_free(sink->tls);
 	loop_os_free(sink->loop);
 	peak_fini(&sink->rate);
 }
 
-enum { OPTION_LISTEN, OPTION_SCRIPT, OPTION_COUNT, OPTION_JSON };
+enum { OPTION_LISTEN, OPTION_SCRIPT, OPTION_CERTIFICATE, OPTION_KEY, OPTION_COUNT, OPTION_JSON };
 
 static int
 run(int argc, char **argv)
 {
 	struct cmd_option options[] = {
 		[OPTION_LISTEN] = { "listen", true, NULL }, [OPTION_SCRIPT] = { "script", true, NULL },
+		[OPTION_CERTIFICATE] = { "certificate", true, NULL }, [OPTION_KEY] = { "key", true, NULL },
 		[OPTION_COUNT] = { "count", true, NULL },   [OPTION_JSON] = { "json", false, NULL },
 	};
 	struct sink sink = { 0 };
@@ -203,6 +208,12 @@ run(int argc, char **argv)
 	if (!endpoint_parse(span_text(options[OPTION_LISTEN].value ? options[OPTION_LISTEN].value : "127.0.0.1:2526"), 0, &at, &err))
 		return cmd_misused(&cmd_sink, "--listen: %s", err.text);
 
+	if (!options[OPTION_CERTIFICATE].value != !options[OPTION_KEY].value)
+		return cmd_misused(&cmd_sink, "--certificate and --key go together");
+	if (options[OPTION_KEY].value &&
+	    !(sink.tls = tls_server_new(options[OPTION_CERTIFICATE].value, options[OPTION_KEY].value, &err)))
+		return cmd_failed("%s", err.text);
+
 	peak_init(&sink.rate, windows_us, countof(windows_us));
 	if (open_sink(&sink, &at, options[OPTION_SCRIPT].value, &err)) {
 		loop_run(sink.loop);
@@ -217,7 +228,7 @@ run(int argc, char **argv)
 
 const struct cmd cmd_sink = {
 	.name = "sink",
-	.arguments = "[--listen ADDR] [--script FILE.lua] [--count N] [--json]",
+	.arguments = "[--listen ADDR] [--script FILE.lua] [--certificate FILE --key FILE] [--count N] [--json]",
 	.summary = "a test receiver that answers as told",
 	.help =
 	"Takes mail, drops it, and prints what it saw when it is stopped (Ctrl-C,\n"
@@ -232,6 +243,8 @@ const struct cmd cmd_sink = {
 	"                     to: connect, EHLO, MAIL, RCPT, DATA, \".\"; when = function\n"
 	"                     of the event, which has verb, line, at (seconds), source;\n"
 	"                     with, and what fn gives, may also be reset, hang, close\n"
+	"  --certificate FILE --key FILE\n"
+	"                     PEM: offer STARTTLS\n"
 	"  --count N          stop after N messages\n"
 	"  --json             {\"connections\", \"peak_connections\", \"messages\",\n"
 	"                     \"recipients\", \"bytes\", \"refusals\", \"seconds\",\n"

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -29,6 +30,12 @@ process_memory_used(void)
 	if (sscanf(text, "%llu %llu", &size, &resident) != 2)
 		return 0;
 	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void
+process_memory_trim(void)
+{
+	malloc_trim(0);
 }
 
 void

@@ -4,16 +4,9 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/reaction_book.h"
+#include "util/bench.h"
 
 #define ROUNDS 200000
-
-static double
-seconds_now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 static bool
 count(void *ctx, const struct reaction *reaction)
@@ -39,23 +32,23 @@ static double
 each_alone(const struct reaction_part *part, struct pattern_scratch *scratch, struct span line, unsigned rounds)
 {
 	unsigned matched = 0;
-	double start = seconds_now();
+	double start = bench_cpu_s();
 	for (unsigned r = 0; r < rounds; r++)
 		for (unsigned i = 0; i < part->n; i++)
 			matched += pattern_match(part->patterns[i], scratch, line) == PATTERN_YES;
 	check(matched < rounds * part->n);
-	return (seconds_now() - start) * 1e9 / rounds;
+	return (bench_cpu_s() - start) * 1e9 / rounds;
 }
 
 static double
 as_a_set(const struct reaction_part *part, struct reaction_scratch *scratch, struct span line, unsigned matches)
 {
 	unsigned matched = 0;
-	double start = seconds_now();
+	double start = bench_cpu_s();
 	for (unsigned r = 0; r < ROUNDS; r++)
 		reaction_match(&part->alone, scratch, SMTP_STAGE_MAIL, line, count, &matched);
 	check(matched == matches * ROUNDS);
-	return (seconds_now() - start) * 1e9 / ROUNDS;
+	return (bench_cpu_s() - start) * 1e9 / ROUNDS;
 }
 
 static void
@@ -67,20 +60,22 @@ measure(unsigned n)
 	struct reaction_part part = { .n = n };
 	part.reactions = arena_alloc(&arena, n * sizeof(*part.reactions));
 	part.patterns = arena_alloc(&arena, n * sizeof(*part.patterns));
-	double start = seconds_now();
+	double start = bench_cpu_s();
 	for (unsigned i = 0; i < n; i++) {
 		part.reactions[i].pattern = part.reactions[i].name = pattern_of(&arena, i);
 		part.patterns[i] = reaction_book_pattern(book, span_text(part.reactions[i].pattern), NULL);
 		check(part.patterns[i]);
 	}
 	const struct reaction_part *added = reaction_book_add(book, &part);
-	double load = (seconds_now() - start) * 1e3;
+	double load = (bench_cpu_s() - start) * 1e3;
 	struct reaction_scratch *scratch = reaction_scratch_new();
 	struct pattern_scratch *alone = pattern_scratch_new();
 	const struct span hit = SPAN("421 RP-001 (SNT004-MC3F21) Unfortunately, some messages from 203.0.113.10 weren't sent. Please try again.");
 	const struct span miss = SPAN("450 4.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional delivery");
-	printf("reaction_match %4u rules: one matches %6.0f ns, none %6.0f ns a reply (each tried alone %7.0f ns); compiled in %.1f ms\n", n,
-	       as_a_set(added, scratch, hit, 1), as_a_set(added, scratch, miss, 0), each_alone(added, alone, hit, ROUNDS / n), load);
+	bench_tell(as_a_set(added, scratch, hit, 1), "ns", "reaction.%u_rules_one_matches", n);
+	bench_tell(as_a_set(added, scratch, miss, 0), "ns", "reaction.%u_rules_none_matches", n);
+	bench_tell(each_alone(added, alone, hit, ROUNDS / n), "ns", "reaction.%u_rules_each_alone", n);
+	bench_tell(load, "ms", "reaction.%u_rules_compiled", n);
 	pattern_scratch_free(alone);
 	reaction_scratch_free(scratch);
 	reaction_book_free(book);
@@ -95,10 +90,10 @@ measure_cut_off(void)
 	char line[1000];
 	memset(line, 'a', sizeof(line));
 	line[999] = '!';
-	double start = seconds_now();
+	double start = bench_cpu_s();
 	for (int i = 0; i < 100; i++)
 		check(pattern_match(pattern, scratch, span_make(line, sizeof(line))) == PATTERN_CUT_OFF);
-	printf("pattern_match  cut off: %.0f us\n", (seconds_now() - start) * 1e6 / 100);
+	bench_tell((bench_cpu_s() - start) * 1e6 / 100, "us", "reaction.cut_off");
 	pattern_free(pattern);
 	pattern_scratch_free(scratch);
 }

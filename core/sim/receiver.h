@@ -41,6 +41,7 @@ struct receiver_options {
 	bool         forgets;           /* keeps no sightings, and so knows no rate: for who runs for days */
 	/* What makes the conn_close() that follows it a reset. NULL: it is a close; in a world net_sim_reset(). */
 	void       (*reset)(struct conn *conn);
+	const struct tls_server *tls;   /* what STARTTLS begins with; in a world NULL */
 	struct receiver_watch watch;
 	/* Its place in a world: a net_sim, and an address on it, on whatever port. NULL:
 	 * the owner listens, by net_listen(net, at, receiver_accept, receiver). */

@@ -1,28 +1,16 @@
 /* What a transaction costs the receiver itself, and with a simulated wire before it: one
  * recipient and 2 KB of body each, 20 to a connection, pipelined as the node does. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
 #include "sim/loop_sim.h"
 #include "sim/net_sim.h"
 #include "sim/receiver.h"
+#include "util/bench.h"
 
-#define MESSAGES       1000000
+#define MESSAGES       300000
 #define PER_CONNECTION 20
 #define ENVELOPE       "MAIL FROM:<sender@customer.example> SIZE=2048\r\nRCPT TO:<recipient@hotmail.example>\r\nDATA\r\n"
 
 static const struct ip mx_ip = { IP_V4, { 192, 0, 2, 25 } };
-
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static struct span
 body(void)
@@ -44,7 +32,7 @@ static void
 report(const char *what, double began, const struct receiver *receiver)
 {
 	check(receiver_totals(receiver)->messages == MESSAGES);
-	printf("%-28s %.2f us a transaction\n", what, (seconds() - began) / MESSAGES * 1e6);
+	bench_tell((bench_cpu_s() - began) / MESSAGES * 1e6, "us", "sim.%s", what);
 }
 
 static void
@@ -53,7 +41,7 @@ alone(struct span text)
 	struct loop *loop = loop_sim_new(0, (wall_ms_t){ 0 });
 	struct receiver_options options = { .loop = loop, .host = "mx.example" };
 	struct receiver *receiver = receiver_new(&options);
-	double began = seconds();
+	double began = bench_cpu_s();
 
 	for (unsigned i = 0; i < MESSAGES / PER_CONNECTION; i++) {
 		struct conn conn = { .ops = &ignore, .peer = { .ip = mx_ip } };
@@ -66,7 +54,7 @@ alone(struct span text)
 		}
 		conn.events->on_data(conn.ctx, SPAN("QUIT\r\n"));
 	}
-	report("the receiver", began, receiver);
+	report("receiver_transaction", began, receiver);
 	receiver_free(receiver);
 	loop_sim_free(loop);
 }
@@ -118,7 +106,7 @@ over_a_wire(struct span text)
 	struct receiver *receiver = receiver_new(&options);
 	struct endpoint to = { mx_ip, 25 };
 	struct client clients[20];
-	double began = seconds();
+	double began = bench_cpu_s();
 
 	receiver_set_latency(receiver, 80 * US_PER_MS);
 	for (unsigned done = 0; done < MESSAGES; done += countof(clients) * PER_CONNECTION) {
@@ -129,7 +117,7 @@ over_a_wire(struct span text)
 		while (loop_sim_turn(loop, MONO_NEVER))
 			;
 	}
-	report("with a wire and a client", began, receiver);
+	report("receiver_and_wire_transaction", began, receiver);
 	receiver_free(receiver);
 	net_sim_free(node);
 	net_sim_free(options.net);

@@ -211,7 +211,7 @@ on_event(struct receiver_session *session, enum smtp_server_event event)
 		break;
 	case SMTP_SERVER_START_TLS:
 		flush(session);
-		conn_start_tls_server(session->conn, NULL);
+		conn_start_tls_server(session->conn, session->receiver->options.tls);
 		break;
 	case SMTP_SERVER_CLOSE:
 		session->act = ANSWER_CLOSE;

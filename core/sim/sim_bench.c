@@ -3,11 +3,11 @@
  * 50 bytes there and back over a connection, with 1 and with 1,000 of them.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "sim/loop_sim.h"
 #include "sim/net_sim.h"
+#include "util/bench.h"
 #include "util/prng.h"
 
 #define WAITING 10000u
@@ -33,28 +33,28 @@ on_tick(void *ctx)
 }
 
 static double
-ns_each(const struct clock *clock, mono_us_t since, uint64_t n)
+ns_each(double since, uint64_t n)
 {
-	return (double)(clock_mono(clock) - since) * 1000. / (double)n;
+	return (bench_cpu_s() - since) * 1e9 / (double)n;
 }
 
 static void
-bench_events(const struct clock *clock)
+bench_events(void)
 {
 	struct loop *loop = loop_sim_new(0, (wall_ms_t){ 0 });
 	struct ticker *tickers = mem_alloc(WAITING * sizeof(*tickers));
 	uint64_t left = EVENTS;
 	struct prng prng;
-	mono_us_t since;
+	double since;
 
 	prng_seed(&prng, 1);
 	for (unsigned i = 0; i < WAITING; i++) {
 		tickers[i] = (struct ticker){ loop, { .fn = on_tick, .ctx = &tickers[i] }, &prng, &left };
 		on_tick(&tickers[i]);
 	}
-	since = clock_mono(clock);
+	since = bench_cpu_s();
 	loop_run(loop);
-	printf("sim: %.0f ns an event, %u waiting\n", ns_each(clock, since, EVENTS), WAITING);
+	bench_tell(ns_each(since, EVENTS), "ns", "sim.event");
 	free(tickers);
 	loop_sim_free(loop);
 }
@@ -101,7 +101,7 @@ on_accept(void *ctx, struct conn *conn)
 }
 
 static void
-bench_pairs(const struct clock *clock, unsigned n)
+bench_pairs(unsigned n)
 {
 	struct loop *loop = loop_sim_new(0, (wall_ms_t){ 0 });
 	struct wire *wire = wire_new(loop);
@@ -110,7 +110,7 @@ bench_pairs(const struct clock *clock, unsigned n)
 	struct net_sim_host host = { .latency_us = 20000, .on_accept = on_accept, .ctx = &acceptor };
 	struct endpoint to = { { IP_V4, { 198, 18, 0, 1 } }, 25 };
 	uint64_t left = TRIPS;
-	mono_us_t since;
+	double since;
 
 	net_sim_host(net, to.ip, &host);
 	for (unsigned i = 0; i < n; i++) {
@@ -118,9 +118,9 @@ bench_pairs(const struct clock *clock, unsigned n)
 		acceptor.pairs[i].client = net_dial(net, NULL, &to, &client_events, &acceptor.pairs[i], NULL);
 		loop_sim_turn(loop, loop_now(loop).mono + 7);
 	}
-	since = clock_mono(clock);
+	since = bench_cpu_s();
 	loop_run(loop);
-	printf("sim: %.0f ns for 50 bytes there and back, %u connections\n", ns_each(clock, since, TRIPS), n);
+	bench_tell(ns_each(since, TRIPS), "ns", "sim.round_trip_%u_connections", n);
 	net_sim_free(net);
 	wire_free(wire);
 	loop_sim_free(loop);
@@ -130,11 +130,8 @@ bench_pairs(const struct clock *clock, unsigned n)
 int
 main(void)
 {
-	struct clock clock;
-
-	clock_os_init(&clock);
-	bench_events(&clock);
-	bench_pairs(&clock, 1);
-	bench_pairs(&clock, 1000);
+	bench_events();
+	bench_pairs(1);
+	bench_pairs(1000);
 	return 0;
 }

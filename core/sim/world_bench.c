@@ -5,13 +5,13 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "sim/receiver.h"
 #include "sim/world.h"
+#include "util/bench.h"
 
 #define RECIPIENTS 1000000u
 #define PROVIDERS  5u
@@ -33,13 +33,6 @@ to_of(void *ctx, uint64_t i)
 
 	snprintf(text, 64, "u%" PRIu64 "@p%u.example", i, (unsigned)(i % PROVIDERS) + 1);
 	return text;
-}
-
-static double
-cpu_seconds(const struct rusage *usage)
-{
-	return (double)usage->ru_utime.tv_sec + (double)usage->ru_utime.tv_usec / 1e6 +
-	       (double)usage->ru_stime.tv_sec + (double)usage->ru_stime.tv_usec / 1e6;
 }
 
 static struct world *
@@ -105,8 +98,9 @@ main(void)
 		return 1;
 	}
 	getrusage(RUSAGE_SELF, &usage);
-	printf("world: %" PRIu64 " recipients in %.1f simulated hours: %.2f s, %ld MiB\n", delivered(world, &err),
-	       (double)world_now(world) / (double)HOUR_US, cpu_seconds(&usage), usage.ru_maxrss / 1024);
+	check(delivered(world, &err) == RECIPIENTS);
+	bench_tell(bench_cpu_s(), "s", "sim.day_of_a_million");
+	bench_tell((double)usage.ru_maxrss / 1024, "MiB", "sim.day_of_a_million_memory");
 	world_free(world);
 	return 0;
 }

@@ -508,6 +508,11 @@ class Tools(harness.Case):
         self.assertEqual(value["accepted"], 500)
         self.assertGreater(value["seconds"], 0)
         self.assertAlmostEqual(value["rate"], 500 / value["seconds"], delta=value["rate"] * 0.05)
+        latency = value["latency"]
+        self.assertGreater(latency["p50"], 0)
+        self.assertLessEqual(latency["p50"], latency["p99"])
+        self.assertLessEqual(latency["p99"], latency["max"])
+        self.assertLess(latency["max"], value["seconds"] * 1000)
         saw = self.saw(sink)
         self.assertEqual(saw["messages"], 500)
         self.assertIn(saw["peak_connections"], (4, 5))
@@ -515,6 +520,19 @@ class Tools(harness.Case):
         for window in ("1s", "1m", "1h"):
             self.assertGreater(saw["peak_rate"][window], 0)
         self.assertEqual(saw["peak_rate"]["1h"], 500)
+
+    def test_inject_to_sink_over_tls(self):
+        certificate, key = harness.Certificates(self.path("ca")).issue("sink.example")
+        sink, port = self.sluice_sink("--json", "--certificate", certificate, "--key", key)
+        done = command("inject", "--starttls", "--count", "20", "--concurrency", "2", "--size", "100K", f"127.0.0.1:{port}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.saw(sink)["messages"], 20)
+        _, plain = self.sluice_sink()
+        done = command("inject", "--starttls", f"127.0.0.1:{plain}")
+        self.assertEqual(done.returncode, 1, "no TLS, no mail")
+        self.assertIn("STARTTLS", done.stderr)
+        self.assertEqual(command("sink", "--key", key).returncode, 2)
+        self.assertEqual(command("sink", "--certificate", key, "--key", key).returncode, 1)
 
     def test_sink_takes_smtp_source_and_stops_by_count(self):
         sink, port = self.sluice_sink("--json", "--count", "100")
@@ -577,6 +595,16 @@ answer { to = "MAIL", fn = function(event) if event.line:find "reset" then retur
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"^sluice: 5 .*550 5\.1\.1 nobody here")
         self.assertEqual(len(mx.messages), 5)
+
+    def test_inject_goes_on_in_another_session_where_one_takes_no_more(self):
+        script = self.write("few.lua", 'local n = 0\nanswer { to = "MAIL", fn = function()\n  n = n + 1\n'
+                            '  return n % 4 == 0 and "421 4.7.0 enough, connect again" or "250 2.1.0 ok"\nend }\n')
+        sink, port = self.sluice_sink("--json", "--script", script)
+        done = command("inject", "--count", "20", "--concurrency", "1", f"127.0.0.1:{port}")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        saw = self.saw(sink)
+        self.assertEqual(saw["messages"], 20)
+        self.assertGreaterEqual(saw["connections"], 7)
 
     def test_inject_to_nobody_is_one_sentence(self):
         done = command("inject", "--count", "3", f"127.0.0.1:{harness.free_port()}")

@@ -1,0 +1,201 @@
+/*
+ * Whether a message costs the same however much there is of everything: mail queued,
+ * destinations, virtual MTAs, reactions; and what an attempt costs in a storm of 421s.
+ * In a world, so that nothing but the engine, and the receivers beside it, takes time.
+ * BIG=1 adds a million queued.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shard.h"
+#include "sim/receiver.h"
+#include "sim/world.h"
+#include "util/bench.h"
+#include "util/buf.h"
+
+struct load {
+	struct buf   policy;
+	struct world *world;
+	struct receiver *mx;
+	uint64_t     destinations;
+	char         to[64];
+};
+
+static const char *
+to_of(void *ctx, uint64_t i)
+{
+	struct load *load = ctx;
+
+	snprintf(load->to, sizeof load->to, "u%" PRIu64 "@d%" PRIu64 ".example", i, i % load->destinations);
+	return load->to;
+}
+
+/* 200 sessions at once whatever there is, or what is measured is how many there may be. */
+static void
+write_policy(struct load *load, unsigned vmtas_n, unsigned rules_n, const char *settings)
+{
+	buf_printf(&load->policy,
+		   "local members, rules = {}, {}\n"
+		   "for i = 1, %u do vmta('v' .. i) { source = 'any' }; members[i] = 'v' .. i end\n"
+		   "for i = 1, %u do rules[i] = { '421 RP-' .. i .. ' ', lasts = '1h', max_smtp_out = 5 } end\n"
+		   "pool 'default' (members)\n"
+		   "node { max_smtp_out = 200 }\n"
+		   "domain '*' { smtp_hosts = 'mx.example', retry_jitter = '0%%', retry_recipients_after = '1m', backoff = rules, %s }\n",
+		   vmtas_n, rules_n, settings);
+}
+
+static void
+load_open(struct load *load, uint64_t destinations_n, unsigned vmtas_n, unsigned rules_n, const char *settings)
+{
+	char path[] = "/tmp/sluice-bench-XXXXXX";
+	const struct world_options options = { .policy = path, .seed = 1 };
+	struct policy_report report;
+	struct err err = { 0 };
+	int fd = mkstemp(path);
+
+	*load = (struct load){ .destinations = destinations_n };
+	buf_init(&load->policy, 0);
+	write_policy(load, vmtas_n, rules_n, settings);
+	policy_report_init(&report);
+	check(fd >= 0 && write(fd, buf_span(&load->policy).p, buf_len(&load->policy)) == (ssize_t)buf_len(&load->policy));
+	load->world = world_new(&options, &report, &err);
+	if (load->world == NULL)
+		fprintf(stderr, "%s\n", report.errors_n > 0 ? report.errors[0].text : err.text);
+	check(load->world != NULL);
+	policy_report_fini(&report);
+	close(fd);
+	unlink(path);
+	load->mx = world_receiver(load->world, "mx.example", &err);
+	check(load->mx != NULL);
+	receiver_set_latency(load->mx, 80 * US_PER_MS);
+}
+
+static void
+load_close(struct load *load)
+{
+	world_free(load->world);
+	buf_fini(&load->policy);
+}
+
+static void
+hold(struct load *load, bool paused)
+{
+	unsigned n;
+	struct shard *shard = world_shard(load->world);
+
+	queues_pause(shard->queues, SPAN("*"), NULL, paused, &n, loop_now(shard->loop));
+}
+
+/* All of it is queued before the first leaves; CPU time of the way out, each. */
+static double
+us_each_to_deliver(struct load *load, uint64_t n)
+{
+	const struct world_injection injection = { .count = n, .to_of = to_of, .ctx = load, .priority = 50 };
+	struct world_injected injected;
+	struct err err = { 0 };
+	double start;
+
+	hold(load, true);
+	check(world_inject(load->world, &injection, &injected, &err) && injected.accepted == n);
+	check(world_run_until(load->world, US_PER_S, &err));
+	start = bench_cpu_s();
+	hold(load, false);
+	check(world_run_until_idle(load->world, &err));
+	check(receiver_totals(load->mx)->recipients == n);
+	return (bench_cpu_s() - start) * 1e6 / (double)n;
+}
+
+static void
+queued(uint64_t n)
+{
+	struct load load;
+
+	load_open(&load, 10, 1, 0, "");
+	bench_tell(us_each_to_deliver(&load, n), "us", "growth.message_of_%" PRIu64 "_queued", n);
+	load_close(&load);
+}
+
+/* A connection for each message everywhere, or the number of messages on one would change with the destinations. */
+static void
+destinations(uint64_t n)
+{
+	struct load load;
+
+	load_open(&load, n, 1, 0, "max_msg_per_connection = 1");
+	bench_tell(us_each_to_deliver(&load, 100000), "us", "growth.message_to_%" PRIu64 "_destinations", n);
+	load_close(&load);
+}
+
+static void
+virtual_mtas(unsigned n)
+{
+	struct load load;
+
+	load_open(&load, 10, n, 0, "max_msg_per_connection = 1");
+	bench_tell(us_each_to_deliver(&load, 50000), "us", "growth.message_by_%u_vmtas", n);
+	load_close(&load);
+}
+
+static void
+refuse(struct load *load, enum answer_stage stage, const char *with, unsigned every)
+{
+	struct answer_rule rule = { .stage = stage, .every = every };
+	struct err err = { 0 };
+
+	check(answer_parse(span_text(with), &rule.fixed));
+	check(answers_add(receiver_answers(load->mx), &rule, &err));
+}
+
+/* Each second attempt is refused, by a reply that no rule is for. */
+static void
+reactions(unsigned n)
+{
+	struct load load;
+
+	load_open(&load, 10, 1, n, "");
+	refuse(&load, ANSWER_RCPT, "450 4.2.1 The user you are trying to contact is receiving mail too fast", 2);
+	bench_tell(us_each_to_deliver(&load, 50000), "us", "growth.message_under_%u_reactions", n);
+	load_close(&load);
+}
+
+/* Every receiver answers 421, for an hour: CPU time of an attempt. */
+static void
+storm(void)
+{
+	struct load load;
+	const struct world_injection injection = { .count = 10000, .to_of = to_of, .ctx = &load };
+	struct world_injected injected;
+	struct err err = { 0 };
+	double start;
+
+	load_open(&load, 10000, 1, 0, "retry_after = '6m'");
+	refuse(&load, ANSWER_MAIL, "421 4.7.0 too busy", 1);
+	hold(&load, true);
+	check(world_inject(load.world, &injection, &injected, &err) && injected.accepted == injection.count);
+	hold(&load, false);
+	start = bench_cpu_s();
+	check(world_run_until(load.world, 3600 * US_PER_S, &err));
+	bench_tell((bench_cpu_s() - start) * 1e6 / (double)receiver_totals(load.mx)->connections, "us", "growth.attempt_in_a_storm");
+	load_close(&load);
+}
+
+int
+main(void)
+{
+	const char *big = getenv("BIG");
+
+	queued(1000);
+	queued(100000);
+	if (big != NULL && *big)
+		queued(1000000);
+	for (uint64_t n = 10; n <= 100000; n *= 100)
+		destinations(n);
+	for (unsigned n = 1; n <= 1000; n *= 10)
+		virtual_mtas(n);
+	reactions(0);
+	reactions(500);
+	storm();
+	return 0;
+}
