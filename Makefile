@@ -95,6 +95,10 @@ fuzz-run: $(FUZZERS)
 		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
 			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
 
+# New seeds for the specs of properties, until stopped: make soak, make soak T=600.
+soak: all
+	@B=$(B) spec/soak $(T)
+
 bench: $(BENCHES)
 	@for b in $(BENCHES); do $$b || exit 1; done
 
@@ -132,6 +136,7 @@ help:
 	@echo "make test-asan        every test, with address and undefined-behaviour sanitizers"
 	@echo "make test-tsan        every test, with the thread sanitizer"
 	@echo "make fuzz T=60        each fuzzer for that many seconds"
+	@echo "make soak T=600       random worlds with new seeds, for so many seconds or until stopped"
 	@echo "make bench            the benches"
 	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
 	@echo "make clean            remove what was built"
@@ -139,5 +144,5 @@ help:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run bench clean run install help
+.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench clean run install help
 .SECONDARY:

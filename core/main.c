@@ -19,6 +19,7 @@ static const struct cmd *const cmds[] = {
 	&cmd_resume,
 	&cmd_suspend,
 	&cmd_lift,
+	&cmd_swap,
 	&cmd_retry,
 	&cmd_bounce,
 	&cmd_drop,
@@ -29,7 +30,7 @@ static const struct cmd *const cmds[] = {
 
 /* CLI.md names them; an operator who types one should not be told that it is a slip of the keyboard. */
 static const char *const not_there_yet[] = {
-	"swap", "report",
+	"report",
 };
 
 static void

@@ -3,7 +3,8 @@
  * policy; the wiring itself is shard.c.
  *
  * Start: policy, doors, shard, control socket; only when all that is there does
- * anybody get in. Stop: transactions in flight end, for a while; then what is
+ * anybody get in. A swap asks here for what of the node's settings is not the shard's:
+ * the accounting file, the control socket, the name servers. Stop: transactions in flight end, for a while; then what is
  * left is cut.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -12,12 +13,15 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "control/arithmetic.h"
 #include "control/control.h"
 #include "delivery/delivery.h"
 #include "net/process.h"
 #include "reception/reception.h"
 #include "shard.h"
+#include "swap.h"
 
+#define SPOOL_BUILT_IN "/var/spool/sluice"
 #define STOP_TICK_US   (50 * US_PER_MS)
 #define STOP_US        (8 * US_PER_S)
 #define STOP_FINAL_US  (30 * US_PER_S)  /* for replies to messages sent whole: cut, they would be sent twice */
@@ -30,11 +34,15 @@ struct node {
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
 	struct loop    *loop;
 	struct net     *net;
-	struct worker  *worker;
+	struct worker  *worker, *aside; /* for commits; for what takes long */
 	struct disk    *disk;
 	struct resolver_source *names;
 	struct control *control;
-	char           *control_path;
+	struct swap    *swap;
+	struct bundle  *bundle;         /* of the policy, until the swap takes it */
+	struct account *next_account;   /* a swap is prepared; NULL: the one that is open stays */
+	const struct ruleset_node *next;
+	char           *control_path;   /* where it listens */
 	struct endpoint resolver;
 	struct timer    stop_tick;
 	mono_us_t       stop_at;
@@ -70,7 +78,8 @@ on_signal(void *ctx, int signum)
 		return;
 	}
 	if (signum == SIGHUP) {
-		log_warning(&node->log, "SIGHUP: swapping a policy is not there yet; the one in force stays");
+		if (!node->stopping)
+			swap_again(node->swap);
 		return;
 	}
 	if (node->stopping) {
@@ -92,30 +101,52 @@ wall_now(void *ctx)
 	return clock_now(ctx).wall;
 }
 
-static void
-print_note(const struct policy_note *note)
-{
-	if (note->line > 0)
-		fprintf(stderr, "%s:%d: %s\n", note->file, note->line, note->text);
-	else
-		fprintf(stderr, "%s: %s\n", note->file, note->text);
-}
-
+/* NULL: told. */
 static struct policy *
-load_policy(struct node *node, const char *path)
+load_bundle(struct node *node, struct bundle *bundle)
 {
-	struct policy_env env = { .log = &node->log, .clock = &node->clock, .seed = prng_entropy() };
+	struct policy_env env = { .log = &node->log, .clock = &node->clock, .seed = prng_entropy(), .bundle = bundle };
 	struct policy_report report;
 	struct policy *policy;
 
 	policy_report_init(&report);
-	policy = policy_load(path, &env, &report);
-	for (unsigned i = 0; i < report.errors_n; i++)
-		print_note(&report.errors[i]);
-	for (unsigned i = 0; i < report.warnings_n; i++)
-		log_warning(&node->log, "%s:%d: %s", report.warnings[i].file, report.warnings[i].line, report.warnings[i].text);
+	policy = policy_load(bundle->policy, &env, &report);
+	if (policy != NULL)
+		arithmetic_warn(policy_ruleset(policy), &report);
+	swap_print_report(&node->log, &report);
 	policy_report_fini(&report);
 	return policy;
+}
+
+static const char *
+spool_without_policy(const struct node_options *options)
+{
+	return options->spool != NULL ? options->spool : SPOOL_BUILT_IN;
+}
+
+static void
+load_policy(struct node *node, const struct node_options *options)
+{
+	struct err err = { 0 };
+	struct bundle *good;
+
+	node->bundle = bundle_new(options->policy, "");
+	node->policy = load_bundle(node, node->bundle);
+	if (node->policy != NULL)
+		return;
+	good = swap_last_good(spool_without_policy(options), &err);
+	if (good != NULL && !options->last_good) {
+		fprintf(stderr, "sluice: it does not load; with --last-good the node would run the last one that was good\n");
+	} else if (good == NULL && options->last_good) {
+		fprintf(stderr, "sluice: %s\n", err.text);
+	} else if (good != NULL) {
+		log_warning(&node->log, "%s does not load; the last good policy runs instead", options->policy);
+		bundle_free(node->bundle);
+		node->bundle = good;
+		node->policy = load_bundle(node, good);
+		return;
+	}
+	bundle_free(good);
 }
 
 static bool
@@ -139,14 +170,21 @@ override(struct node *node, const struct node_options *options, struct err *err)
 		s->resolver = &node->resolver;
 		s->resolver_n = 1;
 	}
-	if (s->control == NULL) {
-		size_t n = strlen(s->spool) + sizeof "/control.sock";
-
-		node->control_path = mem_alloc(n);
-		snprintf(node->control_path, n, "%s/control.sock", s->spool);
-		s->control = node->control_path;
-	}
 	return true;
+}
+
+/* Where the operator's socket is to be. The caller frees it. */
+static char *
+control_path(const struct ruleset_node *settings)
+{
+	size_t n = strlen(settings->spool) + sizeof "/control.sock";
+	char *path;
+
+	if (settings->control != NULL)
+		return mem_strdup(settings->control);
+	path = mem_alloc(n);
+	snprintf(path, n, "%s/control.sock", settings->spool);
+	return path;
 }
 
 static bool
@@ -159,7 +197,8 @@ open_doors(struct node *node, struct err *err)
 	node->loop = loop_os_new(err);
 	node->net = node->loop ? net_os_new(node->loop, err) : NULL;
 	node->worker = node->net ? worker_os_new(node->loop, "spool", err) : NULL;
-	node->names = node->worker ? resolver_os_new(node->loop, &names, err) : NULL;
+	node->aside = node->worker ? worker_os_new(node->loop, "policy", err) : NULL;
+	node->names = node->aside ? resolver_os_new(node->loop, &names, err) : NULL;
 	node->disk = node->names ? disk_os_open(node->settings.spool, err) : NULL;
 	return node->disk != NULL;
 }
@@ -179,11 +218,75 @@ on_bound(void *ctx, struct shard *shard, struct err *err)
 	return shard->account != NULL;
 }
 
+/* ---- a swap's part that is ours ---- */
+
 static bool
-open_shard(struct node *node, struct err *err)
+same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+prepare_settings(void *ctx, const struct ruleset_node *settings, struct err *err)
+{
+	struct node *node = ctx;
+
+	node->next = settings;
+	if (settings->accounting_file == NULL ||
+	    (same(settings->accounting_file, node->settings.accounting_file) &&
+	     settings->accounting_records == node->settings.accounting_records))
+		return true;
+	node->next_account = account_open(settings->accounting_file, settings->accounting_records, &node->log, err);
+	return node->next_account != NULL;
+}
+
+static void
+abandon_settings(void *ctx)
+{
+	struct node *node = ctx;
+
+	account_close(node->next_account);
+	node->next_account = NULL;
+}
+
+static void
+take_account(struct node *node)
+{
+	if (node->next_account == NULL && node->next->accounting_file != NULL)
+		return;
+	account_close(node->shard->account);
+	node->shard->account = node->next_account;
+	node->next_account = NULL;
+}
+
+/* What goes wrong here is no reason to go back: the operator's way in stays where it was, and so do the servers. */
+static void
+commit_settings(void *ctx)
+{
+	struct node *node = ctx;
+	char *path = control_path(node->next);
+	struct err err = { 0 };
+
+	take_account(node);
+	if (strcmp(path, node->control_path) != 0 && control_move(node->control, path, &err)) {
+		char *before = node->control_path;
+
+		node->control_path = path;
+		path = before;
+	}
+	if (err.kind == ERR_NONE)
+		resolver_os_set_servers(node->names, node->next->resolver, node->next->resolver_n, &err);
+	if (err.kind != ERR_NONE)
+		log_error(&node->log, "%s", err.text);
+	free(path);
+	node->settings = *node->next;
+}
+
+static bool
+open_shard(struct node *node, const struct node_options *given, struct err *err)
 {
 	struct shard_options options = {
-		.loop = node->loop, .net = node->net, .worker = node->worker, .disk = node->disk, .names = node->names,
+		.loop = node->loop, .net = node->net, .worker = node->worker, .aside = node->aside, .disk = node->disk, .names = node->names,
 		.log = &node->log, .policy = node->policy, .settings = node->settings,
 		.seed = node->settings.seed ? node->settings.seed : prng_entropy(), .on_bound = on_bound, .ctx = node,
 	};
@@ -192,8 +295,17 @@ open_shard(struct node *node, struct err *err)
 	node->shard = shard_open(&options, err);
 	if (node->shard == NULL)
 		return false;
-	node->control = control_open(node->shard, node->settings.control, err);
-	return node->control != NULL;
+	node->control_path = control_path(&node->settings);
+	node->control = control_open(node->shard, node->control_path, err);
+	if (node->control == NULL)
+		return false;
+	node->swap = swap_new(&(struct swap_options){
+		.shard = node->shard, .worker = node->aside, .clock = &node->clock, .bundle = node->bundle, .watch = given->watch,
+		.prepare = prepare_settings, .commit = commit_settings, .abandon = abandon_settings, .ctx = node,
+	});
+	node->bundle = NULL;
+	control_on_swap(node->control, swap_ask, node->swap);
+	return true;
 }
 
 static void
@@ -210,7 +322,7 @@ say_listener(void *ctx, const struct ruleset_listener *listener, const struct en
 static void
 say_ready(struct node *node)
 {
-	log_info(&node->log, "spool %s, control socket %s", node->settings.spool, node->settings.control);
+	log_info(&node->log, "spool %s, control socket %s", node->settings.spool, node->control_path);
 	reception_each_listener(node->shard->reception, say_listener, node);
 	fputs("ready\n", stderr);
 }
@@ -232,7 +344,10 @@ static void
 close_all(struct node *node)
 {
 	control_close(node->control);
+	swap_free(node->swap, node->stopping);
 	shard_close(node->shard);
+	if (node->aside != NULL)
+		worker_os_free(node->aside);
 	if (node->disk != NULL)
 		disk_os_close(node->disk);
 	if (node->names != NULL)
@@ -244,6 +359,7 @@ close_all(struct node *node)
 	if (node->loop != NULL)
 		loop_os_free(node->loop);
 	policy_free(node->policy);
+	bundle_free(node->bundle);
 	free(node->control_path);
 }
 
@@ -257,11 +373,11 @@ node_run(const struct node_options *options)
 	clock_os_init(&node->clock);
 	node->log = (struct log){ .level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr };
 	process_open_files();
-	node->policy = load_policy(node, options->policy);
+	load_policy(node, options);
 	ok = node->policy != NULL;
 	if (ok) {
 		node->settings = policy_ruleset(node->policy)->node;
-		ok = override(node, options, &err) && open_doors(node, &err) && open_shard(node, &err);
+		ok = override(node, options, &err) && open_doors(node, &err) && open_shard(node, options, &err);
 		if (ok)
 			go(node);
 		else

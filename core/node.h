@@ -11,6 +11,8 @@ struct node_options {
 	const char *policy;
 	const char *spool, *control, *accounting, *http, *resolver;     /* NULL: as the policy says */
 	unsigned    workers;                                            /* 0: as the policy says */
+	bool        watch;              /* swap when a file of the policy changes */
+	bool        last_good;          /* run the last good policy where this one does not load */
 };
 
 /* Runs until SIGTERM or SIGINT. The exit status. Everything it says goes to standard error. */

@@ -49,6 +49,7 @@ extern const struct cmd
 	cmd_resume,
 	cmd_suspend,
 	cmd_lift,
+	cmd_swap,
 	cmd_retry,
 	cmd_bounce,
 	cmd_drop,

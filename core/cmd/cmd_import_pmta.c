@@ -20,7 +20,7 @@
 
 #define FILES_MAX  10000
 #define BECOMES_MAX 60
-#define NOTE_MAX    100
+#define DAY_SIZE    16
 
 enum { JSON, OUTPUT, AS, FORCE, SPLIT, OPTIONS };
 
@@ -157,7 +157,7 @@ print_lines(const struct import_result *result, const char *path, bool to_stdout
 	for (unsigned i = 0; i < result->lines_n; i++) {
 		const struct import_line *line = &result->lines[i];
 		const char *const cells[] = { line->directive, line->verdict, line->becomes ? line->becomes : "", line->note ? line->note : "" };
-		static const size_t max[] = { 40, 0, BECOMES_MAX, NOTE_MAX };
+		static const size_t max[] = { 40, 0, BECOMES_MAX, 0 };
 		cmd_table_row(&table);
 		if (strcmp(line->file, path) != 0)
 			cmd_table_cell(&table, 0, CMD_DIM, "%s:%d", line->file, line->line);
@@ -278,14 +278,28 @@ long_form(struct arena *arena, int argc, char **argv, int *argc_out)
 	return out;
 }
 
+/* PowerMTA counts a warm-up's days from when it was set up: the last change of the file is what is known of that. */
+static void
+day_of(const char *path, char day[DAY_SIZE])
+{
+	struct stat st = { 0 };
+	struct tm tm;
+
+	(void)stat(path, &st);
+	if (st.st_mtime < 0 || !gmtime_r(&st.st_mtime, &tm) || !strftime(day, DAY_SIZE, "%Y-%m-%d", &tm))
+		snprintf(day, DAY_SIZE, "1970-01-01");
+}
+
 static int
 import(const char *path, const char *as, const struct cmd_option *options)
 {
 	struct import_files files = { read_file, find_files, NULL };
 	struct import_result result;
+	char written[DAY_SIZE];
 	int status = EXIT_FAILED;
 
-	import_pmta(path, &(struct import_options){ as, options[SPLIT].value != NULL }, &files, &result);
+	day_of(path, written);
+	import_pmta(path, &(struct import_options){ as, options[SPLIT].value != NULL, written }, &files, &result);
 	if (result.refusal)
 		cmd_failed("%s: %s", path, result.refusal);
 	else

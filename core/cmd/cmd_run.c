@@ -11,11 +11,12 @@
 static int
 run(int argc, char **argv)
 {
-	enum { SPOOL, CONTROL, ACCOUNTING, HTTP, WORKERS, RESOLVER };
+	enum { SPOOL, CONTROL, ACCOUNTING, HTTP, WORKERS, RESOLVER, WATCH, LAST_GOOD };
 	struct cmd_option options[] = {
 		[SPOOL] = { "spool", true, NULL }, [CONTROL] = { "control", true, NULL },
 		[ACCOUNTING] = { "accounting", true, NULL }, [HTTP] = { "http", true, NULL },
 		[WORKERS] = { "workers", true, NULL }, [RESOLVER] = { "resolver", true, NULL },
+		[WATCH] = { "watch", false, NULL }, [LAST_GOOD] = { "last-good", false, NULL },
 	};
 	uint64_t workers = 0;
 	int status;
@@ -34,17 +35,20 @@ run(int argc, char **argv)
 		.http = options[HTTP].value,
 		.resolver = options[RESOLVER].value,
 		.workers = (unsigned)workers,
+		.watch = options[WATCH].value != NULL,
+		.last_good = options[LAST_GOOD].value != NULL,
 	});
 }
 
 const struct cmd cmd_run = {
 	.name = "run",
-	.arguments = "POLICY [--spool DIR] [--control PATH] [--accounting FILE] [--http ADDR] [--workers N] [--resolver ADDR]",
+	.arguments = "POLICY [--spool DIR] [--control PATH] [--accounting FILE] [--http ADDR] [--workers N] [--resolver ADDR] [--watch] [--last-good]",
 	.summary = "run the node, in the foreground",
 	.help =
 	"Runs the node under the policy, in the foreground, and logs to standard error,\n"
 	"where a line \"ready\" says that it accepts mail. SIGTERM and SIGINT end it in\n"
 	"order: it stops accepting, finishes what is in flight, syncs, and exits 0.\n"
+	"SIGHUP swaps to the same policy file, read again (see `sluice swap`).\n"
 	"\n"
 	"The options override what the policy's `node` block says.\n"
 	"  --spool DIR         where accepted mail is kept\n"
@@ -53,6 +57,8 @@ const struct cmd cmd_run = {
 	"  --http ADDR         127.0.0.1:8080\n"
 	"  --workers N         event loops\n"
 	"  --resolver ADDR     127.0.0.1:53, instead of /etc/resolv.conf\n"
+	"  --watch             swap when a file of the policy has changed, after a quiet second\n"
+	"  --last-good         where the policy does not load, run the last one that was good\n"
 	"\n"
 	"example:\n"
 	"  sluice run policies/default.lua --spool /var/spool/sluice \\\n"

@@ -307,6 +307,8 @@ overlay_row(struct cmd_table *table, const json_t *overlay)
 	cmd_table_cell(table, 4, CMD_YELLOW, "%s", buf_text(&clean));
 	buf_clear(&clean);
 	cmd_add_clean(&clean, text(overlay, "declared_at"), 0);
+	if (json_is_true(member(overlay, "rule_gone")))
+		buf_add_text(&clean, " (rule gone)");
 	cmd_table_cell(table, 5, CMD_DIM, "%s", buf_text(&clean));
 	buf_clear(&clean);
 	cmd_add_clean(&clean, text(overlay, "reply"), ERROR_WIDTH);

@@ -17,6 +17,7 @@
 
 #include "control/control_answers.h"
 #include "control/control_commands.h"
+#include "control/control_swap.h"
 #include "control/control_trace.h"
 
 #define PEERS_MAX   16u
@@ -29,6 +30,8 @@ struct control {
 	struct listener *listener;
 	struct list      peers;
 	unsigned         peers_n;
+	control_swap_fn *on_swap;       /* NULL: this node cannot */
+	void            *swap_ctx;
 };
 
 struct peer {
@@ -39,6 +42,12 @@ struct peer {
 	struct timer    silence;
 	struct control_stream *stream;  /* being written; NULL: none */
 	struct control_trace  *trace;   /* for as long as the peer stays; NULL: none */
+	struct control_later  *later;   /* it waits for this answer; NULL: for none */
+	bool            asking;         /* the answer may come from within */
+};
+
+struct control_later {
+	struct peer *peer;              /* NULL: it is gone */
 };
 
 static void
@@ -50,6 +59,8 @@ peer_free(struct peer *peer)
 	conn_close(peer->conn);
 	control_stream_free(peer->stream);
 	control_trace_stop(peer->trace);
+	if (peer->later)
+		peer->later->peer = NULL;
 	buf_fini(&peer->in);
 	free(peer);
 }
@@ -105,6 +116,28 @@ go_on_streaming(struct peer *peer)
 	buf_fini(&out);
 }
 
+static bool
+ask_to_swap(struct peer *peer, const struct control_request *request, struct err *err)
+{
+	struct control *control = peer->control;
+	struct control_swap asked;
+	struct control_later *later;
+
+	if (!control->on_swap)
+		return err_set(err, ERR_PERM, "this node cannot swap its policy");
+	if (!control_swap_parse(request, &asked, err))
+		return false;
+	later = mem_alloc(sizeof(*later));
+	later->peer = peer;
+	peer->later = later;
+	/* The work may take longer than a silence is borne. */
+	timer_stop(&control->shard->loop->timers, &peer->silence);
+	peer->asking = true;
+	control->on_swap(control->swap_ctx, &asked, later);
+	peer->asking = false;
+	return true;
+}
+
 /* From now on the peer only listens, however long nothing is said. */
 static bool
 start_trace(struct peer *peer, const struct control_request *request, struct err *err)
@@ -131,6 +164,12 @@ answer(struct peer *peer, struct span line)
 	if (!control_request_parse(line, &request, &err)) {
 		refuse(peer, err.text);
 		return false;
+	}
+	if (!strcmp(request.command, "swap")) {
+		if (!ask_to_swap(peer, &request, &err))
+			tell(peer->conn, err.text);
+		control_request_fini(&request);
+		return true;
 	}
 	if (!strcmp(request.command, "trace") && peer->trace == NULL) {
 		bool begun = start_trace(peer, &request, &err);
@@ -176,7 +215,7 @@ serve(struct peer *peer)
 {
 	bool none = false;
 
-	while (!none && conn_pending(peer->conn) < OUTPUT_MAX) {
+	while (!none && !peer->later && conn_pending(peer->conn) < OUTPUT_MAX) {
 		if (peer->stream) {
 			go_on_streaming(peer);
 			break;          /* the next piece when this one was taken */
@@ -187,12 +226,41 @@ serve(struct peer *peer)
 	conn_pause(peer->conn, !none);
 }
 
+void
+control_answer_later(struct control_later *later, struct span result, const char *error)
+{
+	struct peer *peer = later->peer;
+
+	free(later);
+	if (!peer)
+		return;
+	peer->later = NULL;
+	if (result.n > 0) {
+		conn_write(peer->conn, SPAN("{\"ok\":true,\"result\":"));
+		conn_write(peer->conn, result);
+		conn_write(peer->conn, SPAN("}\n"));
+	} else {
+		tell(peer->conn, error);
+	}
+	lives(peer);
+	if (!peer->asking)
+		serve(peer);
+}
+
+void
+control_on_swap(struct control *control, control_swap_fn *fn, void *ctx)
+{
+	control->on_swap = fn;
+	control->swap_ctx = ctx;
+}
+
 static void
 on_data(void *ctx, struct span data)
 {
 	struct peer *peer = ctx;
 
-	lives(peer);
+	if (!peer->later)
+		lives(peer);
 	buf_add(&peer->in, data);
 	serve(peer);
 }
@@ -202,7 +270,8 @@ on_drained(void *ctx)
 {
 	struct peer *peer = ctx;
 
-	lives(peer);
+	if (!peer->later)
+		lives(peer);
 	serve(peer);
 }
 
@@ -282,6 +351,18 @@ control_open(struct shard *shard, const char *path, struct err *err)
 		return control;
 	free(control);
 	return NULL;
+}
+
+bool
+control_move(struct control *control, const char *path, struct err *err)
+{
+	struct listener *listener = net_listen_unix(control->shard->net, path, on_accept, control, err);
+
+	if (!listener)
+		return false;
+	listener_close(control->shard->net, control->listener);
+	control->listener = listener;
+	return true;
 }
 
 void

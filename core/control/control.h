@@ -18,3 +18,5 @@ struct control;
 
 struct control *control_open(struct shard *shard, const char *path, struct err *err);
 void control_close(struct control *control);
+/* Listens on another path; who is connected stays. False: it listens where it did. */
+bool control_move(struct control *control, const char *path, struct err *err);

@@ -13,6 +13,7 @@
 
 #include "control/control_search.h"
 #include "delivery/outcome.h"
+#include "policy/reaction_book.h"
 #include "queue/warmup.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */
@@ -140,16 +141,31 @@ queue_ceiling(const struct queue *queue)
 }
 
 struct overlay_list {
+	const struct queue *queue;
 	json_t   *rows;
 	mono_us_t now;
 };
+
+/* An overlay outlives its rule; the policy of now has none of that name. */
+static bool
+rule_is_gone(const struct queue *queue, const struct overlay *overlay)
+{
+	if (overlay->where.file == NULL || strcmp(overlay->name, "on.reply") == 0)
+		return false;
+	if (strcmp(overlay->name, "warm-up") == 0)
+		return queue->vmta->warmup == NULL;
+	return !reaction_book_has(queue->queues->o.ruleset->reactions, span_text(overlay->name));
+}
 
 static void
 add_overlay(void *ctx, const struct overlay *overlay)
 {
 	struct overlay_list *list = ctx;
 
-	json_array_append_new(list->rows, control_answer_overlay(overlay, list->now));
+	json_t *row = control_answer_overlay(overlay, list->now);
+
+	json_object_set_new(row, "rule_gone", json_boolean(rule_is_gone(list->queue, overlay)));
+	json_array_append_new(list->rows, row);
 }
 
 /* null: it does not warm up */
@@ -167,7 +183,7 @@ control_warmup(const struct queue *queue)
 json_t *
 control_why(const struct queue *queue, mono_us_t now)
 {
-	struct overlay_list overlays = { .rows = json_array(), .now = now };
+	struct overlay_list overlays = { .queue = queue, .rows = json_array(), .now = now };
 	struct gate_answer gates;
 	struct control_row row;
 	struct ceiling ceiling;
@@ -221,7 +237,12 @@ on_suspend(const struct call *call, struct err *err)
 
 	if (!duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, err))
 		return err_prefix(err, "suspend: how long: ");
-	n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
+	if (option(call, "job") != NULL && lasts_us == DURATION_NEVER)
+		return err_set(err, ERR_PERM, "suspend: a job that is held without an end is paused: sluice pause --job");
+	if (option(call, "job") != NULL)
+		n = queues_suspend_job(call->shard->queues, argument(call), option(call, "job"), lasts_us, &queues, call->now);
+	else
+		n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
 	return touched(call, queues, n);
 }
 
@@ -229,9 +250,16 @@ static bool
 on_lift(const struct call *call, struct err *err)
 {
 	const char *name = call->request->arguments_n > 1 ? call->request->arguments[1] : NULL;
+	const char *job = option(call, "job");
 	unsigned queues = 0;
-	uint64_t n = queues_lift(call->shard->queues, argument(call), name, &queues, call->now);
+	uint64_t n;
 
+	if (job != NULL && name != NULL)
+		return err_set(err, ERR_PERM, "lift: a job has no overlays that have names; leave out one of the two");
+	if (job != NULL)
+		n = queues_pause(call->shard->queues, argument(call), job, false, &queues, call->now);
+	else
+		n = queues_lift(call->shard->queues, argument(call), name, &queues, call->now);
 	/* What lies on a queue outlives it, so only a name that nothing lies on is a mistake. */
 	if (queues == 0 && is_missing(call))
 		return no_such_queue(call, err);
@@ -290,8 +318,8 @@ static const struct command {
 	{ "trace",   0, 0, "no arguments",                      { "to", "queue", "listener" }, NULL /* control.c's */ },
 	{ "pause",   1, 1, A_QUEUE,                             { "job" },               on_pause },
 	{ "resume",  1, 1, A_QUEUE,                             { "job" },               on_pause },
-	{ "suspend", 2, 2, "two arguments: a queue, how long",  { NULL },                on_suspend },
-	{ "lift",    1, 2, "a queue, and the name of an overlay", { NULL },              on_lift },
+	{ "suspend", 2, 2, "two arguments: a queue, how long",  { "job" },               on_suspend },
+	{ "lift",    1, 2, "a queue, and the name of an overlay", { "job" },             on_lift },
 	{ "retry",   1, 1, A_QUEUE,                             { "job", "recipients" }, on_retry },
 	{ "bounce",  1, 1, A_QUEUE,                             { "job" },               on_bounce },
 	{ "drop",    1, 1, A_QUEUE,                             { "job" },               on_drop },

@@ -2,12 +2,15 @@
  * An address is in the spool and not in memory, so a recipient is first told apart
  * by its domain, which its route knows; only messages with a recipient there are
  * read, some a turn. They are held meanwhile: a message must not be freed under
- * the search, though its mail may leave, and then it has no row.
+ * the search, though its mail may leave, and then it has no row. Queues are walked
+ * one after the other, by name: what moves to one that was walked is not seen.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_search.h"
 
-#define ID_DIGITS 16
+#define ID_DIGITS       16
+#define WORK_OF_A_READ  16      /* units, where a row of `queues` is one */
+#define RCPTS_A_UNIT    64      /* passed by in about the time of such a row */
 
 struct candidate {
 	struct message *message;        /* held */
@@ -17,6 +20,9 @@ struct candidate {
 struct search {
 	struct control_stream stream;
 	struct queues *queues;
+	struct arena   names;           /* of the queues, */
+	struct span   *all;
+	unsigned       all_n, all_cap, walked;
 	char           what[400];       /* an address; "": an id */
 	char           domain[DOMAIN_MAX];
 	uint64_t       id;
@@ -68,9 +74,15 @@ consider(void *ctx, const struct rcpt *rcpt)
 }
 
 static void
-collect(void *ctx, struct queue *queue)
+note_name(void *ctx, struct queue *queue)
 {
-	queue_each(queue, consider, ctx);
+	struct search *search = ctx;
+
+	if (search->all_n == search->all_cap) {
+		search->all_cap = search->all_cap ? 2 * search->all_cap : 64;
+		search->all = mem_grow(search->all, search->all_cap * sizeof *search->all);
+	}
+	search->all[search->all_n++] = arena_span(&search->names, span_text(queue->name));
 }
 
 /* Oldest first: ids grow. */
@@ -155,27 +167,50 @@ look(struct search *search, const struct candidate *candidate, mono_us_t now)
 	return row;
 }
 
+/* The next queue's recipients that may be meant; what that was in units. */
+static unsigned
+walk_next(struct search *search)
+{
+	struct queue *queue = queues_find(search->queues, search->all[search->walked++]);
+
+	if (queue == NULL)
+		return 1;
+	search->n = search->next = 0;
+	queue_each(queue, consider, search);
+	if (search->n > 0)
+		qsort(search->candidates, search->n, sizeof *search->candidates, order);
+	return 1 + queue_n(queue) / RCPTS_A_UNIT;
+}
+
+static unsigned
+look_next(struct search *search, mono_us_t now, struct buf *out)
+{
+	struct candidate *candidate = &search->candidates[search->next++];
+	json_t *row = look(search, candidate, now);
+
+	message_unhold(search->queues, candidate->message);
+	if (row == NULL)
+		return WORK_OF_A_READ;
+	if (search->found++ > 0)
+		buf_add_char(out, ',');
+	control_answer_write(row, out);
+	return WORK_OF_A_READ;
+}
+
 static bool
 search_next(struct control_stream *stream, unsigned work_max, struct now now, struct buf *out)
 {
 	struct search *search = container_of(stream, struct search, stream);
+	unsigned work = 0;
 
 	if (!search->begun)
 		buf_add_text(out, "{\"ok\":true,\"result\":[");
 	search->begun = true;
-	for (unsigned work = 0; work < work_max && search->next < search->n && search->found < CONTROL_FOUND_MAX; work++) {
-		struct candidate *candidate = &search->candidates[search->next++];
-		json_t *row = look(search, candidate, now.mono);
-
-		message_unhold(search->queues, candidate->message);
-		if (row == NULL)
-			continue;
-		if (search->found++ > 0)
-			buf_add_char(out, ',');
-		control_answer_write(row, out);
+	while (search->found < CONTROL_FOUND_MAX && (search->next < search->n || search->walked < search->all_n)) {
+		if (work >= work_max)
+			return true;
+		work += search->next < search->n ? look_next(search, now.mono, out) : walk_next(search);
 	}
-	if (search->next < search->n && search->found < CONTROL_FOUND_MAX)
-		return true;
 	buf_add_text(out, "]}\n");
 	return false;
 }
@@ -188,6 +223,8 @@ search_free(struct control_stream *stream)
 	for (size_t i = search->next; i < search->n; i++)
 		message_unhold(search->queues, search->candidates[i].message);
 	free(search->candidates);
+	free(search->all);
+	arena_fini(&search->names);
 	free(search);
 }
 
@@ -207,8 +244,7 @@ control_search_new(struct queues *queues, struct span what)
 	} else {
 		parse_id(what, &search->id);
 	}
-	queues_match(queues, SPAN("*"), collect, search);
-	if (search->n > 0)
-		qsort(search->candidates, search->n, sizeof *search->candidates, order);
+	arena_init(&search->names);
+	queues_match(queues, SPAN("*"), note_name, search);
 	return &search->stream;
 }

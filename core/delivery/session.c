@@ -485,18 +485,21 @@ on_timer(void *ctx, struct now now)
 
 /* ---- seeking ---- */
 
+/* Names that take their time to resolve may outlast what was paid before. */
 static bool
 pay_connect(struct session *s)
 {
-	mono_us_t at;
+	mono_us_t now = session_now(s).mono, at;
 
-	if (s->connect_paid)
+	if (s->connect_paid && !queue_slot_payment_lapsed(&s->slot, s->connect_paid_at, now))
 		return true;
-	if (!queue_slot_connect(&s->slot, session_now(s).mono, &at)) {
+	s->connect_paid = false;
+	if (!queue_slot_connect(&s->slot, now, &at)) {
 		timer_start(&s->delivery->shard->loop->timers, &s->timer, at);
 		return false;
 	}
 	s->connect_paid = true;
+	s->connect_paid_at = now;
 	return true;
 }
 
@@ -747,6 +750,7 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	s->number = ++delivery->shard->trace.sessions;
 	s->state = SEEKING;
 	s->connect_paid = true;
+	s->connect_paid_at = loop_now(delivery->shard->loop).mono;
 	arena_init(&s->arena);
 	target_init(&s->target, delivery->shard->resolver, lane->hosts, lane->queue->vmta, &delivery->shard->prng, on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);

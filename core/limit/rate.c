@@ -245,12 +245,28 @@ rate_available(const struct rate *rate, const struct rate_spec *spec, mono_us_t 
 mono_us_t
 rate_ready_at(const struct rate *rate, const struct rate_spec *spec, mono_us_t now_us)
 {
+	return rate_ready_for(rate, spec, 1, now_us);
+}
+
+mono_us_t
+rate_ready_for(const struct rate *rate, const struct rate_spec *spec, uint32_t n, mono_us_t now_us)
+{
+	check(n > 0);
 	if (rate_unlimited(spec))
 		return now_us;
 	int64_t now = ticks_of(now_us);
 	struct state s = view(rate, spec, now);
-	int64_t ready = max_i64(instant_of(&s, now) + s.pacing.interval, s.pacing.since);
+	if (n > s.pacing.depth / s.pacing.interval)
+		return MONO_NEVER;
+	int64_t ready = max_i64(instant_of(&s, now) + s.pacing.interval * (int64_t)n, s.pacing.since);
 	return ready <= now ? now_us : (ready + TICKS_PER_US - 1) / TICKS_PER_US;
+}
+
+void
+rate_adopt(struct rate *rate, const struct rate_spec *spec, mono_us_t now_us)
+{
+	if (!rate_unlimited(spec))
+		(void)adopt(rate, spec, ticks_of(now_us));
 }
 
 int64_t

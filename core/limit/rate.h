@@ -54,6 +54,11 @@ void rate_give(struct rate *rate, const struct rate_spec *spec, uint32_t n);
 uint32_t rate_available(const struct rate *rate, const struct rate_spec *spec, mono_us_t now);
 /* When one could go: now, or later. */
 mono_us_t rate_ready_at(const struct rate *rate, const struct rate_spec *spec, mono_us_t now);
+/* When n (>= 1) could go at once: now, or later; MONO_NEVER: so many never may. */
+mono_us_t rate_ready_for(const struct rate *rate, const struct rate_spec *spec, uint32_t n, mono_us_t now);
+
+/* Puts the spec in place without an event: what one that nobody uses lets go begins to grow from here. */
+void rate_adopt(struct rate *rate, const struct rate_spec *spec, mono_us_t now);
 
 /* The checkpoint: how far the virtual instant lies ahead of or behind `now`
  * (never MONO_NEVER), in microseconds; INT64_MIN when nothing was seen. Restored

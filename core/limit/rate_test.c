@@ -451,6 +451,41 @@ extreme_specs_do_not_overflow(void **state)
 }
 
 static void
+several_are_told_the_instant_from_which_they_may_go_together(void **state)
+{
+	struct prng prng;
+	prng_seed(&prng, 16);
+	for (int i = 0; i < 5000; i++) {
+		struct rate_spec spec = random_spec(&prng, random_window(&prng));
+		struct rate rate = { 0 };
+		mono_us_t now = 10 * YEAR;
+		for (int j = 0; j < 10; j++)
+			(void)rate_take(&rate, &spec, 1, now += random_step(&prng, &spec));
+		uint32_t n = 1 + (uint32_t)prng_below(&prng, 12);
+		mono_us_t at = rate_ready_for(&rate, &spec, n, now);
+		uint32_t most = rate_available(&rate, &spec, now + 100 * YEAR);
+		assert_int_equal(at == MONO_NEVER, n > most);
+		if (at == MONO_NEVER)
+			continue;
+		if (at > now)
+			assert_true(rate_available(&rate, &spec, at - 1) < n);
+		assert_true(rate_take(&rate, &spec, n, at));
+	}
+}
+
+static void
+what_nobody_uses_is_as_fresh_after_a_window_though_its_spec_has_changed(void **state)
+{
+	const struct rate_spec narrow = { .count = 30, .window_us = 10 * SECOND }, wide = { .count = 100, .window_us = SECOND };
+	struct rate rate = { 0 }, fresh = { 0 };
+
+	assert_true(rate_take(&rate, &narrow, 1, HOUR));
+	rate_adopt(&rate, &wide, HOUR + 1);
+	assert_true(rate_available(&rate, &wide, HOUR + 2) < rate_available(&fresh, &wide, HOUR + 2));
+	assert_int_equal(rate_available(&rate, &wide, HOUR + 2 * SECOND), rate_available(&fresh, &wide, HOUR + 2 * SECOND));
+}
+
+static void
 a_checkpoint_survives_another_clock(void **state)
 {
 	struct prng prng;
@@ -601,6 +636,8 @@ main(void)
 		cmocka_unit_test(extreme_specs_do_not_overflow),
 		cmocka_unit_test(a_checkpoint_survives_another_clock),
 		cmocka_unit_test(a_fresh_limiter_is_saved_as_one),
+		cmocka_unit_test(several_are_told_the_instant_from_which_they_may_go_together),
+		cmocka_unit_test(what_nobody_uses_is_as_fresh_after_a_window_though_its_spec_has_changed),
 		cmocka_unit_test(hostile_checkpoints_do_no_harm),
 		cmocka_unit_test(after_a_crash_everything_counts_as_spent),
 		cmocka_unit_test(two_threads_share_one_limit),

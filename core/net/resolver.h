@@ -73,4 +73,6 @@ struct resolver_os_options {
 	unsigned               tries;           /* 0: 3 */
 };
 struct resolver_source *resolver_os_new(struct loop *loop, const struct resolver_os_options *options, struct err *err);
+/* Other servers from now on; what is under way goes on with them. False: none are there, and those of before stay. */
+bool resolver_os_set_servers(struct resolver_source *source, const struct endpoint *servers, unsigned n, struct err *err);
 void resolver_os_free(struct resolver_source *source);

@@ -534,13 +534,27 @@ servers_from_conf(struct resolver_os *os, struct err *err)
 	if (fd < 0)
 		return err_sys(err, "no name server is given, and %s cannot be read", CONF_PATH);
 	char *text = mem_alloc(CONF_BYTES_MAX);
+	unsigned servers_n = 0;
 	ssize_t n = read(fd, text, CONF_BYTES_MAX);
 	close(fd);
 	if (n > 0)
-		os->servers_n = resolver_conf_servers(span_make(text, (size_t)n), os->servers);
+		servers_n = resolver_conf_servers(span_make(text, (size_t)n), os->servers);
 	free(text);
-	if (os->servers_n == 0)
+	if (servers_n > 0)
+		os->servers_n = servers_n;
+	else
 		return err_set(err, ERR_PERM, "no name server is given, and %s names none", CONF_PATH);
+	return true;
+}
+
+bool
+resolver_os_set_servers(struct resolver_source *source, const struct endpoint *servers, unsigned n, struct err *err)
+{
+	struct resolver_os *os = container_of(source, struct resolver_os, source);
+	if (n == 0)
+		return servers_from_conf(os, err);
+	os->servers_n = n < RESOLVER_SERVERS_MAX ? n : RESOLVER_SERVERS_MAX;
+	memcpy(os->servers, servers, os->servers_n * sizeof(*servers));
 	return true;
 }
 
@@ -556,9 +570,7 @@ resolver_os_new(struct loop *loop, const struct resolver_os_options *options, st
 	os->tries = options->tries ? options->tries : TRIES;
 	list_init(&os->asked);
 	list_init(&os->waiting);
-	for (unsigned i = 0; i < options->servers_n && i < RESOLVER_SERVERS_MAX; i++)
-		os->servers[os->servers_n++] = options->servers[i];
-	if (os->servers_n == 0 && !servers_from_conf(os, err)) {
+	if (!resolver_os_set_servers(&os->source, options->servers, options->servers_n, err)) {
 		free(os);
 		return NULL;
 	}

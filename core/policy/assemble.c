@@ -11,6 +11,7 @@
 #include "policy/reaction_doubt.h"
 #include "policy/circle.h"
 #include "policy/declare_warmup.h"
+#include "policy/module.h"
 
 #define HASH_SEED UINT64_C(0x736c75696365)
 
@@ -315,6 +316,7 @@ assemble_finish(struct loader *loader)
 	take_listeners(loader);
 	circle_check(loader);
 	warmup_check(loader);
+	module_check(loader);
 }
 
 /* ---- warnings ---- */

@@ -89,6 +89,14 @@ add(struct bundle *bundle, struct span path)
 	return file;
 }
 
+void
+bundle_put(struct bundle *bundle, const char *path, struct span text)
+{
+	struct bundle_file *file = add(bundle, span_text(path));
+	file->text = mem_strndup(text.p, text.n);
+	file->n = text.n;
+}
+
 bool
 bundle_read(struct bundle *bundle, const char *path, struct span *text_out, struct err *err)
 {

@@ -34,6 +34,8 @@ struct bundle {
 struct bundle *bundle_new(const char *policy, const char *base);
 void bundle_free(struct bundle *bundle);
 
+/* A file that is not read: this is what it holds. It must not be in the bundle yet. */
+void bundle_put(struct bundle *bundle, const char *path, struct span text);
 /* The file, read where it is not in the bundle yet. False: *err says why not, without the path. */
 bool bundle_read(struct bundle *bundle, const char *path, struct span *text_out, struct err *err);
 /* Where a path of the policy leads. The caller frees it. */

@@ -13,6 +13,8 @@
 
 #include "policy/block.h"
 #include "policy/reaction_book.h"
+#include "util/buf.h"
+#include "util/log.h"
 
 void
 differences_init(struct differences *out)
@@ -303,6 +305,25 @@ sources_text(struct arena *arena, const struct ruleset_vmta *vmta)
 	return text;
 }
 
+static const char *
+warmup_text(struct arena *arena, const struct ruleset_warmup *warmup)
+{
+	char start[32];
+	struct buf text;
+	if (!warmup)
+		return NULL;
+	wall_format(warmup->start, start);
+	buf_init(&text, 0);
+	buf_printf(&text, "from %.10s by %s:", start, warmup->overflow);
+	for (unsigned i = 0; i < warmup->days_n; i++)
+		buf_printf(&text, " %u", warmup->per_day[i]);
+	for (unsigned i = 0; i < warmup->providers_n; i++)
+		buf_printf(&text, "%s%s", i ? ", " : " to ", warmup->providers[i]);
+	const char *kept = arena_strdup(arena, buf_text(&text));
+	buf_fini(&text);
+	return kept;
+}
+
 static void
 compare_vmta(struct differences *out, const char *name, const struct ruleset_vmta *a, const struct ruleset_vmta *b)
 {
@@ -312,6 +333,7 @@ compare_vmta(struct differences *out, const char *name, const struct ruleset_vmt
 		return;
 	note_if(out, place, "source", of_text(arena, sources_text(arena, a)), of_text(arena, sources_text(arena, b)));
 	note_if(out, place, "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
+	note_if(out, place, "warmup", of_text(arena, warmup_text(arena, a->warmup)), of_text(arena, warmup_text(arena, b->warmup)));
 	note_if(out, place, "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
 	note_if(out, place, "max_connect_rate", of_rate(arena, &a->max_connect_rate), of_rate(arena, &b->max_connect_rate));
 	note_if(out, place, "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));

@@ -224,6 +224,7 @@ give_slot(struct hooks *hooks, unsigned slot)
 static void
 log_failure(struct hooks *hooks, const struct where *where, const char *name, const char *text, const char *trace)
 {
+	hooks->errors++;
 	if (hooks->log)
 		log_error(hooks->log, "%s:%d: %s: %s%s%s", where->file, where->line, name, text, trace[0] ? "; " : "", trace);
 }
@@ -239,6 +240,7 @@ call(struct hooks *hooks, const struct hook_handler *handler, int args_n, bool m
 	hooks->running = handler->where;
 	hooks->may_reject = may_reject;
 	hooks->rejects = 0;
+	hooks->calls++;
 	bool ok = sandbox_call(hooks->sandbox, args_n, 1, &budget, &failure);
 	hooks->running = (struct where){ NULL, 0, NULL };
 	if (ok)

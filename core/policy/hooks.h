@@ -42,6 +42,7 @@ struct hooks {
 	unsigned              every_n;
 	const char          **files;            /* those that were loaded */
 	unsigned              files_n;
+	uint64_t              calls, errors;
 	struct where          running;          /* file NULL: nothing is */
 	bool                  may_reject;
 	unsigned              rejects;          /* made in this call */

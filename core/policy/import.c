@@ -292,6 +292,8 @@ l_import(lua_State *L)
 	lua_setfield(L, -2, "as");
 	lua_pushboolean(L, import->options->split);
 	lua_setfield(L, -2, "split");
+	lua_pushstring(L, import->options->written);
+	lua_setfield(L, -2, "written");
 	lua_pushboolean(L, import->no_reroute);
 	lua_setfield(L, -2, "no_reroute");
 	lua_call(L, 2, 1);

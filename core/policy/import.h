@@ -47,6 +47,7 @@ struct import_files {
 struct import_options {
 	const char *as;                 /* the domain that lines outside of any block are for; NULL: all domains */
 	bool        split;              /* read what a comment hides where newlines were lost */
+	const char *written;            /* the day the configuration is of, "2026-01-01": where its warm-up begins */
 };
 
 void import_pmta(const char *path, const struct import_options *options, const struct import_files *files, struct import_result *out);

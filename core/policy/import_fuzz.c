@@ -26,7 +26,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct span input = span_make(data, n);
 	struct import_files files = { read_input, find_itself, &input };
-	struct import_options options = { .as = n % 3 == 0 ? "a.example" : NULL, .split = n % 2 };
+	struct import_options options = { .as = n % 3 == 0 ? "a.example" : NULL, .split = n % 2, .written = "2026-01-01" };
 	struct import_result result;
 	if (n > 20000)
 		return 0;

@@ -27,7 +27,7 @@ static void
 import(const char *text, const char *other, const char *as, struct import_result *result)
 {
 	struct files texts = { text, other };
-	import_pmta("config", &(struct import_options){ as, false }, &(struct import_files){ read_one, find_one, &texts }, result);
+	import_pmta("config", &(struct import_options){ as, false, "2026-01-01" }, &(struct import_files){ read_one, find_one, &texts }, result);
 }
 
 static bool

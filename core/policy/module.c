@@ -16,12 +16,15 @@
 
 #define SHIPPED_DIR "policies/"
 
-static char modules_key;                /* its address is a key in the registry */
+static char modules_key, waiting_key;   /* their addresses are keys in the registry */
 
 void
 module_init(lua_State *L)
 {
 	lua_pushlightuserdata(L, &modules_key);
+	lua_newtable(L);
+	lua_rawset(L, LUA_REGISTRYINDEX);
+	lua_pushlightuserdata(L, &waiting_key);
 	lua_newtable(L);
 	lua_rawset(L, LUA_REGISTRYINDEX);
 }
@@ -85,6 +88,12 @@ push_library(lua_State *L, const char *name)
 	lua_remove(L, -2);
 }
 
+static bool
+is_shipped(const char *name)
+{
+	return span_starts(span_text(name), SPAN("providers.")) && embedded_lua(span_text(name)).p;
+}
+
 /* The chunk onto the stack, and its arguments; raises. Says how many they are. */
 static int
 push_module(struct loader *loader, const char *name)
@@ -100,7 +109,7 @@ push_module(struct loader *loader, const char *name)
 	struct err err = { 0 };
 	struct span text;
 	bool beside = bundle_read(loader->bundle, path, &text, &err);
-	struct span shipped = span_starts(span_text(name), SPAN("providers.")) ? embedded_lua(span_text(name)) : span_make(NULL, 0);
+	struct span shipped = is_shipped(name) ? embedded_lua(span_text(name)) : span_make(NULL, 0);
 	if (!beside && (err.sys != ENOENT || !shipped.p))
 		luaL_error(L, "require \"%s\": %s %s", name, path, err.text);
 	if (!beside)
@@ -109,6 +118,41 @@ push_module(struct loader *loader, const char *name)
 		luaL_error(L, "require \"%s\": %s does not compile", name, path);
 	lua_pushstring(L, name);
 	return 1;
+}
+
+/*
+ * A module that ships declares when it is called. The function on the stack becomes one that notes the call, and its
+ * name waits for it: by a tail call, so that who called is still found one level up.
+ */
+static void
+await_call(struct loader *loader, const char *name)
+{
+	static const char chunk[] = "local run, waiting, name = ... return function(...) waiting[name] = nil return run(...) end";
+	lua_State *L = loader->L;
+	struct where *where = arena_alloc(&loader->ruleset->arena, sizeof(*where));
+	*where = loader_here(loader, NULL);
+	if (luaL_loadbuffer(L, chunk, sizeof(chunk) - 1, "=require") != 0)
+		lua_error(L);
+	lua_insert(L, -2);
+	lua_pushlightuserdata(L, &waiting_key);
+	lua_rawget(L, LUA_REGISTRYINDEX);
+	lua_pushlightuserdata(L, where);
+	lua_setfield(L, -2, name);
+	lua_pushstring(L, name);
+	lua_call(L, 3, 1);
+}
+
+void
+module_check(struct loader *loader)
+{
+	lua_State *L = loader->L;
+	lua_pushlightuserdata(L, &waiting_key);
+	lua_rawget(L, LUA_REGISTRYINDEX);
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+		const char *name = lua_tostring(L, -2);
+		loader_error(loader, lua_touserdata(L, -1), "require \"%s\" alone declares nothing: write require \"%s\" {}", name, name);
+	}
+	lua_pop(L, 1);
 }
 
 int
@@ -136,6 +180,8 @@ module_l_require(lua_State *L)
 	if (lua_isnil(L, -1)) {
 		lua_pop(L, 1);
 		lua_pushboolean(L, 1);
+	} else if (lua_isfunction(L, -1) && is_shipped(name)) {
+		await_call(loader, name);
 	}
 	lua_pushvalue(L, -1);
 	lua_setfield(L, 2, name);

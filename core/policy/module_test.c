@@ -111,6 +111,15 @@ a_wrong_option_is_told_at_the_line_that_gave_it(void **state)
 }
 
 static void
+a_module_that_is_never_called_is_told_where_it_is_required(void **state)
+{
+	refuses(BEGINS "\nrequire 'providers.google'", "2: require \"providers.google\" alone declares nothing: write require \"providers.google\" {}\n");
+	refuses(BEGINS "\n\nlocal all = require 'providers.all'",
+		"3: require \"providers.all\" alone declares nothing: write require \"providers.all\" {}\n");
+	policy_free(fixture_good(BEGINS "\nlocal google = require 'providers.google'\ngoogle { tier = 'high' }"));
+}
+
+static void
 a_file_beside_the_policy_wins(void **state)
 {
 	assert_int_equal(mkdir("providers", 0700), 0);
@@ -166,6 +175,7 @@ main(void)
 		cmocka_unit_test(each_tier_has_its_own_limits_and_what_all_share),
 		cmocka_unit_test(all_come_together_and_one_may_have_a_tier_of_its_own),
 		cmocka_unit_test(a_wrong_option_is_told_at_the_line_that_gave_it),
+		cmocka_unit_test(a_module_that_is_never_called_is_told_where_it_is_required),
 		cmocka_unit_test(a_file_beside_the_policy_wins),
 		cmocka_unit_test(the_nodes_own_lua_is_no_module_of_a_policys),
 		cmocka_unit_test(a_table_put_together_has_the_lines_of_its_parts),

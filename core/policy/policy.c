@@ -136,6 +136,13 @@ policy_ruleset(const struct policy *policy)
 }
 
 void
+policy_counts(const struct policy *policy, uint64_t *calls_out, uint64_t *errors_out)
+{
+	*calls_out = policy->hooks.calls;
+	*errors_out = policy->hooks.errors;
+}
+
+void
 policy_each_hook(const struct policy *policy, void (*fn)(void *ctx, const char *name, const struct where *where), void *ctx)
 {
 	const struct hooks *hooks = &policy->hooks;

@@ -93,6 +93,9 @@ struct policy_decision {
 	char     text[512];             /* what follows the code: "5.3.4 too big for you" */
 };
 
+/* Calls of hooks and reactions' functions so far, and how many of them went wrong. */
+void policy_counts(const struct policy *policy, uint64_t *calls_out, uint64_t *errors_out);
+
 bool policy_has_hook(const struct policy *policy, enum policy_hook hook);       /* no hook, no Lua call */
 void policy_on_connect(struct policy *policy, const struct policy_session *session, struct policy_decision *out);
 void policy_on_mail(struct policy *policy, const struct policy_session *session, struct span sender, struct policy_decision *out);

@@ -55,7 +55,9 @@ cap_opens(const struct queue *q, int i, mono_us_t now)
 
 	if (gauge_in_use(&scope->sessions) >= scope->limits.max_smtp_out)
 		return MONO_NEVER;
-	return rate_unlimited(&scope->limits.max_connect_rate) && others_first(q, i, SCOPE_LINE_SESSIONS) ? MONO_NEVER : now;
+	/* A place that is free is the first one's; if they wait for a rate, that is said instead. */
+	return rate_unlimited(&scope->limits.max_connect_rate) && rate_unlimited(&scope->limits.max_msg_rate) &&
+	       others_first(q, i, SCOPE_LINE_SESSIONS) ? MONO_NEVER : now;
 }
 
 static mono_us_t
@@ -85,19 +87,25 @@ messages_open(const struct queue *q, int i, mono_us_t now)
 }
 
 /* A session on its way will take a message: what it will take is not there for another new one, asked again when
- * it has taken it. But a site that does not answer must not keep from others the rate of what is wider than it. */
+ * it has taken it, or the rate lets one more go. But a site that does not answer must not keep from others the rate of what is wider than it. */
 static mono_us_t
 unreserved(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
+	mono_us_t at;
 
-	if (rate_unlimited(spec) || scope->connecting == 0 ||
-	    rate_available(&scope->messages, spec, now) > scope->connecting)
+	if (rate_unlimited(spec))
 		return now;
-	if (i <= SCOPE_SITE)
+	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out &&
+	    others_first(q, i, SCOPE_LINE_SESSIONS))
 		return MONO_NEVER;
-	return max_i64(now, scope->connecting_at + RESERVE_US);
+	if (scope->connecting == 0)
+		return now;
+	at = rate_ready_for(&scope->messages, spec, scope->connecting + 1, now);
+	if (at <= now || i <= SCOPE_SITE)
+		return at;
+	return min_i64(at, max_i64(now, scope->connecting_at + RESERVE_US));
 }
 
 struct worst {
@@ -138,8 +146,6 @@ dns_opens(const struct queue *q, mono_us_t now)
 {
 	mono_us_t at = MONO_NEVER;      /* asked; the answer is on its way */
 
-	if (q->routing_n == 0 || q->ready_n > 0 || q->deferred_n > 0)
-		return now;
 	list_each(node, &q->routes) {
 		const struct route *route = list_entry(node, struct route, in_queue);
 
@@ -279,6 +285,22 @@ add_scopes(struct gate_answer *out, const struct queue *q, mono_us_t now)
 	}
 }
 
+/* Where nobody is ready: what the first of them waits for. */
+static void
+add_recipients(struct gate_answer *out, const struct queue *q, mono_us_t now)
+{
+	const struct queue_settings *s = queue_settings_now(q);
+	const struct heap_node *due = heap_min(&q->deferred);
+	mono_us_t dns = q->routing_n > 0 ? dns_opens(q, now) : MONO_NEVER;
+
+	if (q->ready_n > 0)
+		return;
+	if (q->routing_n > 0 && (due == NULL || dns < due->key))
+		add_time(out, GATE_DNS, dns, now, &s->where[SETTING_retry_after_dns_error], false);
+	else if (due != NULL)
+		add_time(out, GATE_RETRY_RECIPIENTS_AFTER, due->key, now, &s->where[SETTING_retry_recipients_after], false);
+}
+
 static int
 by_gate(const void *a, const void *b)
 {
@@ -289,21 +311,21 @@ void
 gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 {
 	const struct queue_settings *s = queue_settings_now(q);
-	const struct heap_node *due = heap_min(&q->deferred);
 	bool only_held = q->held_n > 0 && q->held_n == queue_n(q);
-	bool paused = s->paused || q->paused_by_hand || only_held;
+	mono_us_t held_until = only_held ? queue_held_until(q) : 0;
+	bool paused = s->paused || q->paused_by_hand || held_until == MONO_NEVER;
 
 	memset(out, 0, sizeof *out);
 	add_time(out, GATE_PAUSED, paused ? MONO_NEVER : now, now,
 		 q->paused_by_hand || (only_held && !s->paused) ? NULL : &s->where[SETTING_paused], true);
-	add_time(out, GATE_SUSPENDED, suspended_opens(q, now), now,
+	add_time(out, GATE_SUSPENDED, max_i64(suspended_opens(q, now), held_until == MONO_NEVER ? now : held_until), now,
 		 q->hold.suspended_until > now ? &q->hold.suspended_where : NULL, true);
 	add_time(out, GATE_RETRY_AFTER, retry_opens(q, now), now, &s->where[SETTING_retry_after], true);
-	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL)
-		add_time(out, GATE_RETRY_RECIPIENTS_AFTER, due->key, now,
-			 &s->where[SETTING_retry_recipients_after], false);
+	add_recipients(out, q, now);
+	/* Bounced, and over when the report is stored. */
+	if (q->sending_n > 0 && q->sending_n + q->held_n == queue_n(q) && q->slots_n == 0)
+		add_time(out, GATE_SPOOL, MONO_NEVER, now, NULL, false);
 	add_scopes(out, q, now);
-	add_time(out, GATE_DNS, dns_opens(q, now), now, &s->where[SETTING_retry_after_dns_error], false);
 	add_time(out, GATE_SOURCE_DISABLED, sources_open(q, now), now, &q->hold.sources_where, false);
 	if (queue_n(q) == 0)
 		add_time(out, GATE_EMPTY, MONO_NEVER, now, NULL, false);

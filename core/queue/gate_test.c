@@ -299,6 +299,89 @@ an_empty_queue_asked_when_next_says_never(void **state)
 	world_free(w);
 }
 
+static void
+a_session_on_its_way_leaves_what_the_rate_lets_go_beside_it(void **state)
+{
+	struct world *w = world_new(ANY("total_max_msg_rate = { \"60/m\", burst = 5 }"));
+	const struct rate_spec *spec;
+	struct gate_wait wait;
+	struct scope *site;
+	struct queue *q;
+	mono_us_t at;
+
+	put(w, "a.example");
+	world_run(w, SEC(1));
+	q = queue_called(w, "a.example/v1");
+	site = q->scopes[SCOPE_SITE];
+	spec = &site->limits.max_msg_rate;
+	assert_true(rate_take(&site->messages, spec, rate_available(&site->messages, spec, world_now(w)), world_now(w)));
+	site->connecting = 1;
+	at = gate_session(q, world_now(w), &wait);
+	assert_int_equal(wait.gate, GATE_TOTAL_MAX_MSG_RATE);
+	assert_in_range(at, world_now(w) + SEC(1), world_now(w) + SEC(4));
+	assert_int_equal(rate_available(&site->messages, spec, at), 2);
+	/* More than ever go at once. */
+	site->connecting = 5;
+	assert_int_equal(gate_session(q, world_now(w), &wait), MONO_NEVER);
+	site->connecting = 0;
+	world_free(w);
+}
+
+static void
+on_no_turn(struct scope_waiter *waiter, struct now now)
+{
+}
+
+static void
+who_stands_behind_others_at_a_place_that_is_free_waits_for_the_rate(void **state)
+{
+	struct world *w = world_new(ANY("total_max_smtp_out = 5, total_max_msg_rate = { \"60/m\", burst = 5 }"));
+	struct scope_waiter first;
+	struct gate_wait wait;
+	struct queue *q;
+
+	put(w, "a.example");
+	world_run(w, SEC(30));
+	q = queue_called(w, "a.example/v1");
+	scope_waiter_init(&first, on_no_turn);
+	scope_wait(q->scopes[SCOPE_SITE], SCOPE_LINE_SESSIONS, &first, MONO_NEVER);
+	assert_int_equal(gate_session(q, world_now(w), &wait), MONO_NEVER);
+	assert_int_equal(wait.gate, GATE_TOTAL_MAX_MSG_RATE);
+	assert_int_equal(wait.line, SCOPE_LINE_SESSIONS);
+	scope_leave(&first);
+	world_free(w);
+}
+
+/* Some wait for names, one for its time, one for its report: none is ready, and the queue is not open. */
+static void
+who_is_not_ready_waits_for_something(void **state)
+{
+	struct world *w = world_new(ANY("retry_recipients_after = \"30m\""));
+	struct gate_answer answer;
+	struct queue *q;
+
+	w->play.temp = 1000;
+	put(w, "a.example");
+	world_run(w, MINS(1));
+	q = queue_called(w, "a.example/v1");
+	assert_int_equal(q->deferred_n, 1);
+	q->routing_n++;
+	gate_decide(q, world_now(w), &answer);
+	assert_false(answer.open);
+	assert_int_equal(answer.binding.gate, GATE_RETRY_RECIPIENTS_AFTER);
+	q->routing_n--;
+
+	w->play.temp = 0;
+	world_run(w, HOUR(1));
+	assert_int_equal(queue_n(q), 0);
+	q->sending_n++;
+	gate_decide(q, world_now(w), &answer);
+	assert_false(answer.open);
+	assert_int_equal(answer.binding.gate, GATE_SPOOL);
+	q->sending_n--;
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -309,6 +392,9 @@ main(void)
 		cmocka_unit_test(an_open_session_is_held_by_pauses_and_rates_only),
 		cmocka_unit_test(one_behind_others_in_a_line_is_told_what_the_line_is_for),
 		cmocka_unit_test(an_empty_queue_asked_when_next_says_never),
+		cmocka_unit_test(a_session_on_its_way_leaves_what_the_rate_lets_go_beside_it),
+		cmocka_unit_test(who_stands_behind_others_at_a_place_that_is_free_waits_for_the_rate),
+		cmocka_unit_test(who_is_not_ready_waits_for_something),
 	};
 	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }

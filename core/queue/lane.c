@@ -101,9 +101,15 @@ lane_key(struct host_set *const *hosts)
 }
 
 struct lane *
+lane_find(const struct queue *queue, struct host_set *hosts)
+{
+	return table_get(&queue->lane_table, lane_key(&hosts));
+}
+
+struct lane *
 lane_get(struct queue *queue, struct host_set *hosts)
 {
-	struct lane *lane = table_get(&queue->lane_table, lane_key(&hosts));
+	struct lane *lane = lane_find(queue, hosts);
 
 	if (lane != NULL)
 		return lane;

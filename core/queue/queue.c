@@ -585,6 +585,22 @@ queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out)
 	return false;
 }
 
+/* An event that comes later than it was paid for, by less than what the rate puts between two, is still within the
+ * rate's bound (limit/rate.c): its virtual instant lies at most the depth less one interval behind the payment. */
+bool
+queue_slot_payment_lapsed(const struct queue_slot *slot, mono_us_t paid_at, mono_us_t now)
+{
+	const struct queue *q = slot->lane->queue;
+
+	for (int i = 0; i < SCOPES_N; i++) {
+		const struct rate_spec *spec = q->scopes[i] != NULL ? &q->scopes[i]->limits.max_connect_rate : NULL;
+
+		if (spec != NULL && !rate_unlimited(spec) && now - paid_at >= spec->window_us / spec->count)
+			return true;
+	}
+	return false;
+}
+
 void
 queue_slot_closed(struct queue_slot *slot, struct now now)
 {

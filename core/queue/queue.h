@@ -148,6 +148,9 @@ struct lane {
 	uint64_t         weights[2];    /* bit set: of_weight is not 0 */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
+	/* while a swap is under way, where it has sessions */
+	struct queue    *heir;          /* where a route to its hosts leads now */
+	bool             stays;         /* one leads here */
 };
 
 struct site {
@@ -284,6 +287,7 @@ struct queues {
 	struct wheel   expiry;
 	struct timer   expiry_timer;
 	struct list    pauses;          /* patterns paused by hand */
+	struct timer   pauses_timer;    /* the first of them that ends by itself */
 	struct overlays overlays;
 	struct timer   overlays_timer;
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
@@ -330,6 +334,8 @@ void queues_states(const struct queues *queues, const struct message *message, s
 void queue_slot_ready(struct queue_slot *slot, struct now now);         /* connected, or its transaction is over */
 /* May another connection of this session start? True: paid. Else *at_out says when to ask again. */
 bool queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out);
+/* What was paid then is too old for a connection that starts now: it is to be paid again. */
+bool queue_slot_payment_lapsed(const struct queue_slot *slot, mono_us_t paid_at, mono_us_t now);
 void queue_slot_closing(struct queue_slot *slot);                       /* it will not take another message */
 void queue_slot_closed(struct queue_slot *slot, struct now now);        /* the connection is gone; the slot is given back */
 /* The session never got to a transaction: connection-level failure. DNS: only addresses of hosts failed to resolve. */
@@ -381,6 +387,11 @@ unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn
 uint64_t queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now);
 /* Also on queues that come later and match. */
 uint64_t queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, unsigned *queues_out, struct now now);
+/* All it has is held, job by job: when the last of what holds it ends; MONO_NEVER: not by itself. */
+mono_us_t queue_held_until(const struct queue *queue);
+/* A pause of that job which ends by itself; queues_pause() ends it too. */
+uint64_t queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
+			    struct now now);
 /* Overlays of that name (NULL: all) on what matches, whoever laid them; *queues_out: queues that had some. */
 uint64_t queues_lift(struct queues *queues, struct span pattern, const char *name, unsigned *queues_out, struct now now);
 uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipients, const char *job, unsigned *queues_out, struct now now);

@@ -13,6 +13,7 @@
 struct pause {
 	struct list node;
 	char       *job;                /* NULL: the whole queue */
+	mono_us_t   until;              /* MONO_NEVER: until a resume */
 	bool        lifted;             /* a resume: an exception of what stands before it */
 	char        pattern[];
 };
@@ -81,15 +82,40 @@ queues_save_now(struct queues *queues, struct now now)
 	buf_fini(&bytes);
 }
 
+/* The timer stands at the first end. */
 static void
-pause_add(struct queues *queues, struct span pattern, const char *job, bool lifted)
+arm(struct queues *queues)
+{
+	struct timers *timers = &queues->o.loop->timers;
+	mono_us_t first = MONO_NEVER;
+
+	list_each(node, &queues->pauses)
+		first = min_i64(first, list_entry(node, struct pause, node)->until);
+	if (first == MONO_NEVER)
+		timer_stop(timers, &queues->pauses_timer);
+	else
+		timer_start(timers, &queues->pauses_timer, first);
+}
+
+static void
+pause_add(struct queues *queues, struct span pattern, const char *job, bool lifted, mono_us_t until)
 {
 	struct pause *pause = mem_alloc(sizeof *pause + pattern.n + 1);
 
 	memcpy(pause->pattern, pattern.p, pattern.n);
 	pause->job = job != NULL ? mem_strdup(job) : NULL;
 	pause->lifted = lifted;
+	pause->until = until;
 	list_add_tail(&queues->pauses, &pause->node);
+	arm(queues);
+}
+
+static void
+pause_free(struct pause *pause)
+{
+	list_remove(&pause->node);
+	free(pause->job);
+	free(pause);
 }
 
 static bool
@@ -108,10 +134,9 @@ pauses_remove(struct queues *queues, struct span pattern, const char *job, bool 
 		if (!queue_pattern_matches(pattern, span_text(pause->pattern)) ||
 		    !(is_of_job(pause, job) || (job == NULL && with_jobs)))
 			continue;
-		list_remove(&pause->node);
-		free(pause->job);
-		free(pause);
+		pause_free(pause);
 	}
+	arm(queues);
 }
 
 static bool
@@ -165,6 +190,21 @@ queues_hold_jobs(struct queues *queues, const char *name)
 	return false;
 }
 
+mono_us_t
+queue_held_until(const struct queue *queue)
+{
+	mono_us_t last = 0;
+
+	list_each(node, &queue->queues->pauses) {
+		const struct pause *pause = list_entry(node, struct pause, node);
+
+		if (pause->job != NULL && !pause->lifted && is_for(pause, queue->name) &&
+		    queues_hold_job(queue->queues, queue->name, pause->job))
+			last = max_i64(last, pause->until);
+	}
+	return last > 0 ? last : MONO_NEVER;
+}
+
 /* A pause that the resume did not cover may still hold what it matches: then it is an exception. */
 static void
 resume_add(struct queues *queues, struct span pattern, const char *job)
@@ -180,7 +220,7 @@ resume_add(struct queues *queues, struct span pattern, const char *job)
 	if (!pauses_left)
 		queues_pauses_free(queues);     /* exceptions of nothing */
 	else if (concerned)
-		pause_add(queues, pattern, job, true);
+		pause_add(queues, pattern, job, true, MONO_NEVER);
 }
 
 void
@@ -190,13 +230,18 @@ queues_pauses_free(struct queues *queues)
 }
 
 void
-queues_pauses_save(struct queues *queues, struct buf *out)
+queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out)
 {
 	list_each(node, &queues->pauses) {
 		const struct pause *pause = list_entry(node, struct pause, node);
 
-		buf_put_u8(out, pause->lifted ? (pause->job != NULL ? SAVED_JOB_RESUME : SAVED_RESUME)
-					      : (pause->job != NULL ? SAVED_JOB_PAUSE : SAVED_PAUSE));
+		if (pause->until != MONO_NEVER) {
+			buf_put_u8(out, SAVED_JOB_SUSPEND);
+			buf_put_u64(out, (uint64_t)max_i64(pause->until - now, 0));
+		} else {
+			buf_put_u8(out, pause->lifted ? (pause->job != NULL ? SAVED_JOB_RESUME : SAVED_RESUME)
+						      : (pause->job != NULL ? SAVED_JOB_PAUSE : SAVED_PAUSE));
+		}
 		buf_put_bytes(out, span_text(pause->pattern));
 		if (pause->job != NULL)
 			buf_put_bytes(out, span_text(pause->job));
@@ -204,9 +249,9 @@ queues_pauses_save(struct queues *queues, struct buf *out)
 }
 
 void
-queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted)
+queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted, mono_us_t until)
 {
-	pause_add(queues, pattern, job, lifted);
+	pause_add(queues, pattern, job, lifted, until);
 }
 
 struct hand {
@@ -301,20 +346,64 @@ pause_one(void *ctx, struct queue *queue)
 	queue_poll(queue, hand->now);
 }
 
-uint64_t
-queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now)
+static uint64_t
+pause_until(struct queues *queues, struct span pattern, const char *job, bool paused, mono_us_t until, unsigned *queues_out,
+	    struct now now)
 {
 	struct hand hand = { .now = now, .paused = paused, .job = job };
 
 	/* A pause of the whole leaves those of its jobs: a resume of the whole ends them all. */
 	pauses_remove(queues, pattern, job, !paused);
 	if (paused)
-		pause_add(queues, pattern, job, false);
+		pause_add(queues, pattern, job, false, until);
 	else
 		resume_add(queues, pattern, job);
 	*queues_out = queues_match(queues, pattern, pause_one, &hand);
 	queues_save_now(queues, now);
 	return hand.rcpts;
+}
+
+uint64_t
+queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now)
+{
+	return pause_until(queues, pattern, job, paused, MONO_NEVER, queues_out, now);
+}
+
+uint64_t
+queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
+		   struct now now)
+{
+	return pause_until(queues, pattern, job, true, now.mono + lasts_us, queues_out, now);
+}
+
+static void
+on_pause_over(void *ctx, struct now now)
+{
+	struct queues *queues = ctx;
+
+	list_each_safe(node, &queues->pauses) {
+		struct pause *pause = list_entry(node, struct pause, node);
+		struct hand hand = { .now = now };
+		char *pattern, *job;
+
+		if (pause->until > now.mono)
+			continue;
+		pattern = mem_strdup(pause->pattern);
+		hand.job = job = mem_strdup(pause->job);
+		pause_free(pause);
+		queues_match(queues, span_text(pattern), pause_one, &hand);
+		free(pattern);
+		free(job);
+	}
+	queues_changed(queues);
+	arm(queues);
+}
+
+void
+queues_pauses_init(struct queues *queues)
+{
+	list_init(&queues->pauses);
+	timer_init(&queues->pauses_timer, on_pause_over, queues);
 }
 
 /* An answer from the cache moves routes between queues, so they are collected first; none is freed

@@ -237,6 +237,37 @@ a_narrower_resume_of_a_job_is_an_exception_of_its_wider_pause(void **state)
 }
 
 static void
+a_suspended_job_goes_on_by_itself_also_after_a_restart(void **state)
+{
+	struct world *w = *state;
+	struct gate_answer gates;
+	unsigned queues;
+
+	assert_int_equal(queues_suspend_job(w->queues, SPAN("*"), "x", HOUR(1), &queues, w->loop.now), 0);
+	put(w, "a.example", .job = "x");
+	put(w, "a.example", .job = "y");
+	world_run(w, MINS(20));
+	assert_int_equal(w->delivered, 1);
+	gate_decide(queue_called(w, "a.example/v1"), w->loop.now.mono, &gates);
+	assert_string_equal(gate_name(gates.binding.gate), "suspended");
+	assert_int_equal(gates.binding.until, w->loop.now.mono + MINS(40));
+	world_restart(w, NULL, true, MINS(10), 0);
+	put(w, "a.example", .job = "x");
+	world_run(w, MINS(29));
+	assert_int_equal(w->delivered, 1);
+	world_run(w, MINS(2));
+	assert_int_equal(w->delivered, 2);
+	assert_true(list_empty(&w->queues->pauses));
+	queues_suspend_job(w->queues, SPAN("*"), "x", HOUR(1), &queues, w->loop.now);
+	put(w, "a.example", .job = "x");
+	world_run(w, MINS(1));
+	assert_int_equal(pause_job(w, "*", "x", false), 1);
+	world_run(w, MINS(1));
+	assert_int_equal(w->delivered, 3);
+	world_check(w);
+}
+
+static void
 a_held_recipient_expires_and_can_be_taken(void **state)
 {
 	struct world *w = *state;
@@ -442,6 +473,7 @@ main(void)
 		T(a_resume_of_the_whole_ends_the_pauses_of_its_jobs),
 		T(a_resume_of_the_whole_frees_its_job_though_another_one_stays_paused),
 		T(a_narrower_resume_of_a_job_is_an_exception_of_its_wider_pause),
+		T(a_suspended_job_goes_on_by_itself_also_after_a_restart),
 		T(a_held_recipient_expires_and_can_be_taken),
 		T(retry_ends_the_wait_of_the_queue_and_leaves_its_recipients_floors),
 		T(retry_of_recipients_makes_the_deferred_ones_of_the_job_due),

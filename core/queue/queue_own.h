@@ -29,9 +29,11 @@ void route_unuse(struct route *route, mono_us_t now);
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_WARMUP = 8 };
-void queues_pauses_save(struct queues *queues, struct buf *out);
-void queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted);
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8 };
+void queues_pauses_init(struct queues *queues);
+void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
+/* until: MONO_NEVER: by hand. */
+void queues_pause_restore(struct queues *queues, struct span pattern, const char *job, bool lifted, mono_us_t until);
 bool queues_paused_by_hand(struct queues *queues, const char *name);
 bool queues_hold_jobs(struct queues *queues, const char *name);                 /* some job's pause is for that queue */
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
@@ -107,6 +109,7 @@ rate_tighter(const struct rate_spec *a, const struct rate_spec *b)
 }
 
 /* lane.c */
+struct lane *lane_find(const struct queue *queue, struct host_set *hosts);      /* NULL: none */
 struct lane *lane_get(struct queue *queue, struct host_set *hosts);
 void lane_add(struct lane *lane, struct rcpt *rcpt);
 void lane_take(struct rcpt *rcpt);                      /* out of its stream */

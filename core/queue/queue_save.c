@@ -14,7 +14,7 @@
 #include "queue/queue_own.h"
 #include "queue/warmup.h"
 
-#define SAVED_VERSION 2
+#define SAVED_VERSION 3
 #define KEY_MAX       700
 #define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
 #define WINDOW_MAX_US (INT64_C(1) << 50)
@@ -51,14 +51,6 @@ saved_free(struct saved *saved)
 	free(saved);
 }
 
-/* Asks for more than there ever is: takes nothing, but puts the spec in place. */
-static void
-put_in_place(struct rate *rate, const struct rate_spec *spec, mono_us_t now)
-{
-	if (!rate_unlimited(spec))
-		rate_take(rate, spec, UINT32_MAX, now);
-}
-
 static void
 rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_spec *spec, const struct saved_rate *saved,
 	     struct now now)
@@ -68,8 +60,8 @@ rate_take_up(const struct queues *queues, struct rate *rate, const struct rate_s
 		rate_restore(rate, saved->last - (now.mono - queues->saved_at.mono), now.mono);
 		/* The spec of then, and today's: if it is another one, that is a change like any other and
 		 * hands out nothing fresh. */
-		put_in_place(rate, &saved->spec, now.mono);
-		put_in_place(rate, spec, now.mono);
+		rate_adopt(rate, &saved->spec, now.mono);
+		rate_adopt(rate, spec, now.mono);
 	}
 	if (queues->spent_at != 0)
 		rate_spend_all(rate, spec, queues->spent_at);
@@ -271,7 +263,7 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	if (worth_saving(&queues->node))
 		put_scope(out, "node", "", &queues->node, NULL, now.mono);
 	put_unclaimed(queues, out, now.mono);
-	queues_pauses_save(queues, out);
+	queues_pauses_save(queues, now.mono, out);
 	overlays_save(&queues->overlays, SAVED_OVERLAY, now, out);
 	recent_save(&queues->recent, SAVED_RECENT, now, out);
 	warmups_save(queues, SAVED_WARMUP, out);
@@ -302,7 +294,7 @@ get_scope(struct queues *queues, struct span *in)
 }
 
 static bool
-get_job_pause(struct queues *queues, struct span *in, bool lifted)
+get_job_pause(struct queues *queues, struct span *in, bool lifted, mono_us_t until)
 {
 	struct span pattern, job;
 	char *name;
@@ -310,7 +302,7 @@ get_job_pause(struct queues *queues, struct span *in, bool lifted)
 	if (!span_get_bytes(in, &pattern) || !span_get_bytes(in, &job))
 		return false;
 	name = mem_strndup(job.p, job.n);
-	queues_pause_restore(queues, pattern, name, lifted);
+	queues_pause_restore(queues, pattern, name, lifted, until);
 	free(name);
 	return true;
 }
@@ -330,7 +322,7 @@ restore_declared(struct queues *queues, struct now now)
 void
 queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 {
-	uint64_t wall_ms;
+	uint64_t wall_ms, left;
 	uint8_t version, kind;
 	struct span pattern;
 	struct now since;
@@ -348,17 +340,20 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		if (kind == SAVED_SCOPE && get_scope(queues, &in))
 			continue;
 		if ((kind == SAVED_PAUSE || kind == SAVED_RESUME) && span_get_bytes(&in, &pattern)) {
-			queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME);
+			queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME, MONO_NEVER);
 			continue;
 		}
 		if ((kind == SAVED_JOB_PAUSE || kind == SAVED_JOB_RESUME) &&
-		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME))
+		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME, MONO_NEVER))
+			continue;
+		if (kind == SAVED_JOB_SUSPEND && span_get_u64(&in, &left) && left <= INT64_MAX / 2 &&
+		    get_job_pause(queues, &in, false, queues->saved_at.mono + (int64_t)left))
 			continue;
 		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, since))
 			continue;
 		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, since))
 			continue;
-		if (kind == SAVED_WARMUP && warmups_load(queues, &in))
+		if (kind == SAVED_WARMUP && warmups_load(queues, &in, clean))
 			continue;
 		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
 		break;

@@ -278,6 +278,33 @@ no_session_is_started_for_mail_that_others_are_on_their_way_for(void **state)
 	world_free(w);
 }
 
+/* As long as the rate puts between two; a payment that waits longer would bunch up with those behind it. */
+static void
+a_connection_that_starts_long_after_it_was_paid_for_is_paid_again(void **state)
+{
+	struct world *w = world_with("max_connect_rate = \"60/m\"");
+	const struct queue_slot *slot;
+
+	w->play.reply_us = SEC(5);
+	put(w, "a.example");
+	world_run(w, SEC(1));
+	slot = &list_first(&w->sessions, struct played, node)->slot;
+	assert_false(queue_slot_payment_lapsed(slot, world_now(w), world_now(w)));
+	assert_false(queue_slot_payment_lapsed(slot, world_now(w) - MS(999), world_now(w)));
+	assert_true(queue_slot_payment_lapsed(slot, world_now(w) - SEC(1), world_now(w)));
+	world_run(w, MINS(1));
+	world_free(w);
+
+	w = world_with("");
+	w->play.reply_us = SEC(5);
+	put(w, "a.example");
+	world_run(w, SEC(1));
+	slot = &list_first(&w->sessions, struct played, node)->slot;
+	assert_false(queue_slot_payment_lapsed(slot, 0, world_now(w)));
+	world_run(w, MINS(1));
+	world_free(w);
+}
+
 static void
 a_recipient_that_is_postponed_comes_again_in_a_minute_and_not_as_an_attempt(void **state)
 {
@@ -333,6 +360,7 @@ main(void)
 		cmocka_unit_test(a_session_without_mail_leaves_a_place_that_others_wait_for_at_once),
 		cmocka_unit_test(a_node_that_stops_starts_nothing_and_ends_sessions_at_their_message),
 		cmocka_unit_test(no_session_is_started_for_mail_that_others_are_on_their_way_for),
+		cmocka_unit_test(a_connection_that_starts_long_after_it_was_paid_for_is_paid_again),
 		cmocka_unit_test(a_recipient_that_is_postponed_comes_again_in_a_minute_and_not_as_an_attempt),
 		cmocka_unit_test(further_connects_of_a_session_pay_too),
 	};

@@ -7,10 +7,11 @@
  * (nothing waits there, or the swap was refused), scopes, routes, then queues, whose
  * settings come from the routes that lead there.
  *
- * A domain may be of another site afterwards. A queue that no route leads to any more
- * hands all it has to the queue where they lead now: its mail (queue_move_on(), a
- * piece a turn), its sessions, which then count there, and, to a queue that the swap
- * has made, what was learnt of the receiver: its wait after a failure and its overlays.
+ * A domain may be of another site afterwards. Sessions go where the mail for their hosts
+ * goes, and count there, or a receiver would see those of two queues at once. A queue
+ * that no route leads to any more hands over all it has: its mail (queue_move_on(), a
+ * piece a turn), and, to a queue that the swap has made, what was learnt of the
+ * receiver: its wait after a failure and its overlays.
  *
  * No limiter starts fresh: one that is new, or limits for the first time, begins as if
  * it were used up at the swap, for the same mail may have gone by another one before.
@@ -19,6 +20,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/accept.h"
 #include "queue/queue_own.h"
+#include "queue/warmup.h"
 
 #define MOVE_MAX 256            /* recipients that move on in a turn; then others have theirs */
 
@@ -329,15 +331,37 @@ hurry_expiry(struct queue *q, mono_us_t now)
 
 /* ---- what a queue leaves ---- */
 
+/* NULL: it stays. */
+static struct queue *
+heir_of(const struct queue_slot *slot)
+{
+	const struct lane *lane = slot->lane;
+
+	if (lane->stays || lane->heir != NULL)
+		return lane->stays ? NULL : lane->heir;
+	return list_empty(&lane->queue->routes) ? lane->queue->heir : NULL;
+}
+
+static void
+move_sessions(struct queue *q)
+{
+	list_each_safe(node, &q->slots) {
+		struct queue_slot *slot = list_entry(node, struct queue_slot, in_queue);
+		struct queue *heir = heir_of(slot);
+
+		if (heir != NULL)
+			queue_slot_move(slot, heir);
+	}
+}
+
 static void
 bequeath(struct queue *q, struct queue *heir, struct now now)
 {
 	struct overlays *overlays = &q->queues->overlays;
 
-	while (!list_empty(&q->slots))
-		queue_slot_move(list_first(&q->slots, struct queue_slot, in_queue), heir);
 	if (!heir->is_new)
 		return;
+	warmup_inherit(heir, q);
 	overlays_copy(overlays, OVERLAY_QUEUE, q->name, heir->name, now.mono);
 	if (heir->site != q->site && heir->site->queues_n == 1)
 		overlays_copy(overlays, OVERLAY_SITE, q->site->name, heir->site->name, now.mono);
@@ -359,8 +383,20 @@ find_heirs(struct queues *queues, struct now now)
 	uint32_t pos = 0;
 
 	while ((q = table_next(&queues->queues, &pos)) != NULL) {
-		if (q->heir != NULL && list_empty(&q->routes))
+		if (q->heir == NULL)
+			continue;
+		move_sessions(q);
+		if (list_empty(&q->routes))
 			bequeath(q, q->heir, now);
+	}
+	pos = 0;
+	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		list_each(node, &q->lanes) {
+			struct lane *lane = list_entry(node, struct lane, in_queue);
+
+			lane->heir = NULL;
+			lane->stays = false;
+		}
 		q->heir = NULL;
 	}
 }
@@ -409,11 +445,17 @@ routes_take_ruleset(struct queues *queues, struct now now)
 
 	while ((route = table_next(&queues->routes, &pos)) != NULL) {
 		struct queue *before = route->queue;
+		struct host_set *hosts = route->hosts;
+		struct lane *lane = hosts != NULL ? lane_find(before, hosts) : NULL;
 		int64_t lasted = route->settings->bounce_after;
 
 		route_take_ruleset(route, now);
 		if (route->queue != before && before->heir == NULL)
 			before->heir = route->queue;
+		if (lane != NULL && route->hosts == hosts && route->queue == before)
+			lane->stays = true;
+		else if (lane != NULL && route->hosts == hosts)
+			lane->heir = route->queue;
 		if (route->settings->bounce_after < lasted)
 			before->expires_sooner = route->queue->expires_sooner = true;
 	}

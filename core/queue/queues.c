@@ -394,14 +394,17 @@ queue_maybe_reap(struct queue *queue)
 		list_add_tail(&queue->queues->reap, &queue->reap);
 }
 
-/* Its limiters let go what fresh ones would: forgetting them gives nothing away. */
+/* Its limiters let go what fresh ones would: forgetting them gives nothing away. One that an overlay had
+ * tightened last is under the old spec until somebody takes from it; here that may be nobody. */
 static bool
-scope_quiet(const struct scope *scope, mono_us_t now)
+scope_quiet(struct scope *scope, mono_us_t now)
 {
 	const struct rate_spec *specs[] = { &scope->limits.max_connect_rate, &scope->limits.max_msg_rate };
-	const struct rate *rates[] = { &scope->connects, &scope->messages };
+	struct rate *rates[] = { &scope->connects, &scope->messages };
 	const struct rate fresh = { 0 };
 
+	for (unsigned i = 0; i < countof(rates); i++)
+		rate_adopt(rates[i], specs[i], now);
 	for (unsigned i = 0; i < countof(rates); i++)
 		if (rate_available(rates[i], specs[i], now) < rate_available(&fresh, specs[i], now))
 			return false;
@@ -526,7 +529,7 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
-	list_init(&queues->pauses);
+	queues_pauses_init(queues);
 	list_init(&queues->reap);
 	list_init(&queues->reap_routes);
 	list_init(&queues->accepting);

@@ -430,7 +430,7 @@ ready_route_take_ruleset(struct route *route, struct now now)
 
 	if (literal_host(route, now))
 		return;
-	if (fixed_hosts(route, now)) {
+	if (route->settings->smtp_hosts != NULL && fixed_hosts(route, now)) {
 		stop_asking(route);
 		return;
 	}

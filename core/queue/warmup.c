@@ -7,15 +7,24 @@
  *
  * Recipients attempted are counted, as by a message rate: a receiver counts those
  * that it deferred too.
+ *
+ * A checkpoint says which counts were moving, and is asked for early when one
+ * begins to: after a crash those are used up for the day, for nobody knows what
+ * went out since. One that was still is exact.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/warmup.h"
 
+#include "queue/queue_own.h"
+
 struct warmup_count {
 	char    *name;                  /* of the queue */
 	int64_t  day;
-	uint32_t used;
+	uint32_t used;                  /* USED_UP: nobody knows how many */
+	bool     is_moving;             /* taken from since the last checkpoint */
 };
+
+#define USED_UP UINT32_MAX
 
 static const struct ruleset_warmup *
 warmup_of(const struct queue *q)
@@ -37,6 +46,8 @@ warmup_state(const struct queue *q, wall_ms_t now, struct warmup_state *out)
 	out->day = warmup_day(warmup, now);
 	out->per_day = warmup_per_day(warmup, out->day);
 	out->used = count != NULL && count->day == out->day ? count->used : 0;
+	if (out->used == USED_UP)
+		out->used = out->per_day;
 	out->left = out->per_day > out->used ? out->per_day - out->used : 0;
 	out->ends = warmup_day_ends(warmup, out->day);
 	return true;
@@ -97,13 +108,32 @@ warmup_take(struct queue *q, uint32_t n, struct now now)
 	count->day = state.day;
 	count->used = state.used + n;
 	q->queues->changed = true;
+	if (!count->is_moving)
+		queues_changed(q->queues);
+	count->is_moving = true;
 	(void)warmup_available(q, now);         /* lays the overlay if that was the last */
 }
 
 void
-warmups_save(const struct queues *queues, uint8_t kind, struct buf *out)
+warmup_inherit(struct queue *heir, const struct queue *from)
 {
-	const struct warmup_count *count;
+	const struct warmup_count *left = table_get(&from->queues->warmups, span_text(from->name));
+	struct warmup_count *count;
+
+	if (left == NULL)
+		return;
+	count = count_of(heir->queues, heir->name);
+	if (left->day < count->day || (left->day == count->day && left->used < count->used))
+		return;
+	count->day = left->day;
+	count->used = left->used;
+	count->is_moving |= left->is_moving;
+}
+
+void
+warmups_save(struct queues *queues, uint8_t kind, struct buf *out)
+{
+	struct warmup_count *count;
 	uint32_t pos = 0;
 
 	while ((count = table_next(&queues->warmups, &pos)) != NULL) {
@@ -111,25 +141,30 @@ warmups_save(const struct queues *queues, uint8_t kind, struct buf *out)
 		buf_put_bytes(out, span_text(count->name));
 		buf_put_u64(out, (uint64_t)count->day);
 		buf_put_u32(out, count->used);
+		buf_put_u8(out, count->is_moving);
+		/* The next one says that it is still, if it is. */
+		queues->changed |= count->is_moving;
+		count->is_moving = false;
 	}
 }
 
 bool
-warmups_load(struct queues *queues, struct span *in)
+warmups_load(struct queues *queues, struct span *in, bool clean)
 {
 	struct warmup_count *count;
 	struct span name;
 	uint64_t day;
 	uint32_t used;
+	uint8_t moving;
 	char *text;
 
-	if (!span_get_bytes(in, &name) || !span_get_u64(in, &day) || !span_get_u32(in, &used))
+	if (!span_get_bytes(in, &name) || !span_get_u64(in, &day) || !span_get_u32(in, &used) || !span_get_u8(in, &moving))
 		return false;
 	text = mem_strndup(name.p, name.n);
 	count = count_of(queues, text);
 	free(text);
 	count->day = (int64_t)day;
-	count->used = used;
+	count->used = moving && !clean ? USED_UP : used;
 	return true;
 }
 

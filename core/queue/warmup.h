@@ -23,6 +23,9 @@ bool warmup_state(const struct queue *queue, wall_ms_t now, struct warmup_state 
 uint32_t warmup_available(struct queue *queue, struct now now);
 void warmup_take(struct queue *queue, uint32_t n, struct now now);
 
-void warmups_save(const struct queues *queues, uint8_t kind, struct buf *out);
-bool warmups_load(struct queues *queues, struct span *in);      /* one, behind its kind. False: damaged */
+/* The mail of one queue goes by another from now on: what went out today counts there. */
+void warmup_inherit(struct queue *heir, const struct queue *from);
+
+void warmups_save(struct queues *queues, uint8_t kind, struct buf *out);
+bool warmups_load(struct queues *queues, struct span *in, bool clean);         /* one, behind its kind. False: damaged */
 void warmups_free(struct queues *queues);

@@ -29,6 +29,7 @@ struct answer_event {
 	struct span       line;         /* the command as it was said; empty at connect */
 	double            at_s;         /* since the receiver, or its world, began */
 	const char       *source;       /* the peer's address */
+	uint64_t          connection;   /* which of the receiver's, from 1 */
 };
 
 enum answer_act {

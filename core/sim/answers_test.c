@@ -26,7 +26,7 @@ static const char *
 ask(struct answers *answers, enum answer_stage stage)
 {
 	static struct answer out;
-	struct answer_event event = { stage, SPAN("a line"), 1.5, "192.0.2.1" };
+	struct answer_event event = { stage, SPAN("a line"), 1.5, "192.0.2.1", 1 };
 
 	last_err = (struct err){ 0 };
 	return answers_ask(answers, &event, &out, &last_err) ? out.reply.line : "-";

@@ -156,6 +156,21 @@ receiver_rcpt_refusal(struct receiver *receiver, struct span recipient)
 	return (struct refusal){ 0 };
 }
 
+uint32_t
+receiver_open_from(const struct receiver *receiver, const char *source)
+{
+	char text[IP_TEXT_MAX];
+	uint32_t n = 0;
+
+	if (!source)
+		return receiver->totals.open;
+	list_each(node, &receiver->sessions) {
+		ip_format(&list_entry(node, struct receiver_session, link)->conn->peer.ip, text);
+		n += strcmp(text, source) == 0;
+	}
+	return n;
+}
+
 const struct receiver_totals *
 receiver_totals(const struct receiver *receiver)
 {

@@ -75,6 +75,8 @@ void receiver_greylist(struct receiver *receiver, int64_t delay_us);
 /* Offered from the next connection on. */
 void receiver_set_starttls(struct receiver *receiver, bool offered);
 
+/* Connections open now, from that address; NULL: from any. */
+uint32_t receiver_open_from(const struct receiver *receiver, const char *source);
 const struct receiver_totals *receiver_totals(const struct receiver *receiver);
 const struct sightings *receiver_sightings(const struct receiver *receiver);
 

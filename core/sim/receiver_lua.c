@@ -65,7 +65,7 @@ push_event(lua_State *L, const struct answer_event *event)
 	struct span verb = event->line;
 	size_t blank = span_find(verb, ' ');
 
-	lua_createtable(L, 0, 4);
+	lua_createtable(L, 0, 5);
 	if (event->stage == ANSWER_CONNECT || event->stage == ANSWER_END || blank == SIZE_MAX)
 		lua_pushstring(L, answer_stage_name(event->stage));
 	else
@@ -77,6 +77,8 @@ push_event(lua_State *L, const struct answer_event *event)
 	lua_setfield(L, -2, "at");
 	lua_pushstring(L, event->source);
 	lua_setfield(L, -2, "source");
+	lua_pushnumber(L, (double)event->connection);
+	lua_setfield(L, -2, "connection");
 }
 
 /* Leaves one result. */
@@ -279,6 +281,16 @@ l_seen(lua_State *L)
 	return 1;
 }
 
+/* open(receiver, source): source nil is everybody */
+static int
+l_open(lua_State *L)
+{
+	struct receiver *receiver = l_receiver(L);
+
+	lua_pushnumber(L, receiver_open_from(receiver, luaL_optstring(L, 2, NULL)));
+	return 1;
+}
+
 static int
 l_connected_at(lua_State *L)
 {
@@ -301,7 +313,7 @@ l_rate_in_any(lua_State *L)
 
 static const luaL_Reg functions[] = {
 	{ "receiver", l_get }, { "answer", l_answer }, { "set", l_set }, { "greylist", l_greylist }, { "down", l_down },
-	{ "up", l_up }, { "seen", l_seen }, { "connected_at", l_connected_at }, { "rate_in_any", l_rate_in_any },
+	{ "up", l_up }, { "open", l_open }, { "seen", l_seen }, { "connected_at", l_connected_at }, { "rate_in_any", l_rate_in_any },
 	{ NULL, NULL },
 };
 

@@ -38,6 +38,7 @@ struct receiver_session {
 	struct receiver   *receiver;
 	struct conn       *conn;
 	struct smtp_server server;
+	uint64_t           number;      /* of all its connections, from 1 */
 	uint32_t           promised;
 	bool               admitted;
 	bool               asking;      /* a rule's function runs, and may do anything to the receiver */

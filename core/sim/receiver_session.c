@@ -37,7 +37,8 @@ ask_rules(struct receiver_session *session, enum answer_stage stage, struct answ
 	struct receiver *receiver = session->receiver;
 	const struct receiver_watch *watch = &receiver->options.watch;
 	char source[IP_TEXT_MAX];
-	struct answer_event event = { .stage = stage, .source = source, .line = SPAN("") };
+	struct answer_event event = { .stage = stage, .source = source, .line = SPAN(""),
+				      .connection = session->number };
 	struct err err = { 0 };
 
 	if (stage == ANSWER_END)
@@ -332,6 +333,7 @@ receiver_accept(void *ctx, struct conn *conn)
 	list_add_tail(&receiver->sessions, &session->link);
 	smtp_server_init(&session->server, &receiver->config);
 	count_opened(receiver);
+	session->number = receiver->totals.connections;
 	greet(session);
 	receiver->admitted += session->admitted;
 	drive(session);

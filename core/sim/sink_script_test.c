@@ -59,7 +59,7 @@ static const char *
 answer(struct book *book, enum answer_stage stage, const char *line)
 {
 	static struct answer out;
-	struct answer_event event = { stage, span_text(line), 1.5, "192.0.2.1" };
+	struct answer_event event = { stage, span_text(line), 1.5, "192.0.2.1", 1 };
 
 	last_err = (struct err){ 0 };
 	if (!answers_ask(&book->answers, &event, &out, &last_err))

@@ -209,13 +209,19 @@ make_listener(struct world *world, const struct ruleset *ruleset)
 }
 
 static struct policy *
-load(struct world *world, const char *path, struct policy_report *report)
+load(struct world *world, const char *path, const char *text, struct policy_report *report)
 {
+	struct bundle *bundle = bundle_new(path, "");
 	struct policy_env env = {
-		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng),
+		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng), .bundle = bundle,
 	};
+	struct policy *policy;
 
-	return policy_load(path, &env, report);
+	if (text != NULL)
+		bundle_put(bundle, path, span_text(text));
+	policy = policy_load(path, &env, report);
+	bundle_free(bundle);
+	return policy;
 }
 
 /* The doors that go with the node. */
@@ -252,7 +258,7 @@ cover(struct world *world)
 static bool
 open_node(struct world *world, struct policy_report *report, struct err *err)
 {
-	struct policy *policy = load(world, world->policy, report);
+	struct policy *policy = load(world, world->policy, world->text, report);
 	struct shard_options options = {
 		.loop = world->loop, .disk = &world->disk->disk, .names = world->names, .log = &world->log, .policy = policy,
 		.seed = prng_u64(&world->prng), .listeners = &world->listener, .listeners_n = 1,
@@ -270,6 +276,7 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 	world->shard = shard_open(&options, err);
 	if (world->shard == NULL) {
 		close_life(world);
+		disk_sim_revive(world->disk);           /* the process is gone, and its lock with it */
 		return false;
 	}
 	cover(world);
@@ -330,7 +337,7 @@ world_restart(struct world *world, struct policy_report *report, struct err *err
 }
 
 bool
-world_swap(struct world *world, const char *path, struct policy_report *report, struct err *err)
+world_swap(struct world *world, const char *path, const char *text, struct policy_report *report, struct err *err)
 {
 	struct policy *fresh;
 
@@ -338,7 +345,7 @@ world_swap(struct world *world, const char *path, struct policy_report *report, 
 		return false;
 	if (world->shard == NULL)
 		return err_set(err, ERR_PERM, "swap: the node is down: restart() it first");
-	fresh = load(world, path, report);
+	fresh = load(world, path, text, report);
 	if (fresh == NULL)
 		return false;
 	if (!shard_swap(world->shard, fresh, false, err)) {
@@ -360,6 +367,7 @@ world_new(const struct world_options *options, struct policy_report *report, str
 
 	world->o = *options;
 	world->policy = mem_strdup(options->policy);
+	world->text = options->text != NULL ? mem_strdup(options->text) : NULL;
 	world->o.policy = world->policy;
 	prng_seed(&world->prng, options->seed);
 	world->loop = loop_sim_new(WORLD_START_US, (wall_ms_t){ WORLD_WALL_MS });
@@ -400,6 +408,7 @@ world_free(struct world *world)
 	loop_sim_free(world->loop);
 	ledger_free(world->ledger);
 	free(world->policy);
+	free(world->text);
 	free(world);
 }
 

@@ -37,6 +37,7 @@ struct world;
 
 struct world_options {
 	const char *policy;
+	const char *text;               /* what the policy holds; copied. NULL: the file is read */
 	uint64_t    seed;
 	/* Asked every few thousand instants: true: whoever waits has waited enough. NULL: never. */
 	bool      (*expired)(void *ctx);
@@ -106,7 +107,8 @@ void world_set_name(struct world *world, const char *name, const struct resolver
 bool world_crash(struct world *world, struct err *err);
 /* Ends it in order if it runs, and starts it with the policy file as it is now. */
 bool world_restart(struct world *world, struct policy_report *report, struct err *err);
-bool world_swap(struct world *world, const char *policy, struct policy_report *report, struct err *err);
+/* text NULL: the file is read. */
+bool world_swap(struct world *world, const char *policy, const char *text, struct policy_report *report, struct err *err);
 
 enum world_dns_fault { WORLD_DNS_FINE, WORLD_DNS_SERVFAIL, WORLD_DNS_TIMEOUT };
 void world_fault_torn_write(struct world *world, bool on);      /* at the next crash */

@@ -160,13 +160,13 @@ l_refused_policy(lua_State *L, const char *path, struct policy_report *report, c
 
 /* ---- a world's life ---- */
 
-/* new(policy, seed) */
+/* new(policy, seed, text) */
 static int
 l_new(lua_State *L)
 {
 	struct world_options options = {
 		.policy = luaL_checkstring(L, 1), .seed = (uint64_t)luaL_checknumber(L, 2), .expired = is_expired,
-		.coverage = l_coverage(L),
+		.coverage = l_coverage(L), .text = luaL_optstring(L, 3, NULL),
 	};
 	struct lua_world *lw = lua_newuserdata(L, sizeof *lw);
 	struct policy_report report;
@@ -236,7 +236,7 @@ l_swap(lua_State *L)
 	bool ok;
 
 	policy_report_init(&report);
-	ok = world_swap(lw->world, path, &report, &err);
+	ok = world_swap(lw->world, path, luaL_optstring(L, 3, NULL), &report, &err);
 	lw->L = NULL;
 	if (!ok)
 		return l_refused_policy(L, path, &report, &err);

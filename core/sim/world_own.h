@@ -27,7 +27,7 @@ struct world_event {
 
 struct world {
 	struct world_options o;
-	char           *policy;
+	char           *policy, *text;  /* NULL text: it is in the file */
 	struct loop    *loop;
 	struct wire    *wire;
 	struct net     *inside, *outside;

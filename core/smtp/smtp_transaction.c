@@ -114,8 +114,10 @@ smtp_transaction_mail(const struct smtp_client_message *message, uint32_t extens
 	buf_add_text(out, "MAIL FROM:<");
 	buf_add(out, message->sender);
 	buf_add_char(out, '>');
-	if ((extensions & SMTP_EXT_SIZE) && message->size_bytes > 0)
-		buf_printf(out, " SIZE=%llu", (unsigned long long)message->size_bytes);
+	if ((extensions & SMTP_EXT_SIZE) && message->size_bytes > 0) {
+		buf_add_text(out, " SIZE=");
+		buf_add_u64(out, message->size_bytes);
+	}
 	if (message->eightbit)
 		buf_add_text(out, " BODY=8BITMIME");
 	if (needs_utf8(message))

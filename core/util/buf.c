@@ -84,6 +84,18 @@ buf_add_text(struct buf *buf, const char *text)
 }
 
 bool
+buf_add_u64(struct buf *buf, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	return buf_add(buf, span_make(digits + at, sizeof(digits) - at));
+}
+
+bool
 buf_add_char(struct buf *buf, char c)
 {
 	return buf_add(buf, span_make(&c, 1));

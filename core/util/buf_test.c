@@ -168,6 +168,21 @@ any_order_of_calls_gives_what_a_plain_string_gives(void **state)
 	buf_fini(&buf);
 }
 
+static void
+adds_numbers_in_digits(void **state)
+{
+	struct buf buf;
+
+	buf_init(&buf, 0);
+	buf_add_u64(&buf, 0);
+	buf_add_char(&buf, ' ');
+	buf_add_u64(&buf, 1234567890);
+	buf_add_char(&buf, ' ');
+	buf_add_u64(&buf, UINT64_MAX);
+	assert_string_equal(buf_text(&buf), "0 1234567890 18446744073709551615");
+	buf_fini(&buf);
+}
+
 int
 main(void)
 {
@@ -180,6 +195,7 @@ main(void)
 		cmocka_unit_test(numbers_come_back_and_are_little_endian),
 		cmocka_unit_test(a_record_that_is_too_short_leaves_the_input_untouched),
 		cmocka_unit_test(any_order_of_calls_gives_what_a_plain_string_gives),
+		cmocka_unit_test(adds_numbers_in_digits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

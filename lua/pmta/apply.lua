@@ -5,6 +5,7 @@ local directives = require "pmta.directives"
 local handlers = require "pmta.handlers"
 local policy = require "pmta.policy"
 local reader = require "pmta.reader"
+local sites = require "pmta.sites"
 local values = require "pmta.values"
 
 local own, tell, unsupported = handlers.own, handlers.tell, handlers.unsupported
@@ -39,17 +40,35 @@ local function holder_for(self, s, top, real, row)
   end
 end
 
+-- The queue that domains are joined in has no MX of its own, and here each of them goes by its own: the look-up is
+-- for nothing. Anywhere else it sends to another's hosts.
+local function goes_by_own_mx(holder, looked_up)
+  for _, pattern in ipairs(holder.patterns or {}) do
+    if pattern ~= looked_up and not sites.is_pseudo(pattern) then
+      return false
+    end
+  end
+  return true
+end
+
+local function misplaced(self, s, top, notes, real)
+  local home = directives.any[real]
+  notes[#notes + 1] = "belongs into <" .. (home and home.context or "domain") .. ">, not " ..
+    (top.kind == "global" and "outside of blocks" or "into <" .. top.kind .. ">")
+  tell(self, s, "error", nil, notes)
+  self:keep(top.object and top.object.items and top.object or self.globals, s, "misplaced")
+  if not real:find("-", 1, true) then           -- "server", "client": other configurations have them too
+    self.recognised, self.foreign = self.recognised - 1, self.foreign + 1
+  end
+end
+
 local function set_in_place(self, s, top, row, verdict, note, real)
   local notes = {}
   notes[1] = note
   local holder, where = holder_for(self, s, top, real, row)
   notes[#notes + 1] = where
   if not holder then
-    local home = directives.any[real]
-    notes[#notes + 1] = "belongs into <" .. (home and home.context or "domain") .. ">, not " ..
-      (top.kind == "global" and "outside of blocks" or "into <" .. top.kind .. ">")
-    tell(self, s, "error", nil, notes)
-    self:keep(top.object and top.object.items and top.object or self.globals, s, "misplaced")
+    misplaced(self, s, top, notes, real)
     return
   end
   local items = holder.items and holder or self.globals
@@ -70,7 +89,8 @@ local function set_in_place(self, s, top, row, verdict, note, real)
     end
     return
   end
-  if row[1] == "hosts" and s.value:lower():match("^lookup%-mx:[^,;%s]+$") then
+  local looked_up = row[1] == "hosts" and s.value:lower():match("^lookup%-mx:([^,;%s]+)$")
+  if looked_up and goes_by_own_mx(holder, looked_up) then
     notes[#notes + 1] = "each domain goes by its own MX"
     tell(self, s, verdict, "", notes)
     self:keep(items, s, "each domain goes by its own MX")
@@ -78,6 +98,10 @@ local function set_in_place(self, s, top, row, verdict, note, real)
   end
   if row[1] == "size" and s.value:lower() == "unlimited" then
     unsupported(self, s, "every listener has a limit: 25M where none is written", notes, items)
+    return
+  end
+  if looked_up then
+    unsupported(self, s, "a look-up of another domain's MX is not there: write its hosts", notes, items)
     return
   end
   local value, why, meaning = (values[row[1]])(values.unquote(s.value))
@@ -123,6 +147,11 @@ function policy:set(s)
     return
   end
   local row, verdict, note, real = self:find(s, top.kind)
+  if row and top.bare and is_context("global", real) and not holder_for(self, s, top, real, row) then
+    policy.leave(self)                  -- a block without its brackets has no end of its own
+    top = self:top()
+    row, verdict, note, real = self:find(s, top.kind)
+  end
   if not row then
     self.foreign = self.foreign + 1
     self:tell(s, "not-powermta", nil, self:nearest(s.name))
@@ -171,7 +200,17 @@ function policy:hidden(s)
   self:tell(s, "error", nil, what, "give each a line of its own, or use --split")
 end
 
+local function note_comments(self, s, texts)
+  for _, text in ipairs(texts) do
+    if text and text:find("%w") then
+      self.comments[#self.comments + 1] = { file = s.file, line = s.line, text = text }
+    end
+  end
+end
+
 function policy:take(s)
+  note_comments(self, s, s.lead)
+  note_comments(self, s, { s.trail })
   if s.kind == "open" then
     self:open(s)
   elseif s.kind == "close" then
@@ -189,7 +228,8 @@ function policy:take(s)
 end
 
 function policy:read(text, file)
-  self.including[file] = true
+  local key = policy.plain_path(file)
+  self.including[key] = true
   self.including[#self.including + 1] = file
   local state = { xml = false, context = self:top().kind, split = self.options.split }
   local rest = reader.read(text, file, state, function(s)
@@ -197,7 +237,7 @@ function policy:read(text, file)
     state.context = self:top().kind
   end)
   self.including[#self.including] = nil
-  self.including[file] = nil
+  self.including[key] = nil
   while rest[#rest] == false do
     rest[#rest] = nil
   end

@@ -140,7 +140,7 @@ end
 function backoff.render(rule, own)
   local head, out = quote(rule.pattern), {}
   if rule.mode == "normal" then
-    return { "{ " .. head .. ", function(reply, queue) queue:lift() end }" }
+    out[1] = "{ " .. head .. ", function(reply, queue) queue:lift() end }"
   end
   local fields = { head }
   if rule.mode == "backoff" then
@@ -164,11 +164,11 @@ function backoff.render(rule, own)
     end
     -- Each with an end of its own; the one that stops comes last.
     if rule.disable then
-      out[1] = "{ " .. head .. ", " .. table.concat(disable, ", ") .. " }"
+      out[#out + 1] = "{ " .. head .. ", " .. table.concat(disable, ", ") .. " }"
     end
     out[#out + 1] = "{ " .. table.concat(fields, ", ") .. " }"
-  else
-    out[1] = "{ " .. head .. ", " .. table.concat(disable, ", ") .. (rule.stop and ", stop = true" or "") .. " }"
+  elseif rule.disable then
+    out[#out + 1] = "{ " .. head .. ", " .. table.concat(disable, ", ") .. (rule.stop and ", stop = true" or "") .. " }"
   end
   return out
 end

@@ -117,6 +117,10 @@ contexts.spool = { ["min-free-space"] = { "size0", "min_free_space", own = "node
 contexts["smtp-pattern-list"] = { ["reply"] = { "rest", own = "reply" } }
 contexts["mx-rollup-list"] = { ["mx"] = { "rest", own = "mx" } }
 
+contexts.domain["max-cold-virtual-mta-msg"] = { "per_day", own = "cold_days" }
+contexts["virtual-mta"]["cold-virtual-mta"] = { "word", own = "cold" }
+contexts["virtual-mta-pool"]["cold-virtual-mta"] = { "word", own = "cold" }
+
 -- Names that have no counterpart: why, and the names with their kinds (a name alone is one word).
 local function without(context, why, names)
   local rows = contexts[context] or {}
@@ -135,7 +139,6 @@ local DSN = "reports of non-delivery have one form"
 local HEADER = "on.message can do it: msg:set_header, msg:remove_header"
 local VOLUME = "there are no limits by volume"
 local BY_SOURCE = "there are no limits by source address: declare a virtual MTA for each"
-local WARMUP = "warm-up by days is not there yet"
 local PLAIN = "there is no counterpart"
 
 without("domain", DKIM, [[dkim-sign dkim-identity dkim-identity-fallback dkim-algorithm dkim-headers-canon dkim-body-canon
@@ -148,7 +151,6 @@ without("domain", BY_SOURCE, [[source-ip-max-smtp-out:rest max-smtp-out-per-sour
   source-ip-max-msg-rate:rest]])
 without("domain", "sessions of all queues are equal; streams of a queue share by msg.priority", [[queue-priority delivery-priority
   allow-priority-interruption allow-priority-interruption-during-transfer]])
-without("domain", WARMUP, "max-cold-virtual-mta-msg:rest")
 without("domain", "AUTH towards receivers is not there", "auth-username auth-password use-unencrypted-plain-auth")
 without("domain", TLS, [[smtp-tls-allow-tlsv1 smtp-tls-allow-tlsv1.1 smtp-tls-allow-tlsv1.2 smtp-tls-allow-tlsv1.3 smtp-tls-allow-sslv3
   smtp-tls-ciphers smtp-tls-tlsv1.3-ciphersuites reuse-ssl-session]])
@@ -194,14 +196,13 @@ without("virtual-mta", DKIM, "domain-key:rest")
 without("virtual-mta", VOLUME, "max-smtp-data-volume-rate")
 without("virtual-mta", "connections through proxies are not there", "smtp-proxy-source-host:rest proxy-protocol use-proxy:rest")
 without("virtual-mta", HEADER, "include-headers-from:rest rewrite-list")
-without("virtual-mta", WARMUP, "cold-virtual-mta auto-cold-virtual-mta:rest")
+without("virtual-mta", "cold-virtual-mta and max-cold-virtual-mta-msg are read", "auto-cold-virtual-mta:rest")
 without("virtual-mta", PLAIN, "enable-signals")
 contexts["virtual-mta"]["include"] = contexts.global["include"]
 
 without("virtual-mta-pool", DKIM, "domain-key:rest")
 without("virtual-mta-pool", VOLUME, "max-smtp-data-volume-rate")
 without("virtual-mta-pool", HEADER, "include-headers-from:rest rewrite-list")
-without("virtual-mta-pool", WARMUP, "cold-virtual-mta")
 without("virtual-mta-pool", PLAIN, "enable-signals")
 
 without("source", AUTH, "allow-auth require-starttls-before-auth smtp-max-auth-failure-rate")

@@ -109,7 +109,7 @@ function own.include(self, s, row, value, verdict, notes)
   notes[#notes + 1] = ("%d file%s"):format(#files, #files == 1 and "" or "s")
   local entry = tell(self, s, verdict, "", notes)
   for _, file in ipairs(files) do
-    if self.including[file] then
+    if self.including[policy.plain_path(file)] then
       entry.verdict = "error"
       policy.add_note(entry, file .. " includes itself")
     else
@@ -266,6 +266,20 @@ function own.source_host(self, s, row, value, verdict, notes, holder)
   tell(self, s, verdict, becomes, notes)
 end
 
+function own.cold(self, s, row, value, verdict, notes, holder)
+  if holder.cold then
+    unsupported(self, s, "one cold virtual MTA each: the first warms up", notes, holder)
+    return
+  end
+  holder.cold = { name = policy.sender_name(s.value), s = s, entry = tell(self, s, verdict, nil, notes) }
+  self.colds[#self.colds + 1] = holder
+end
+
+function own.cold_days(self, s, row, value, verdict, notes, holder)
+  local entry = tell(self, s, verdict, value == "off" and "" or "per_day = " .. value, notes)
+  holder.cold_days = { value = value, s = s, entry = entry }
+end
+
 function own.member(self, s, row, value, verdict, notes, holder)
   local name = policy.sender_name(s.value)
   local entry = tell(self, s, verdict, quote(name), notes)
@@ -410,9 +424,13 @@ end
 function own.reply(self, s, row, value, verdict, notes, holder)
   local rule, why = backoff.parse(s.value)
   if not rule then
+    if s.trail and not s.value:match("/.*/") then
+      why = "a # begins a comment: write \\x23 within a pattern"
+    end
     notes[#notes + 1] = why
     tell(self, s, "error", nil, notes)
-    holder.rules[#holder.rules + 1] = { comment = s.raw, lead = s.lead }
+    holder.rules[#holder.rules + 1] = { comment = s.raw .. (s.trail and "  #" .. s.trail or "") .. "   -- " .. why, lead = s.lead }
+    self.kept[s.trail or ""] = true
     return
   end
   if rule.mode == "normal" and rule.pattern:match("^%^?[23]") then

@@ -34,32 +34,51 @@ local function default_sender(self)
   return found ~= "default" and found or nil
 end
 
+local function write_names(self, w)
+  w:line("-- What the header X-Virtual-MTA may name.")
+  w:line("local senders = {")
+  local rows = {}
+  for _, list in ipairs { self.vmtas, self.pools } do
+    for _, sender in ipairs(list) do
+      rows[#rows + 1] = { name = "[" .. quote(sender.name) .. "]", value = quote(sender.word) }
+    end
+  end
+  w:run(rows, "  ")
+  w:line("}")
+  w:blank()
+  if self.first_by then
+    w:line("-- Who warms up for whom: it gets the mail first, and the rest of the day goes by the one that is named.")
+    w:line("local first_by = {")
+    w:run(self.first_by, "  ")
+    w:line("}")
+    w:blank()
+  end
+end
+
 return function(self, w)
   local by_header, job, envid = wants(self, "process-x-virtual-mta"), wants(self, "process-x-job"), wants(self, "process-x-envid")
   local default = default_sender(self)
+  local first_by = self.first_by
+  default = default or (first_by and first_by["default"] and "default") or nil
+  if default and first_by and first_by[default] then
+    default = first_by[default]
+  end
   if not (by_header or job or envid or default) then
     return
   end
   self.hook = { by_header = by_header, default = default }
   w:blank()
   if by_header then
-    w:line("-- What the header X-Virtual-MTA may name.")
-    w:line("local senders = {")
-    local rows = {}
-    for _, list in ipairs { self.vmtas, self.pools } do
-      for _, sender in ipairs(list) do
-        rows[#rows + 1] = { name = "[" .. quote(sender.name) .. "]", value = quote(sender.word) }
-      end
-    end
-    w:run(rows, "  ")
-    w:line("}")
-    w:blank()
+    write_names(self, w)
   end
   w:line("on.message(function(msg)")
   if by_header then
     w:line('  local name = msg:header "X-Virtual-MTA"')
     w:line("  if name then")
     w:line('    if not senders[name] then return reject "550 5.5.0 no such virtual MTA" end')
+    if first_by then
+      w:line("    name = first_by[name] or name")
+    end
     w:line("    msg[senders[name]] = name")
     if not wants(self, "retain-x-virtual-mta") then
       w:line('    msg:remove_header "X-Virtual-MTA"')

@@ -2,8 +2,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 local apply = require "pmta.apply"
 local policy = require "pmta.policy"
+local add_reactions = require "pmta.reactions"
 local senders = require "pmta.senders"
 local sites = require "pmta.sites"
+local warm_up = require "pmta.cold"
 local write_hook = require "pmta.hook"
 local writer = require "pmta.writer"
 
@@ -31,6 +33,8 @@ local function write_header(self, w, path, body)
   end
   if #self.listeners == 0 then
     check("no listener: nothing in the configuration says who may send.")
+  elseif not self.relays then
+    check("no listener has relay_from: nobody may send to others than relay_to, until it names who may.")
   elseif self.open_relay then
     check("relay_from lets EVERYBODY send through this node, as the configuration said.")
   end
@@ -38,6 +42,9 @@ local function write_header(self, w, path, body)
     check('mail that names no virtual MTA leaves by "default", as in PowerMTA by {default}.')
   elseif self.default_added then
     check('who sends: the virtual MTA "default" leaves the choice of the address to the system.')
+  end
+  if #self.used_plans > 0 then
+    check("a warm-up begins on the day that the configuration was last changed: write the real one.")
   end
   if self.hook and self.hook.by_header then
     check("X-Virtual-MTA is believed of every client that may send.")
@@ -179,7 +186,7 @@ local function hoist(self, w)
 end
 
 writer.declared = { node = true, listener = true, vmta = true, pool = true, provider = true, domain = true, on = true, reject = true,
-                    senders = true }
+                    senders = true, first_by = true }
 
 local function write_sites(self, w)
   for _, provider in ipairs(self.providers) do
@@ -223,6 +230,23 @@ local function write_sites(self, w)
   end
 end
 
+-- What was said of lines that are written elsewhere, or nowhere.
+local function write_left(self, w, path)
+  local left = {}
+  for _, comment in ipairs(self.comments) do
+    local key = writer.key(comment.text)
+    if not writer.written[key] and not self.kept[comment.text] then
+      local file = comment.file ~= path and comment.file:gsub("%c", " ") .. ":" or "line "
+      left[#left + 1] = (" %s%d: %s"):format(file, comment.line, key)
+    end
+  end
+  if #left > 0 then
+    w:blank()
+    w:line("-- Comments of lines that became something else:")
+    w:lead(left, "")
+  end
+end
+
 local function write(self, path)
   local w, body = writer.new(), writer.new()
   self.all_blocks = {}
@@ -257,6 +281,7 @@ local function write(self, path)
   write_sites(self, body)
   write_hook(self, body)
   body:lead(self.footer, "")
+  write_left(self, body, path)
   write_header(self, w, path)
   w:blank()
   for _, line in ipairs(body.out) do
@@ -291,11 +316,12 @@ return function(path, options)
   self.no_reroute = options.no_reroute
   sites.settle(self)
   senders.settle_pools(self)
+  warm_up(self)
   for _, vmta in ipairs(self.vmtas) do
     vmta.settled = vmta.settled or {}
   end
   senders.add_default(self)
-  sites.reactions(self)
+  add_reactions(self)
   senders.settle_claims(self)
   senders.settle_listeners(self)
   return { policy = write(self, path), lines = self.lines }

@@ -24,11 +24,25 @@ function policy.new(options)
     including = {},                             -- the files that are being read
     recognised = 0, foreign = 0,                -- names that are PowerMTA's, or meant to be; and others
     near = {}, near_n = 0,
+    comments = {}, kept = {},                   -- those of the configuration, and those that a kept line bears
     node = { items = {}, by = {} }, globals = { items = {}, by = {} },
     vmtas = {}, pools = {}, senders = {}, global_sources = { sources = {} },
     sources = {}, listeners = {}, relay_to = {},
-    macros = {}, blocks = {}, lists = {}, rollups = {},
+    macros = {}, colds = {}, blocks = {}, lists = {}, rollups = {},
   }, policy)
+end
+
+-- One name for a file that is reached by "conf.d/../conf.d/" as well.
+function policy.plain_path(path)
+  local out = {}
+  for part in path:gmatch("[^/]+") do
+    if part == ".." and #out > 0 and out[#out] ~= ".." then
+      out[#out] = nil
+    elseif part ~= "." then
+      out[#out + 1] = part
+    end
+  end
+  return (path:match("^/") or "") .. table.concat(out, "/")
 end
 
 function policy:top()
@@ -63,6 +77,9 @@ policy.add_note = add_note
 -- Keeps the original line as a comment where it stood.
 function policy:keep(holder, s, why)
   local raw = clip(s.raw) .. (s.trail and "  #" .. clip(s.trail) or "")
+  if s.trail then
+    self.kept[s.trail] = true
+  end
   local items = holder.items
   items[#items + 1] = { comment = raw, why = why, lead = s.lead, blank = s.blank }
 end
@@ -357,14 +374,43 @@ function policy:open(s)
     add_note(frame.entry, "alias of <" .. name .. ">")
   end
   self.stack[#self.stack + 1] = frame
+  if s.broken and frame.entry then
+    frame.entry.verdict = "error"
+    add_note(frame.entry, s.broken)
+  end
   if s.bare then
     frame.bare = true
     add_note(frame.entry, "a block without its angle brackets, up to the next one")
   end
 end
 
+-- The number of letters in which two names differ.
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do
+    row[j] = j
+  end
+  for i = 1, #a do
+    local before = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = math.min(row[j] + 1, row[j - 1] + 1, before + (a:byte(i) == b:byte(j) and 0 or 1))
+      before, row[j] = row[j], cost
+    end
+  end
+  return row[#b]
+end
+
 function policy:close(s)
   local name = directives.aliases[s.name] or s.name
+  local top = self:top()
+  local open = #self.stack > 1 and (top.of or top.kind)
+  if s.broken then
+    self:tell(s, "error", nil, s.broken)
+  elseif open and not directives.blocks[name] and open ~= name and #name < 40 and distance(name, open) <= 2 then
+    self:tell(s, "error", nil, "taken for </" .. open .. ">")
+    name = open
+  end
   for i = #self.stack, 2, -1 do
     if (self.stack[i].of or self.stack[i].kind) == name then
       while #self.stack > i do
@@ -381,22 +427,6 @@ function policy:close(s)
 end
 
 -- ---- names ----
-
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do
-    row[j] = j
-  end
-  for i = 1, #a do
-    local before = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = math.min(row[j] + 1, row[j - 1] + 1, before + (a:byte(i) == b:byte(j) and 0 or 1))
-      before, row[j] = row[j], cost
-    end
-  end
-  return row[#b]
-end
 
 function policy:nearest(name)
   name = directives.canonical(name)

@@ -130,6 +130,20 @@ local function take_surplus(code, at)
   return code:sub(from, at - 1):gsub("%s+$", ""), at
 end
 
+-- "<domain a.com" without its ">" is a block all the same, or what stands in it would be taken for everybody.
+local function read_endless_tag(code, at)
+  local slash, name, after = code:match("^<%s*(/?)%s*([%w%-_]+)%s*()", at)
+  local why = "this tag does not end: > is missing"
+  name = name and directives.canonical(name)
+  if not name or not directives.blocks[directives.aliases[name] or name] then
+    return { kind = "error", name = name or "<", why = why }, #code + 1
+  elseif slash == "/" then
+    return { kind = "close", name = name, broken = why }, after
+  end
+  local value, behind = code:match("^([^%s<>]*)()", after)
+  return { kind = "open", name = name, value = value, broken = why }, behind
+end
+
 local function read_tag(code, at)
   local closing, after = code:match("^</%s*([%w%-_]+)%s*>()", at)
   if closing then
@@ -143,7 +157,7 @@ local function read_tag(code, at)
   if opening then
     return { kind = "open", name = directives.canonical(opening), value = value:gsub("%s+$", "") }, behind
   end
-  return { kind = "error", name = code:sub(at):match("^%S+"), why = "this tag does not end: a block begins with <name …>" }, #code + 1
+  return read_endless_tag(code, at)
 end
 
 -- 421 RP-001 *, 1h, 5, 1000

@@ -155,7 +155,12 @@ function senders.settle_listeners(self)
   note_exceptions(self)
   local relays = #self.relay_to > 0
   for _, source in ipairs(self.sources) do
+    local held = source.set["always-allow-relaying"]
     relays = relays or relay_of(self, source)
+    if held and held.value == "true" and held.entry.verdict == "known" and not relay_of(self, source) then
+      held.entry.becomes = nil
+      add_note(held.entry, "not carried over: the source must sign in, or has no service")
+    end
   end
   if #self.listeners == 0 and relays then
     self.listeners[1] = { at = "0.0.0.0:25", items = {}, by = {}, lead = { " PowerMTA's own listener, where the configuration names none." } }
@@ -163,6 +168,7 @@ function senders.settle_listeners(self)
   for _, listener in ipairs(self.listeners) do
     local extra = {}
     local from = relay_from(self, listener)
+    self.relays = self.relays or #from > 0
     if #from > 0 then
       extra[#extra + 1] = { name = "relay_from", value = writer.list(from, "  ") }
     end

@@ -3,26 +3,12 @@
 -- In PowerMTA a domain's values come from every block that matches it, and an explicit one beats one that a
 -- macro made. Here a domain is declared once: blocks that name the same domain are put together.
 -- SPDX-License-Identifier: Apache-2.0
-local backoff = require "pmta.backoff"
 local known = require "pmta.known"
 local policy = require "pmta.policy"
 
 local sites = {}
 
 local quote, add_note = policy.quote, policy.add_note
-
--- Whether all that `pattern` stands for is matched by `general`.
-local function covers(general, pattern)
-  if general == "*" or general == pattern then
-    return true
-  end
-  local base = general:match("^%*%.(.+)$") or general:match("^%[%*%.%](.+)$")
-  if not base then
-    return false
-  end
-  local name = pattern:match("^%*%.(.+)$") or pattern:match("^%[%*%.%](.+)$") or pattern
-  return name:sub(-#base - 1) == "." .. base or (name == base and (general:sub(1, 1) == "[" or pattern:sub(1, 2) == "*."))
-end
 
 -- Values of `from` that `to` lacks, or all of them where `from` comes later.
 local function merge(to, from, override)
@@ -51,7 +37,7 @@ local function merge(to, from, override)
   for _, rule in ipairs(from.rules) do
     to.rules[#to.rules + 1] = rule
   end
-  for _, key in ipairs { "pattern_list", "queue_to", "queue_to_entry", "queue_to_s", "pattern_list_entry" } do
+  for _, key in ipairs { "pattern_list", "queue_to", "queue_to_entry", "queue_to_s", "pattern_list_entry", "cold_days" } do
     if from[key] and (override or not to[key]) then
       to[key] = from[key]
     end
@@ -163,6 +149,8 @@ end
 local function is_pseudo(target)
   return not target:find(".", 1, true) or target:match("%.queue$") or target:match("%.rollup$") or target:match("%.local$")
 end
+
+sites.is_pseudo = is_pseudo
 
 -- The fragment of one provider: the domains that everybody knows to be its.
 local function fragment_provider(self, block, target)
@@ -299,130 +287,91 @@ local function roll_up(self, blocks)
   return out
 end
 
--- ---- backoff ----
+-- ---- owners ----
 
--- The blocks whose values hold for `block`, nearest first.
-local function chain(self, block)
-  local out = { block }
-  local pattern = block.patterns[1]
-  local function add(list)
-    local matching = {}
-    if list.exact[pattern] and list.exact[pattern] ~= block then
-      matching[1] = { list.exact[pattern], math.huge }
-    end
-    for _, pair in ipairs(list.wild) do
-      local other, general = pair[1], pair[2]
-      if other ~= block and covers(general, pattern) then
-        matching[#matching + 1] = { other, general == "*" and 0 or #general }
-      end
-    end
-    table.sort(matching, function(a, b) return a[2] > b[2] end)
-    for _, pair in ipairs(matching) do
-      out[#out + 1] = pair[1]
-    end
+-- What an owner's block says, into its block for the provider.
+local function give(hand, block, pattern, provider)
+  hand.given[block] = provider
+  if block.entry then
+    block.entry.becomes = ("provider = { [%s] = { … } }"):format(quote(provider.name))
   end
-  if block.owner then
-    add(block.owner.settled)
-  end
-  add(self.settled)
-  return out
-end
-
-local function effective(self, block)
-  local own, list_name = {}, nil
-  for _, other in ipairs(chain(self, block)) do
-    for key, held in pairs(other.backoff) do
-      own[key] = own[key] or held.value
-    end
-    own.normal_max_smtp_out = own.normal_max_smtp_out or (other.by.max_smtp_out and other.by.max_smtp_out.value)
-    list_name = list_name or other.pattern_list
-  end
-  return own, list_name
-end
-
--- What a queue in backoff mode is rerouted to must be there, and not be where the mail is.
-local function check_reroute(self, own, block)
-  local name = own.reroute and own.reroute:match('^"(.*)"$')
-  if own.reroute and (not self.senders[name] or self.no_reroute) then
-    local held = block.backoff.reroute
-    if held then
-      held.entry.verdict, held.entry.becomes = "error", nil
-      add_note(held.entry, self.no_reroute and "the mail would go round" or "no such virtual MTA or pool")
-    end
-    own.reroute = nil
+  local own = hand.block_of[provider]
+  if own and own ~= block then
+    merge(own, block, false)
+  elseif not own then
+    own = policy.new_block({ pattern }, true, nil, hand.owner)
+    merge(own, block, false)
+    own.lead, own.trail, own.tail, own.entry, own.provider = block.lead, block.trail, block.tail, block.entry, provider
+    hand.block_of[provider] = own
+    hand.settled[#hand.settled + 1] = own
   end
 end
 
-local function note_unused(self, block)
-  for key, held in pairs(block.backoff) do
-    add_note(held.entry, "only a rule leads into backoff mode, and no smtp-pattern-list holds here")
-    if not held.kept then
-      held.kept = true
-      self:keep(block, held.s, "no smtp-pattern-list holds here")
-    end
-  end
-end
-
-local function has_own(block)
-  return block.pattern_list ~= nil or #block.rules > 0 or next(block.backoff) ~= nil
-end
-
-local function add_backoff(self, block)
-  if not has_own(block) then
-    return
-  end
-  local own, list_name = effective(self, block)
-  check_reroute(self, own, block)
-  local list = list_name and list_name ~= "" and self.lists[list_name] or nil
-  if block.pattern_list_entry then
-    local entry = block.pattern_list_entry
-    if list then
-      entry.becomes = "backoff = { … }"
-    elseif list_name == "" then
-      entry.becomes = "backoff = {}"
-    else
-      entry.verdict = "error"
-      add_note(entry, "no such list")
-    end
-  end
-  local rules = {}
-  for _, rule in ipairs(block.rules) do
-    rules[#rules + 1] = rule
-  end
-  for _, rule in ipairs(list and list.rules or {}) do
-    list.used = true
-    if rule.comment then
-      rules[#rules + 1] = { comment = rule.comment, lead = rule.lead }
-    else
-      local texts = backoff.render(rule, own)
-      for i, text in ipairs(texts) do
-        rules[#rules + 1] = { text = text, lead = i == 1 and rule.lead or {}, trail = i == #texts and rule.trail or nil }
-      end
-      for _, text in ipairs(texts) do
-        if text:find('lasts = "forever"', 1, true) then
-          block.forever = true
+-- Takes from the owner's blocks the patterns for which takes(block, pattern) is true.
+local function take_patterns(owner, takes)
+  for _, block in ipairs(owner.settled) do
+    if not block.provider then
+      local left = {}
+      for _, pattern in ipairs(block.patterns) do
+        if not takes(block, pattern) then
+          left[#left + 1] = pattern
         end
       end
-      if not rule.rendered then
-        rule.rendered, rule.entry.becomes = true, table.concat(texts, ", ")
-      end
+      block.patterns = left
     end
-  end
-  if #rules > 0 then
-    block.reactions = { rules = rules, name = #block.rules == 0 and list and list.name or nil, lead = list and list.lead }
-    if not list then
-      note_unused(self, block)
-    elseif block.forever and block.pattern_list_entry then
-      add_note(block.pattern_list_entry, "\"forever\": no backoff-to-normal-after says when it ends, `sluice lift` does")
-    end
-  elseif list_name == "" and block.pattern_list == "" then
-    block.reactions = { rules = {} }
-  else
-    note_unused(self, block)
   end
 end
 
--- ---- owners ----
+-- What is left over of the blocks stays; one that lost all its domains and gave nothing has no effect.
+local function settle_rest(hand)
+  for _, block in ipairs(hand.owner.settled) do
+    if block.provider or #block.patterns > 0 then
+      hand.settled[#hand.settled + 1] = block
+    elseif not hand.given[block] then
+      for _, item in ipairs(block.items) do
+        if item.entry then
+          item.entry.becomes = nil
+        end
+      end
+    end
+  end
+  hand.owner.settled = index(hand.settled)
+end
+
+-- What an owner says of a provider's domains: the queue is the target's, and so its block's values are. Where none
+-- names the target, a member's are taken, as outside of owners.
+local function give_to_providers(self, owner)
+  local hand = { owner = owner, settled = {}, block_of = {}, given = {} }
+  for _, block in ipairs(owner.settled) do
+    if block.provider then
+      hand.block_of[block.provider] = block
+    end
+  end
+  take_patterns(owner, function(block, pattern)
+    local provider = self.by_reach[pattern]
+    if provider then
+      give(hand, block, pattern, provider)
+    end
+    return provider ~= nil
+  end)
+  local by_target = {}
+  for provider in pairs(hand.block_of) do
+    by_target[provider] = true
+  end
+  take_patterns(owner, function(block, pattern)
+    local provider = self.provider_of[pattern]
+    if provider and by_target[provider] and not hand.given[block] and block.entry then
+      add_note(block.entry, ("%s has no effect beside queue-to: the queue's values are those of <domain %s>"):format(pattern, provider.reach))
+    elseif provider and not by_target[provider] and hand.given[block] ~= provider then
+      give(hand, block, pattern, provider)
+      if block.entry then
+        add_note(block.entry, "of all domains of the provider together; PowerMTA wants it in <domain " .. provider.reach .. ">")
+      end
+    end
+    return provider ~= nil
+  end)
+  settle_rest(hand)
+end
 
 -- The blocks of a virtual MTA or pool: by provider or by domain.
 local function settle_owner(self, owner)
@@ -442,17 +391,10 @@ local function settle_owner(self, owner)
     block.rollup_lead, block.provider = owner.rollup_s, owner.rollup.provider
     table.insert(owner.settled, 1, block)
   end
+  give_to_providers(self, owner)
   for _, block in ipairs(owner.settled) do
-    for _, pattern in ipairs(block.patterns) do
-      local provider = self.by_reach[pattern]
-      if provider and #block.patterns == 1 then
-        block.provider = provider
-      elseif self.provider_of[pattern] and block.entry then
-        add_note(block.entry, pattern .. " belongs to the provider " .. self.provider_of[pattern].name .. ": only its own retry times count here")
-      end
-      if pattern == "*" and block.entry then
-        add_note(block.entry, "a named site outside beats \"*\" here, for a setting that both have")
-      end
+    if block.patterns[1] == "*" and block.entry then
+      add_note(block.entry, "a named site outside beats \"*\" here, for a setting that both have")
     end
   end
 end
@@ -477,33 +419,6 @@ function sites.settle(self)
   for _, list in ipairs { self.vmtas, self.pools } do
     for _, owner in ipairs(list) do
       settle_owner(self, owner)
-    end
-  end
-end
-
-function sites.reactions(self)
-  for _, list in ipairs(self.lists) do
-    backoff.mark_conflicts(list.rules)
-  end
-  for _, block in ipairs(self.settled) do
-    add_backoff(self, block)
-  end
-  for _, provider in ipairs(self.providers) do
-    if provider.block and not provider.block.reactions then
-      add_backoff(self, provider.block)
-    end
-  end
-  for _, list in ipairs { self.vmtas, self.pools } do
-    for _, owner in ipairs(list) do
-      for _, block in ipairs(owner.settled) do
-        add_backoff(self, block)
-      end
-    end
-  end
-  for _, list in ipairs(self.lists) do
-    if not list.used and not list.told then
-      list.told = true
-      add_note(list.entry, "no <domain> uses this list")
     end
   end
 end

@@ -213,6 +213,29 @@ function values.durations(text)
   return "{ " .. table.concat(list, ", ") .. " }"
 end
 
+-- max-cold-virtual-mta-msg: the days of a warm-up.
+function values.per_day(text)
+  local days = {}
+  for part in text:gmatch("[^,%s]+") do
+    local digits = part:lower():match("^0*(%d+)/1?da?y?$") or part:match("^0*(%d+)$")
+    if not digits or #digits > 9 or #days == 366 then
+      return nil, "write how many on each day: 50/day,100/day, at most 366 days"
+    end
+    days[#days + 1] = digits
+  end
+  if #days == 0 then
+    return nil, "write how many on each day: 50/day,100/day"
+  elseif #days == 1 and days[1] == "0" then
+    return "off"
+  end
+  for _, digits in ipairs(days) do
+    if digits == "0" then
+      return nil, "a day of 0 among others: begin with the first that sends"
+    end
+  end
+  return "{ " .. table.concat(days, ", ") .. " }"
+end
+
 function values.size(text)
   if text:lower() == "unlimited" then
     return nil, "a size must be written"

@@ -27,7 +27,15 @@ function writer:text()
   return table.concat(self.out, "\n") .. "\n"
 end
 
+-- A comment's words, by which it is known again.
+function writer.key(text)
+  return text:gsub("%c", " "):match("^%s*(.-)%s*$")
+end
+
+writer.written = {}             -- the comments that stand in the policy
+
 local function comment(text)
+  writer.written[writer.key(text)] = true
   text = text:gsub("%c", " "):gsub("%s+$", "")
   return text == "" and "--" or "--" .. (text:match("^ ") and "" or " ") .. text
 end

@@ -25,7 +25,7 @@ local NEW_MAX = 16
 
 local World = {}
 
-local WORLD = { policy = text, seed = whole(0, 2 ^ 53) }
+local WORLD = { policy = text, text = text, seed = whole(0, 2 ^ 53) }
 
 World.receiver = placed(function(self, host)
   host = text("receiver", host):lower()
@@ -147,7 +147,9 @@ World.records = placed(function(self, given)
   return native.records(self.native, given ~= nil and options("records", given, kinds) or nil)
 end)
 
-World.swap = placed(function(self, file) must(native.swap(self.native, text("swap", file))) end)
+World.swap = placed(function(self, file, given)
+  must(native.swap(self.native, text("swap", file), given ~= nil and text("swap", given) or nil))
+end)
 World.crash = placed(function(self) must(native.crash(self.native)) end)
 World.restart = placed(function(self) must(native.restart(self.native)) end)
 World.digest = placed(function(self) return native.digest(self.native) end)
@@ -252,7 +254,8 @@ local function each_left(list_, fn)
   end
 end
 
--- A world { policy = FILE, seed = N }: FILE is relative to where the command was started.
+-- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
+-- well, that is the policy, and FILE only what it is called; so in swap(FILE, text).
 sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")
@@ -260,7 +263,7 @@ sim.world = placed(function(given)
   if host.coverage then
     native.cover()
   end
-  world.native = must(native.new(o.policy, o.seed or host.seed or 1))
+  world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text))
   remember(world)
   return world
 end)

@@ -69,6 +69,10 @@ Receiver.up = placed(function(self)
   return self
 end)
 
+Receiver.open = placed(function(self, source)
+  return native.open(self.native, source ~= nil and text("open", source) or nil)
+end)
+
 Receiver.connected_at = placed(function(self) return native.connected_at(self.native) end)
 
 Receiver.rate_in_any = placed(function(self, window)

@@ -10,7 +10,7 @@ return tiers(provider, "cox") {
   high    = { max_smtp_out = 10 },
   medium  = { max_smtp_out = 5, retry_after = "20m" },
   warming = { max_smtp_out = 1, max_msg_rate = "50/h", retry_after = "30m" },
-  max_connect_rate = "1/s",
+  max_connect_rate = "1/s",                               -- S002: ten at once look like a storm
 
   backoff = {
     { "AUP#CXCNCT", lasts = "1h", max_smtp_out = "50%" },                               -- more than ten at once

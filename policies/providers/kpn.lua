@@ -9,8 +9,8 @@ return tiers(provider, "kpn") {
   mx = { "*.kpnmail.nl" },
 
   high    = { max_smtp_out = 10 },                      -- K
-  medium  = { max_smtp_out = 5, retry_after = "20m" },
-  warming = { max_smtp_out = 2, max_msg_rate = "50/h", retry_after = "30m" },
+  medium  = { max_smtp_out = 5, retry_after = "20m" },  -- half of it
+  warming = { max_smtp_out = 2, max_msg_rate = "50/h", retry_after = "30m" },   -- S002: the first week
   max_connect_rate       = "1/s",                       -- S002
   max_msg_per_connection = 10,                          -- K
   require_starttls       = true,                        -- K

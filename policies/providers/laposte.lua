@@ -11,8 +11,8 @@ return tiers(provider, "laposte") {
   high    = { max_smtp_out = 2 },
   medium  = { max_smtp_out = 1, retry_after = "20m" },
   warming = { max_smtp_out = 1, max_msg_rate = "50/h", retry_after = "30m" },
-  max_connect_rate       = "10/m",
-  max_msg_per_connection = 100,
+  max_connect_rate       = "10/m",                      -- as Orange's: no more than two sessions need
+  max_msg_per_connection = 100,                         -- the same (K)
 
   backoff = {
     { "LPN\\d*_104|too many connections", name = "too many connections", after = "2/1h", lasts = "1h", max_smtp_out = 1, max_connect_rate = "1/m" },

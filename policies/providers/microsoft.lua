@@ -66,7 +66,7 @@ local companies = tiers(provider, "microsoft365") {
   high    = { max_smtp_out = 5 },                       -- K
   medium  = { max_smtp_out = 3, retry_after = "20m" },  -- as the consumers' tiers (S002)
   warming = { max_smtp_out = 1, max_msg_rate = "50/h", retry_after = "30m" },
-  max_connect_rate       = "1/s",
+  max_connect_rate       = "1/s",                               -- S002: ten at once look like a storm
   max_msg_per_connection = 50,                          -- K
   backoff                = backoff,
 }

@@ -11,7 +11,7 @@ return tiers(provider, "sfr") {
   high    = { max_smtp_out = 4 },
   medium  = { max_smtp_out = 2, retry_after = "20m" },
   warming = { max_smtp_out = 1, max_msg_rate = "50/h", retry_after = "30m" },
-  max_connect_rate = "1/s",
+  max_connect_rate = "1/s",                               -- S002: ten at once look like a storm
 
   backoff = {
     { "550 5\\.7\\.1 ", name = "content", after = "5/1h", lasts = "1h", suspend = true, notify = true },

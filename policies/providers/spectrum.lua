@@ -11,7 +11,7 @@ return tiers(provider, "spectrum") {
   high    = { max_smtp_out = 4 },
   medium  = { max_smtp_out = 2, retry_after = "20m" },
   warming = { max_smtp_out = 1, max_msg_rate = "50/h", retry_after = "30m" },
-  max_connect_rate = "1/s",
+  max_connect_rate = "1/s",                               -- S002: ten at once look like a storm
 
   backoff = {
     { "AUP#\\S*13[0-4]\\d", name = "connections", lasts = "1h", max_smtp_out = 1 },                                     -- 1300-1340

@@ -227,6 +227,10 @@ class Import(harness.Case):
                                "<source 10/8>\nalways-allow-relaying yes\n</source>\n")
         self.assertIn('relay_from = { "10.0.0.0/8" }', answer["policy"])
         self.assertEqual(self.verdicts(answer)[4], U)
+        self.assertIsNone(answer["lines"][2]["becomes"])
+        self.assertNotIn("nobody may send", answer["policy"])
+        answer = self.imported("smtp-listener 0.0.0.0:25\n<source 0/0>\nalways-allow-relaying yes\nrequire-auth yes\n</source>\n")
+        self.assertIn("nobody may send", answer["policy"])
 
     def test_the_node(self):
         answer = self.imported("host-name mail.example.com\ntotal-max-smtp-out 800\nname-server 192.0.2.53\n<spool /var/spool/x>\nmin-free-space 2G\n"
@@ -234,6 +238,63 @@ class Import(harness.Case):
         for part in ('hostname       = "mail.example.com"', "max_smtp_out   = 800", 'resolver       = { "192.0.2.53" }',
                      'records = { "d", "b", "t", "tq" }', 'min_free_space = "2G"'):
             self.assertIn(part, answer["policy"])
+
+    def test_a_virtual_mtas_settings_for_what_queue_to_joins_are_the_providers(self):
+        answer = self.imported("domain-macro ms hotmail.com,live.com\n<domain $ms>\nqueue-to hotmail.com\n</domain>\n"
+                               "<virtual-mta m>\nsmtp-source-host 192.0.2.1 m.example\n<domain $ms>\nmax-smtp-out 3\n</domain>\n"
+                               "</virtual-mta>\n<virtual-mta-pool p>\nvirtual-mta m\n<domain hotmail.com>\nmax-msg-rate 10/h\n</domain>\n"
+                               "<domain live.com>\nretry-after 5m\n</domain>\n</virtual-mta-pool>\n")
+        policy = os.path.join(self.folder, "policy.lua")
+        done = command("explain", policy, "live.com", "--vmta", "m", "--json")
+        self.assertEqual(json.loads(done.stdout)["settings"]["max_smtp_out"]["value"], 3)
+        self.assertNotIn("has no effect", self.check(answer["policy"]))
+        self.assertIn("microsoft = { max_msg_rate = \"10/h\" }", answer["policy"])
+        self.assertIn("has no effect beside queue-to", self.note(answer, 16))
+
+    def test_members_that_a_virtual_mta_names_one_by_one_are_all_carried_over(self):
+        answer = self.imported("<domain live.com>\nqueue-to ms.queue\n</domain>\n<domain msn.com>\nqueue-to ms.queue\n</domain>\n"
+                               "<virtual-mta m>\nsmtp-source-host 192.0.2.1 m.example\n<domain live.com>\nmax-smtp-out 3\n</domain>\n"
+                               "<domain msn.com>\nmax-msg-rate 5/m\n</domain>\n</virtual-mta>\n")
+        self.assertIn('ms = { max_smtp_out = 3, max_msg_rate = "5/m" }', answer["policy"])
+
+    def test_a_cold_virtual_mta_warms_up_by_days(self):
+        cold = ("smtp-listener 127.0.0.1:2525\n<source 127.0.0.1>\nprocess-x-virtual-mta yes\n</source>\n<virtual-mta warm>\n"
+                "smtp-source-host 192.0.2.1 w.example\ncold-virtual-mta cold\n</virtual-mta>\n<virtual-mta cold>\n"
+                "smtp-source-host 192.0.2.2 c.example\n</virtual-mta>\n<virtual-mta-pool p>\nvirtual-mta warm\n</virtual-mta-pool>\n")
+        path = self.write("dated", cold + "<domain *>\nmax-cold-virtual-mta-msg 50/day,100/d\n</domain>\n")
+        os.utime(path, (1767225600, 1767225600))
+        answer = self.run_json(path)
+        self.check(answer["policy"])
+        self.assertIn('warmup   = { start = "2026-01-01", per_day = { 50, 100 }, overflow = "warm" }', answer["policy"])
+        self.assertIn('pool "p" { "warm", "cold" }', answer["policy"])
+        self.assertIn('["warm"] = "cold"', answer["policy"])
+        self.assertEqual({self.verdicts(answer)[7], self.verdicts(answer)[16]}, {K})
+        answer = self.imported(cold + "<domain hotmail.com>\nqueue-to hotmail.com\nmax-cold-virtual-mta-msg 9/day\n</domain>\n"
+                               "<domain a.example>\nmax-cold-virtual-mta-msg 5/day\n</domain>\n")
+        self.assertIn('per_day = { 9 }, provider = { "microsoft" }, overflow = "warm"', answer["policy"])
+        self.assertEqual(self.verdicts(answer)[20], U)
+        answer = self.imported(cold.replace("cold-virtual-mta cold", "cold-virtual-mta colt"))
+        self.assertEqual(self.verdicts(answer)[7], E)
+        self.assertEqual(self.verdicts(self.imported(cold))[7], U)
+
+    def test_no_comment_is_lost(self):
+        lines = ["domain-macro m a.example", "smtp-listener 127.0.0.1:2525", "relay-domain b.example", "<source 127.0.0.1>",
+                 "always-allow-relaying yes", "require-auth no", "</source>", "<smtp-pattern-list l>", "reply /x/ mode=backoff",
+                 "reply /broken", "</smtp-pattern-list>", "<domain *>", "smtp-pattern-list l", "backoff-max-msg-rate 5/h",
+                 "queue-to \"\"", "max-smtp-out 3", "max-smtp-out 4", "</domain>", "<virtual-mta v>", "smtp-source-host 192.0.2.1 v.example",
+                 "</virtual-mta>", "<mx-rollup-list>", "mx *.example.org o.rollup", "</mx-rollup-list>"]
+        text = "".join(f"# before {n}.\n{line} # behind {n}.\n" for n, line in enumerate(lines))
+        answer = self.imported(text + "# at the end.\n")
+        for n in range(len(lines)):
+            self.assertIn(f"before {n}.", answer["policy"])
+            self.assertIn(f"behind {n}.", answer["policy"])
+        self.assertIn("at the end.", answer["policy"])
+
+    def test_actions_beside_mode_normal_are_carried_over(self):
+        answer = self.imported("<smtp-pattern-list l>\nreply /x/ mode=normal,defer-queue\nreply /y# z/ mode=backoff\n</smtp-pattern-list>\n"
+                               "<domain *>\nsmtp-pattern-list l\n</domain>\n")
+        self.assertIn('{ "x", defer = true }', answer["policy"])
+        self.assertIn("x23", self.note(answer, 3))
 
     def test_domain_settings_of_a_virtual_mta_go_to_all_its_domains(self):
         answer = self.imported("<virtual-mta a>\nsmtp-source-host 192.0.2.1 a.example.com\nmax-msg-rate 5/m\n</virtual-mta>\n")
@@ -291,6 +352,13 @@ class Import(harness.Case):
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stderr, r"(?m)^\S+/b\.conf:1: include: .*includes itself")
 
+    def test_an_include_that_leads_back_by_another_path_is_the_same_file(self):
+        os.mkdir(os.path.join(self.folder, "conf.d"))
+        self.write("conf.d/one.conf", "max-smtp-out 3\ninclude ../config\ninclude ./*.conf\n")
+        self.write("conf.d/two.conf", "include ../conf.d/*.conf\n")
+        answer = self.imported("include conf.d/*.conf\n")
+        self.assertLess(len(answer["lines"]), 20)
+
     def test_an_include_that_is_not_there(self):
         answer = self.imported("max-smtp-out 3\ninclude nothing.conf\n")
         self.assertEqual(self.verdicts(answer)[2], E)
@@ -306,6 +374,30 @@ class Import(harness.Case):
             self.assertRegex(done.stderr, rf"(?m)^{path}:{line}: ")
         self.assertIn('max_connect_rate = "5/m"', done.stdout)
         self.assertIn("nearest max-smtp-out", done.stderr)
+
+    def test_what_a_broken_tag_opens_is_not_taken_for_everybody(self):
+        answer = self.imported("<domain a.example\nmax-smtp-out 4\n</domian>\nhost-name m.example\n<domain b.example>\nmax-smtp-out 5\n"
+                               "</domain\nname-server 127.0.0.1\n")
+        self.assertIn('domain "a.example" { max_smtp_out = 4 }', answer["policy"])
+        self.assertIn('domain "b.example" { max_smtp_out = 5 }', answer["policy"])
+        self.assertNotIn('domain "*"', answer["policy"])
+        self.assertEqual(self.verdicts(answer), {1: E, 2: K, 3: E, 4: K, 5: K, 6: K, 7: E, 8: K})
+        self.assertEqual([line["directive"] for line in answer["lines"]][0], "domain")
+
+    def test_a_block_without_brackets_ends_where_what_is_global_begins(self):
+        answer = self.imported("virtual-mta v\nsmtp-source-host 192.0.2.1 v.example\nmax-smtp-out 4\ntotal-max-smtp-out 90\nmax-smtp-out 5\n")
+        self.assertEqual(set(self.verdicts(answer).values()), {K})
+        self.assertIn("max_smtp_out = 90", answer["policy"])
+        self.assertIn("max_smtp_out = 5", answer["policy"].partition('domain "*"')[2])
+
+    def test_who_goes_by_anothers_mx_is_not_sent_by_its_own(self):
+        answer = self.imported("<domain a.example>\nsmtp-hosts lookup-mx:b.example\n</domain>\n<domain hub.queue>\n"
+                               "smtp-hosts lookup-mx:b.example\n</domain>\n<domain c.example>\nqueue-to hub.queue\n</domain>\n")
+        self.assertEqual((self.verdicts(answer)[2], self.verdicts(answer)[5]), (U, K))
+
+    def test_another_servers_configuration_is_refused(self):
+        path = self.write("nginx.conf", "server {\n  listen 80;\n  location / { root /srv; }\n}\n")
+        self.assertEqual(command("import-pmta", path).returncode, 1)
 
     def test_a_pattern_that_is_none_is_an_error(self):
         answer = self.imported("<smtp-pattern-list l>\nreply /(/ mode=backoff\nreply /x/ fly\n</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list l\n</domain>\n")

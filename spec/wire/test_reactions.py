@@ -500,6 +500,21 @@ end)''', **options)
         self.assertEqual(node.command("resume", "*", "--job", "bulk"), {"queues": 1, "recipients": 5})
         node.wait_records(11, "d")
 
+    def test_a_suspended_job_is_held_for_its_time(self):
+        node = self.jobs()
+        self.assertEqual(node.command("suspend", "*", "1h", "--job", "bulk"), {"queues": 0, "recipients": 0})
+        for job in (b"bulk", b"other"):
+            self.fill(node, 2, headers=b"X-Job: " + job + b"\r\n")
+        node.wait_records(2, "d")
+        until(lambda: self.why(node)["gate"] == "suspended", "the session has ended, and the job holds the queue")
+        why = self.why(node)
+        self.assertTrue(3500 < why["until"] <= 3600, why["until"])
+        self.assertEqual(node.command("lift", "a.example/*", "--job", "bulk"), {"queues": 1, "recipients": 2})
+        node.wait_records(4, "d")
+        node.command("suspend", "*", "1s", "--job", "bulk")
+        self.fill(node, 1, headers=b"X-Job: bulk\r\n")
+        node.wait_records(5, "d")
+
     def test_pausing_a_job_that_is_ready_and_bouncing_it(self):
         node = self.jobs(paused=True)
         for job in (b"bulk", b"other"):

@@ -62,6 +62,21 @@ describe("warming up", function()
     assert.equal(50, delivered(world, "mta-new"))
   end)
 
+  it("never goes over the day's number for a crash in the middle of it", function()
+    local world = begin()
+    world:inject { to = "user@gmail.com", count = 300 }
+    world:run_until(function() return delivered(world, "mta-new") >= 30 end)
+    world:crash()
+    world:restart()
+    world:run_for "1h"
+    assert.is_true(delivered(world, "mta-new") <= 50)
+    assert.equal(0, world:why("google/mta-new").warmup.left)
+    world:run_until "25h"
+    world:inject { to = "user@gmail.com", count = 300 }
+    world:run_for "1h"
+    assert.is_true(delivered(world, "mta-new") >= 130)
+  end)
+
   it("leaves other sites alone", function()
     local world = begin()
     local company = world:receiver "company.example" { latency = "20ms" }

@@ -1,0 +1,556 @@
+/*
+ * swap - read, build, compare, commit, probation.
+ *
+ *   asked    -> a struct loading goes to the worker with a bundle: empty (the files are
+ *               read there, once) or sealed (the way back)
+ *   worked   -> on the loop again: refused, or shard_swap(); whoever asked is told
+ *   a minute -> the bundle is the last good one, unless its hooks went wrong
+ *
+ * A swap that comes while one is under way is refused to a person, who may ask
+ * again; a signal or a changed file, whom nobody asks again, waits for its end.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "swap.h"
+
+#include <sys/stat.h>
+
+#include "control/arithmetic.h"
+
+#define TICK_US         (1 * US_PER_S)
+#define PROBATION_US    (60 * US_PER_S)
+#define ERRORS_MANY     20              /* hook errors in it: too many */
+#define ERRORS_FEW      5               /* too many if they are a tenth of the calls */
+#define LIVE_MAX        10000           /* queues that are compared */
+#define QUIET_TICKS     1               /* a file that changed is left alone for so long first */
+
+struct live {                           /* a queue that is there */
+	const char *queue, *site, *domain, *vmta;
+};
+
+struct loading {
+	struct worker_job job;
+	struct swap      *swap;         /* NULL: it has ended meanwhile */
+	struct bundle    *bundle;
+	struct policy_env env;
+	struct policy    *policy;       /* NULL: it does not load */
+	struct policy    *before;       /* pinned, to compare with */
+	struct policy_report report;
+	unsigned          changes_n, left_out;
+	struct buf        changed;      /* as JSON */
+	struct arena      arena;        /* of the live */
+	struct live      *live;
+	unsigned          live_n, live_cap;
+	const char       *cause;        /* "by command": in the log */
+	bool              dry_run, back, rollback;
+	struct control_later *later;    /* NULL: nobody waits for it */
+	mono_us_t         asked_at;
+};
+
+struct saving {
+	struct worker_job job;
+	struct disk      *disk;
+	struct log       *log;
+	struct buf        bytes;
+};
+
+struct swap {
+	struct swap_options o;
+	struct bundle  *current, *before;       /* before NULL: there was none */
+	struct loading *loading;                /* NULL: none under way */
+	bool            again;                  /* a signal or a change came meanwhile */
+	struct timer    tick;
+	mono_us_t       probation_until;        /* 0: passed */
+	bool            may_roll_back;
+	uint64_t        seen;                   /* the files, as they stood when they were read */
+	uint64_t        seen_now;
+	unsigned        quiet;
+	uint64_t        saved;                  /* the last good one, by its hash; 0: not known */
+};
+
+static struct shard *shard_of(const struct swap *swap) { return swap->o.shard; }
+static mono_us_t now_of(const struct swap *swap) { return loop_now(shard_of(swap)->loop).mono; }
+
+void
+swap_print_report(struct log *log, const struct policy_report *report)
+{
+	for (unsigned i = 0; i < report->errors_n; i++) {
+		const struct policy_note *note = &report->errors[i];
+
+		if (note->line > 0)
+			fprintf(stderr, "%s:%d: %s\n", note->file, note->line, note->text);
+		else
+			fprintf(stderr, "%s: %s\n", note->file, note->text);
+	}
+	for (unsigned i = 0; i < report->warnings_n; i++)
+		log_warning(log, "%s:%d: %s", report->warnings[i].file, report->warnings[i].line, report->warnings[i].text);
+}
+
+/* ---- the last good one ---- */
+
+static bool
+write_whole(struct disk *disk, const char *name, struct span bytes, struct err *err)
+{
+	struct iovec iov = { (void *)bytes.p, bytes.n };
+	struct disk_file *file;
+	bool ok;
+
+	disk->ops->remove(disk, name, NULL);
+	file = disk->ops->open(disk, name, true, err);
+	if (file == NULL)
+		return false;
+	ok = disk->ops->write(file, 0, &iov, 1, err) && disk->ops->sync(file, err);
+	disk->ops->close(file);
+	return ok;
+}
+
+static void
+save(void *ctx)
+{
+	struct saving *saving = ctx;
+	struct err err = { 0 };
+
+	if (!write_whole(saving->disk, SWAP_LAST_GOOD ".new", buf_span(&saving->bytes), &err) ||
+	    !saving->disk->ops->rename(saving->disk, SWAP_LAST_GOOD ".new", SWAP_LAST_GOOD, &err))
+		log_error(saving->log, "the last good policy is not kept: %s", err.text);
+	buf_fini(&saving->bytes);
+}
+
+static void
+keep_last_good(struct swap *swap)
+{
+	struct saving *saving = mem_alloc(sizeof *saving);
+	uint64_t hash;
+
+	buf_init(&saving->bytes, 0);
+	bundle_encode(swap->current, &saving->bytes);
+	hash = hash_bytes(buf_span(&saving->bytes), 1) | 1;
+	if (hash == swap->saved) {
+		buf_fini(&saving->bytes);
+		free(saving);
+		return;
+	}
+	swap->saved = hash;
+	saving->disk = shard_of(swap)->disk;
+	saving->log = shard_of(swap)->log;
+	saving->job = (struct worker_job){ .work = save, .done = free, .ctx = saving };
+	worker_run(swap->o.worker, &saving->job);
+}
+
+struct bundle *
+swap_last_good(const char *spool, struct err *err)
+{
+	struct bundle *folder = bundle_new(SWAP_LAST_GOOD, spool), *good = NULL;
+	struct span text;
+
+	if (!bundle_read(folder, SWAP_LAST_GOOD, &text, err)) {
+		err_prefix(err, "%s/" SWAP_LAST_GOOD " ", spool);
+	} else {
+		good = bundle_decode(text);
+		if (good == NULL)
+			err_set(err, ERR_PERM, "%s/" SWAP_LAST_GOOD " is damaged", spool);
+	}
+	bundle_free(folder);
+	return good;
+}
+
+static bool
+has_last_good(const struct swap *swap)
+{
+	struct bundle *good = swap_last_good(shard_of(swap)->settings.spool, NULL);
+
+	bundle_free(good);
+	return good != NULL;
+}
+
+/* ---- the files ---- */
+
+/* How they stand; another number when one was written. */
+static uint64_t
+look_at_files(const struct bundle *bundle)
+{
+	uint64_t hash = 1;
+
+	for (unsigned i = 0; i < bundle->n; i++) {
+		char *path = bundle_path(bundle, bundle->files[i].path);
+		struct stat st = { 0 };
+		int64_t facts[5] = { 0 };
+
+		if (stat(path, &st) == 0) {
+			facts[0] = (int64_t)st.st_ino;
+			facts[1] = st.st_size;
+			facts[2] = st.st_mtim.tv_sec;
+			facts[3] = st.st_mtim.tv_nsec;
+			facts[4] = 1;
+		}
+		hash = hash_bytes(span_make(facts, sizeof facts), hash);
+		free(path);
+	}
+	return hash;
+}
+
+static void
+watch(struct swap *swap)
+{
+	uint64_t now = look_at_files(swap->current);
+
+	if (now != swap->seen_now) {
+		swap->seen_now = now;
+		swap->quiet = 0;
+		return;
+	}
+	if (now == swap->seen || swap->quiet++ < QUIET_TICKS)
+		return;
+	swap->seen = now;
+	swap_again(swap);
+}
+
+/* ---- loading ---- */
+
+static void
+loading_free(struct loading *loading)
+{
+	if (policy_unpin(loading->before))
+		policy_free(loading->before);
+	policy_free(loading->policy);
+	policy_report_fini(&loading->report);
+	buf_fini(&loading->changed);
+	arena_fini(&loading->arena);
+	bundle_free(loading->bundle);
+	free(loading->live);
+	free(loading);
+}
+
+static void
+note_live(void *ctx, struct queue *queue)
+{
+	struct loading *loading = ctx;
+	struct arena *arena = &loading->arena;
+	const char *domain = queue->site->name;
+
+	if (loading->live_n == LIVE_MAX)
+		return;
+	if (loading->live_n == loading->live_cap) {
+		loading->live_cap = loading->live_cap * 2 + 64;
+		loading->live = mem_grow(loading->live, loading->live_cap * sizeof *loading->live);
+	}
+	if (!list_empty(&queue->routes))
+		domain = list_first(&queue->routes, struct route, in_queue)->name;
+	loading->live[loading->live_n++] = (struct live){
+		arena_strdup(arena, queue->name), arena_strdup(arena, queue->site->name), arena_strdup(arena, domain),
+		arena_strdup(arena, queue->vmta->name),
+	};
+}
+
+static void
+compare(struct loading *l)
+{
+	const struct ruleset *from = policy_ruleset(l->before), *to = policy_ruleset(l->policy);
+	struct differences all;
+
+	differences_init(&all);
+	differences_of(&all, from, to);
+	for (unsigned i = 0; i < l->live_n; i++)
+		differences_of_queue(&all, from, to, l->live[i].queue, l->live[i].site, l->live[i].domain, l->live[i].vmta);
+	l->changes_n = all.n + all.left_out;
+	l->left_out = all.left_out;
+	control_answer_changed(&all, &l->changed);
+	differences_fini(&all);
+}
+
+/* On the worker. */
+static void
+load(void *ctx)
+{
+	struct loading *l = ctx;
+
+	l->policy = policy_load(l->bundle->policy, &l->env, &l->report);
+	if (l->policy == NULL)
+		return;
+	arithmetic_warn(policy_ruleset(l->policy), &l->report);
+	compare(l);
+}
+
+/* ---- what comes of it ---- */
+
+static void
+log_refusal(const struct loading *l, const char *why)
+{
+	struct log *log = shard_of(l->swap)->log;
+
+	if (why != NULL)
+		log_error(log, "%s; the policy in force stays (swap %s)", why, l->cause);
+	for (unsigned i = 0; why == NULL && i < l->report.errors_n; i++)
+		log_error(log, "%s:%d: %s; the policy in force stays (swap %s)", l->report.errors[i].file, l->report.errors[i].line,
+			  l->report.errors[i].text, l->cause);
+}
+
+static void
+refused(struct loading *l, const char *why)
+{
+	struct buf out;
+
+	if (!l->dry_run)
+		log_refusal(l, why);
+	if (l->later == NULL)
+		return;
+	buf_init(&out, 0);
+	if (why != NULL)
+		control_answer_refused_for(why, &out);
+	else
+		control_answer_refused(&l->report, &out);
+	control_answer_later(l->later, buf_span(&out), NULL);
+	buf_fini(&out);
+}
+
+static void
+accepted(struct loading *l)
+{
+	struct buf out;
+
+	if (l->later == NULL)
+		return;
+	buf_init(&out, 0);
+	control_answer_swapped(shard_of(l->swap)->generation, buf_span(&l->changed), l->left_out, now_of(l->swap) - l->asked_at, &out);
+	control_answer_later(l->later, buf_span(&out), NULL);
+	buf_fini(&out);
+}
+
+static void
+begin_probation(struct swap *swap, const struct loading *l)
+{
+	/* What was good before need not prove itself, and must not lead on to where it came from. */
+	swap->may_roll_back = !l->back;
+	swap->probation_until = now_of(swap) + PROBATION_US;
+}
+
+static void
+committed(struct loading *l)
+{
+	struct swap *swap = l->swap;
+	struct shard *shard = shard_of(swap);
+
+	l->policy = NULL;
+	if (l->back) {
+		struct bundle *back = swap->before;
+
+		swap->before = swap->current;
+		swap->current = back;
+	} else {
+		bundle_free(swap->before);
+		swap->before = swap->current;
+		swap->current = l->bundle;
+		l->bundle = NULL;
+	}
+	swap->seen = swap->seen_now = look_at_files(swap->current);
+	begin_probation(swap, l);
+	for (unsigned i = 0; i < l->report.warnings_n; i++)
+		log_warning(shard->log, "%s:%d: %s", l->report.warnings[i].file, l->report.warnings[i].line, l->report.warnings[i].text);
+	log_info(shard->log, "generation %u is in force: %s (swap %s); %u settings changed", shard->generation, swap->current->policy,
+		 l->cause, l->changes_n);
+}
+
+static bool
+put_in_force(struct loading *l, struct err *err)
+{
+	struct swap *swap = l->swap;
+	struct shard *shard = shard_of(swap);
+	struct ruleset_node settings = shard_settings_under(shard, l->policy);
+
+	if (!swap->o.prepare(swap->o.ctx, &settings, err))
+		return false;
+	if (!shard_swap(shard, l->policy, l->dry_run, err) || l->dry_run) {
+		swap->o.abandon(swap->o.ctx);
+		return err->kind == ERR_NONE;
+	}
+	swap->o.commit(swap->o.ctx);
+	committed(l);
+	return true;
+}
+
+static void
+loaded(void *ctx)
+{
+	struct loading *l = ctx;
+	struct swap *swap = l->swap;
+	struct err err = { 0 };
+
+	if (swap == NULL) {
+		loading_free(l);
+		return;
+	}
+	swap->loading = NULL;
+	if (l->policy == NULL)
+		refused(l, NULL);
+	else if (!put_in_force(l, &err))
+		refused(l, err.text);
+	else
+		accepted(l);
+	loading_free(l);
+	if (swap->again) {
+		swap->again = false;
+		swap_again(swap);
+	}
+}
+
+/* bundle is taken. */
+static struct loading *
+begin(struct swap *swap, struct bundle *bundle, const char *cause)
+{
+	struct shard *shard = shard_of(swap);
+	struct loading *l = mem_alloc(sizeof *l);
+
+	l->swap = swap;
+	l->bundle = bundle;
+	l->env = (struct policy_env){ .log = shard->log, .bundle = bundle, .clock = swap->o.clock, .seed = prng_u64(&shard->prng) };
+	l->before = shard->policy;
+	policy_pin(l->before);
+	policy_report_init(&l->report);
+	buf_init(&l->changed, 0);
+	arena_init(&l->arena);
+	l->cause = cause;
+	l->asked_at = now_of(swap);
+	queues_match(shard->queues, SPAN("*"), note_live, l);
+	l->job = (struct worker_job){ .work = load, .done = loaded, .ctx = l };
+	swap->loading = l;
+	worker_run(swap->o.worker, &l->job);
+	return l;
+}
+
+/* The same bytes as then, whatever became of the files. */
+static struct bundle *
+copy_sealed(const struct bundle *bundle)
+{
+	struct bundle *copy;
+	struct buf bytes;
+
+	buf_init(&bytes, 0);
+	bundle_encode(bundle, &bytes);
+	copy = bundle_decode(buf_span(&bytes));
+	check(copy != NULL);
+	buf_fini(&bytes);
+	return copy;
+}
+
+/* ---- who asks ---- */
+
+void
+swap_again(struct swap *swap)
+{
+	if (swap->loading != NULL) {
+		swap->again = true;
+		return;
+	}
+	begin(swap, bundle_new(swap->current->policy, swap->current->base), "to the same file");
+}
+
+void
+swap_ask(void *ctx, const struct control_swap *asked, struct control_later *later)
+{
+	struct swap *swap = ctx;
+	struct bundle *bundle;
+	struct loading *l;
+	char busy[100];
+
+	if (swap->loading != NULL) {
+		snprintf(busy, sizeof busy, "busy: generation %u is in preparation", shard_of(swap)->generation + 1);
+		control_answer_later(later, span_make("", 0), busy);
+		return;
+	}
+	if (asked->back && swap->before == NULL) {
+		control_answer_later(later, span_make("", 0), "there is no policy to go back to: this one is the first since the node started");
+		return;
+	}
+	if (asked->back)
+		bundle = copy_sealed(swap->before);
+	else if (asked->policy != NULL)
+		bundle = bundle_new(asked->policy, asked->base != NULL ? asked->base : "");
+	else
+		bundle = bundle_new(swap->current->policy, swap->current->base);
+	l = begin(swap, bundle, asked->back ? "back" : "by command");
+	l->back = asked->back;
+	l->dry_run = asked->dry_run;
+	l->later = later;
+}
+
+/* ---- probation ---- */
+
+static void
+roll_back(struct swap *swap, uint64_t errors, uint64_t calls)
+{
+	struct loading *l;
+
+	swap->may_roll_back = false;
+	log_error(shard_of(swap)->log, "generation %u is taken back: %llu of %llu hook calls went wrong within a minute; %s comes back",
+		  shard_of(swap)->generation, (unsigned long long)errors, (unsigned long long)calls, swap->before->policy);
+	l = begin(swap, copy_sealed(swap->before), "back, by itself");
+	l->back = true;
+}
+
+static void
+watch_probation(struct swap *swap)
+{
+	uint64_t calls, errors;
+
+	if (swap->probation_until == 0 || swap->loading != NULL)
+		return;
+	policy_counts(shard_of(swap)->policy, &calls, &errors);
+	if (swap->may_roll_back && swap->before != NULL &&
+	    (errors >= ERRORS_MANY || (errors >= ERRORS_FEW && errors * 10 >= calls))) {
+		roll_back(swap, errors, calls);
+		return;
+	}
+	if (now_of(swap) < swap->probation_until)
+		return;
+	swap->probation_until = 0;
+	keep_last_good(swap);
+}
+
+static void
+on_tick(void *ctx, struct now now)
+{
+	struct swap *swap = ctx;
+
+	watch_probation(swap);
+	if (swap->o.watch)
+		watch(swap);
+	timer_start(&shard_of(swap)->loop->timers, &swap->tick, now.mono + TICK_US);
+}
+
+/* ---- the whole ---- */
+
+struct swap *
+swap_new(const struct swap_options *options)
+{
+	struct swap *swap = mem_alloc(sizeof *swap);
+
+	swap->o = *options;
+	swap->current = options->bundle;
+	swap->seen = swap->seen_now = look_at_files(swap->current);
+	timer_init(&swap->tick, on_tick, swap);
+	timer_start(&shard_of(swap)->loop->timers, &swap->tick, now_of(swap) + TICK_US);
+	/* Where nothing better is known, what the node has started with is good enough. */
+	if (has_last_good(swap))
+		swap->probation_until = now_of(swap) + PROBATION_US;
+	else
+		keep_last_good(swap);
+	return swap;
+}
+
+void
+swap_free(struct swap *swap, bool clean)
+{
+	if (swap == NULL)
+		return;
+	if (clean && swap->probation_until != 0)
+		keep_last_good(swap);
+	if (swap->loading != NULL) {
+		if (swap->loading->later != NULL)
+			control_answer_later(swap->loading->later, span_make("", 0), "the node stops");
+		swap->loading->later = NULL;
+		swap->loading->swap = NULL;
+	}
+	timer_stop(&shard_of(swap)->loop->timers, &swap->tick);
+	bundle_free(swap->current);
+	bundle_free(swap->before);
+	free(swap);
+}
