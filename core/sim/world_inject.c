@@ -83,6 +83,7 @@ serve(struct injector *injector, struct injection *injection)
 	injector->world->shard->choices = &injection->choices;
 	while (injection->begun < injection->due && injector->together < TOGETHER_MAX && !list_empty(&injector->idle)) {
 		injector->together++;
+		injector->world->turns++;               /* it takes as long as one */
 		if (!client_send(list_first(&injector->idle, struct client, link), injection))
 			return;
 	}
