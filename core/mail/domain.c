@@ -104,15 +104,6 @@ idn_put(struct span text, char out[DOMAIN_MAX])
 	return fault;
 }
 
-static bool
-is_ascii(struct span text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] > 127)
-			return false;
-	return true;
-}
-
 bool
 domain_normalize(struct span domain, char out[DOMAIN_MAX], struct err *err)
 {
@@ -124,7 +115,7 @@ domain_normalize(struct span domain, char out[DOMAIN_MAX], struct err *err)
 		fault = "a NUL";
 	else if (domain.n && domain.p[0] == '[')
 		fault = literal_put(domain, out);
-	else if (is_ascii(domain))
+	else if (span_is_ascii(domain))
 		fault = name_put(domain, out);
 	else
 		fault = idn_put(domain, out);

@@ -16,28 +16,22 @@
 
 #include "smtp/smtp_text.h"
 
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
+/* What a byte may be part of. Every address is looked at several times on its way. */
+enum { DIGIT = 1, HEX = 2, LABEL = 4, ATEXT = 8 };
+
+static const uint8_t part_of[256] = {
+	['0' ... '9'] = DIGIT | HEX | LABEL | ATEXT,
+	['A' ... 'F'] = HEX | LABEL | ATEXT, ['G' ... 'Z'] = LABEL | ATEXT,
+	['a' ... 'f'] = HEX | LABEL | ATEXT, ['g' ... 'z'] = LABEL | ATEXT,
+	['-'] = LABEL | ATEXT,
+	['!'] = ATEXT, ['#' ... '\''] = ATEXT, ['*'] = ATEXT, ['+'] = ATEXT, ['/'] = ATEXT, ['='] = ATEXT,
+	['?'] = ATEXT, ['^' ... '`'] = ATEXT, ['{' ... '~'] = ATEXT,
+};
 
 static bool
-is_alnum(char c)
+is(char c, unsigned part)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool
-is_hex(char c)
-{
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-static bool
-is_atext(char c)
-{
-	return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c));
+	return part_of[(unsigned char)c] & part;
 }
 
 static bool
@@ -59,7 +53,7 @@ atom_len(struct span s)
 	size_t n = 0;
 
 	while (n < s.n) {
-		size_t step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : is_atext(s.p[n]);
+		size_t step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : is(s.p[n], ATEXT);
 
 		if (step == 0)
 			break;
@@ -106,23 +100,24 @@ take_quoted(struct span *in)
 	return NULL;
 }
 
-static bool
-label_ok(struct span label)
+/* Bytes of the label at the front, up to a dot or the end; 0: there is none, or a bad one. */
+static size_t
+label_len(struct span s)
 {
 	bool ascii = true;
+	size_t n = 0;
 
-	if (label.n == 0 || at(label, '-') || label.p[label.n - 1] == '-')
-		return false;
-	for (size_t i = 0; i < label.n; ) {
-		size_t step = is_high(label.p[i]) ? smtp_text_utf8(span_from(label, i))
-						  : (size_t)(is_alnum(label.p[i]) || label.p[i] == '-');
+	while (n < s.n && s.p[n] != '.') {
+		size_t step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : is(s.p[n], LABEL);
 
 		if (step == 0)
-			return false;
+			return 0;
 		ascii = ascii && step == 1;
-		i += step;
+		n += step;
 	}
-	return label.n <= 63 || !ascii;         /* a U-label's limit is its A-label's, not known here */
+	if (n == 0 || s.p[0] == '-' || s.p[n - 1] == '-')
+		return 0;
+	return n <= 63 || !ascii ? n : 0;       /* a U-label's limit is its A-label's, not known here */
 }
 
 static bool
@@ -163,7 +158,7 @@ ipv6_ok(struct span s)
 			groups += 2;
 			break;
 		}
-		while (n < s.n && is_hex(s.p[n]))
+		while (n < s.n && is(s.p[n], HEX))
 			n++;
 		if (n == 0 || n > 4 || ++groups > 8)
 			return false;
@@ -205,7 +200,7 @@ take_domain(struct span *in)
 
 	if (at(*in, '['))
 		return take_literal(in);
-	while (n < in->n && (is_alnum(in->p[n]) || in->p[n] == '-' || in->p[n] == '.' || is_high(in->p[n])))
+	while (n < in->n && (is(in->p[n], LABEL) || in->p[n] == '.' || is_high(in->p[n])))
 		n++;
 	if (!smtp_domain_ok(span_first(*in, n)))
 		return "bad domain";
@@ -255,8 +250,7 @@ take_mailbox(struct span *in, struct smtp_path *out)
 	out->whole = span_first(start, start.n - in->n);
 	if (out->whole.n > SMTP_PATH_MAX)
 		return "address too long";
-	for (size_t i = 0; i < out->whole.n; i++)
-		out->utf8 = out->utf8 || is_high(out->whole.p[i]);
+	out->utf8 = !span_is_ascii(out->whole);
 	return NULL;
 }
 
@@ -311,7 +305,7 @@ smtp_xtext_ok(struct span text)
 			return false;
 		for (int digit = 1; digit <= 2; digit++) {
 			c = text.p[++i];
-			if (!is_digit(c) && (c < 'A' || c > 'F'))
+			if (!is(c, DIGIT) && (c < 'A' || c > 'F'))
 				return false;
 		}
 	}
@@ -321,7 +315,7 @@ smtp_xtext_ok(struct span text)
 static int
 hex_value(char c)
 {
-	return is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10;
+	return is(c, DIGIT) ? c - '0' : (c | 0x20) - 'a' + 10;
 }
 
 size_t
@@ -330,7 +324,7 @@ smtp_xtext_decode(struct span text, char *out)
 	size_t len = 0;
 
 	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] == '+' && text.n - i >= 3 && is_hex(text.p[i + 1]) && is_hex(text.p[i + 2])) {
+		if (text.p[i] == '+' && text.n - i >= 3 && is(text.p[i + 1], HEX) && is(text.p[i + 2], HEX)) {
 			out[len++] = (char)(hex_value(text.p[i + 1]) << 4 | hex_value(text.p[i + 2]));
 			i += 2;
 		} else {
@@ -343,12 +337,13 @@ smtp_xtext_decode(struct span text, char *out)
 bool
 smtp_domain_ok(struct span domain)
 {
-	struct span label;
-
-	if (domain.n == 0 || domain.n > 255 || domain.p[domain.n - 1] == '.')
+	if (domain.n > 255)
 		return false;
-	while (span_split(&domain, '.', &label))
-		if (!label_ok(label))
-			return false;
-	return true;
+	for (;;) {
+		size_t n = label_len(domain);
+
+		if (n == 0 || n == domain.n)
+			return n > 0;
+		domain = span_from(domain, n + 1);
+	}
 }

@@ -66,11 +66,8 @@ static bool
 is_utf8(struct span address)
 {
 	struct smtp_path path;
-	bool ascii = true;
 
-	for (size_t i = 0; i < address.n; i++)
-		ascii &= (unsigned char)address.p[i] < 128;
-	return !ascii && !smtp_path_parse_bare(address, &path) && path.utf8;
+	return !span_is_ascii(address) && !smtp_path_parse_bare(address, &path) && path.utf8;
 }
 
 bool
@@ -114,8 +111,10 @@ smtp_transaction_mail(const struct smtp_client_message *message, uint32_t extens
 	buf_add_text(out, "MAIL FROM:<");
 	buf_add(out, message->sender);
 	buf_add_char(out, '>');
-	if ((extensions & SMTP_EXT_SIZE) && message->size_bytes > 0)
-		buf_printf(out, " SIZE=%llu", (unsigned long long)message->size_bytes);
+	if ((extensions & SMTP_EXT_SIZE) && message->size_bytes > 0) {
+		buf_add_text(out, " SIZE=");
+		buf_add_u64(out, message->size_bytes);
+	}
 	if (message->eightbit)
 		buf_add_text(out, " BODY=8BITMIME");
 	if (needs_utf8(message))

@@ -2,6 +2,9 @@
  * A growing run of bytes with a consumed front. Space in front is taken back by
  * moving the rest down, but only when the end is reached, so that a reader who
  * consumes line by line does not move the rest for every line.
+ *
+ * Most additions are a few bytes to a buf that has the room: they are told apart
+ * first (fits()), since every command, reply and record is made of them.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/buf.h"
@@ -64,14 +67,31 @@ make_room(struct buf *buf, size_t n)
 	buf->cap = cap;
 }
 
+/* There is room for n bytes as it stands. */
+static inline bool
+fits(const struct buf *buf, size_t n)
+{
+	return n <= buf->cap - buf->end && (!buf->max || n + buf_len(buf) <= buf->max);
+}
+
+static bool
+room_for(struct buf *buf, size_t n)
+{
+	if (fits(buf, n))
+		return true;
+	if (!may_hold(buf, n))
+		return false;
+	make_room(buf, n);
+	return true;
+}
+
 bool
 buf_add(struct buf *buf, struct span bytes)
 {
-	if (!may_hold(buf, bytes.n))
+	if (!room_for(buf, bytes.n))
 		return false;
 	if (bytes.n == 0)
 		return true;
-	make_room(buf, bytes.n);
 	memcpy(buf->p + buf->end, bytes.p, bytes.n);
 	buf->end += bytes.n;
 	return true;
@@ -86,19 +106,37 @@ buf_add_text(struct buf *buf, const char *text)
 bool
 buf_add_char(struct buf *buf, char c)
 {
-	return buf_add(buf, span_make(&c, 1));
+	if (!room_for(buf, 1))
+		return false;
+	buf->p[buf->end++] = c;
+	return true;
+}
+
+bool
+buf_add_u64(struct buf *buf, uint64_t value)
+{
+	char digits[20], *p = digits + sizeof(digits);
+	do
+		*--p = (char)('0' + value % 10);
+	while ((value /= 10) > 0);
+	return buf_add(buf, span_make(p, (size_t)(digits + sizeof(digits) - p)));
 }
 
 bool
 buf_printf(struct buf *buf, const char *format, ...)
 {
+	size_t room = buf->cap - buf->end;
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf(NULL, 0, format, args);
+	int n = vsnprintf(room ? buf->p + buf->end : NULL, room, format, args);
 	va_end(args);
 	check(n >= 0);
 	if (!may_hold(buf, (size_t)n))
 		return false;
+	if ((size_t)n < room) {
+		buf->end += (size_t)n;
+		return true;
+	}
 	make_room(buf, (size_t)n + 1);
 	va_start(args, format);
 	vsnprintf(buf->p + buf->end, (size_t)n + 1, format, args);
@@ -170,13 +208,14 @@ buf_text(struct buf *buf)
 	return buf->p + buf->start;
 }
 
-static bool
+static inline bool
 put_number(struct buf *buf, uint64_t v, size_t width)
 {
-	char bytes[8];
+	if (!room_for(buf, width))
+		return false;
 	for (size_t i = 0; i < width; i++)
-		bytes[i] = (char)(v >> (8 * i));
-	return buf_add(buf, span_make(bytes, width));
+		buf->p[buf->end++] = (char)(v >> (8 * i));
+	return true;
 }
 
 bool buf_put_u8(struct buf *buf, uint8_t v) { return put_number(buf, v, 1); }
@@ -188,12 +227,10 @@ bool
 buf_put_bytes(struct buf *buf, struct span bytes)
 {
 	check(bytes.n <= UINT32_MAX);
-	if (!may_hold(buf, 4 + bytes.n))
-		return false;
-	return buf_put_u32(buf, (uint32_t)bytes.n) && buf_add(buf, bytes);
+	return room_for(buf, 4 + bytes.n) && buf_put_u32(buf, (uint32_t)bytes.n) && buf_add(buf, bytes);
 }
 
-static bool
+static inline bool
 get_number(struct span *in, size_t width, uint64_t *out)
 {
 	if (in->n < width)

@@ -33,6 +33,7 @@ static inline struct span buf_span(const struct buf *buf)
 bool buf_add(struct buf *buf, struct span bytes);
 bool buf_add_text(struct buf *buf, const char *text);
 bool buf_add_char(struct buf *buf, char c);
+bool buf_add_u64(struct buf *buf, uint64_t value);      /* in decimal */
 bool buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 void buf_consume(struct buf *buf, size_t n);    /* from the front */
 void buf_truncate(struct buf *buf, size_t len); /* keep the first len bytes */

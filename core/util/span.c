@@ -53,6 +53,20 @@ span_eq_nocase(struct span a, struct span b)
 }
 
 bool
+span_is_ascii(struct span s)
+{
+	uint64_t eight = 0, high = 0;
+	size_t i = 0;
+	for (; s.n - i >= sizeof(eight); i += sizeof(eight)) {
+		memcpy(&eight, s.p + i, sizeof(eight));
+		high |= eight;
+	}
+	for (; i < s.n; i++)
+		high |= (unsigned char)s.p[i];
+	return (high & UINT64_C(0x8080808080808080)) == 0;
+}
+
+bool
 span_starts(struct span s, struct span prefix)
 {
 	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);

@@ -50,6 +50,7 @@ size_t span_find_text(struct span s, struct span what);
 
 bool span_eq(struct span a, struct span b);
 bool span_eq_nocase(struct span a, struct span b);
+bool span_is_ascii(struct span s);
 bool span_starts(struct span s, struct span prefix);
 bool span_starts_nocase(struct span s, struct span prefix);
 bool span_ends_nocase(struct span s, struct span suffix);

@@ -106,6 +106,23 @@ the_distance_of_names_counts_slips(void **state)
 	assert_true(span_distance(SPAN("a"), span_make(long_name, sizeof(long_name))) > 60);
 }
 
+static void
+a_high_byte_is_found_wherever_it_stands(void **state)
+{
+	char text[24];
+	assert_true(span_is_ascii(SPAN("")));
+	for (size_t n = 1; n <= sizeof(text); n++) {
+		memset(text, 127, sizeof(text));
+		assert_true(span_is_ascii(span_make(text, n)));
+		for (size_t at = 0; at < n; at++) {
+			text[at] = (char)128;
+			assert_false(span_is_ascii(span_make(text, n)));
+			text[at] = 0;
+		}
+		assert_true(span_is_ascii(span_make(text, n)));
+	}
+}
+
 int
 main(void)
 {
@@ -115,6 +132,7 @@ main(void)
 		cmocka_unit_test(trims_blanks_and_tabs),
 		cmocka_unit_test(a_clone_is_its_own_and_ends),
 		cmocka_unit_test(splits_at_a_byte),
+		cmocka_unit_test(a_high_byte_is_found_wherever_it_stands),
 		cmocka_unit_test(reads_decimal_numbers_up_to_a_bound),
 		cmocka_unit_test(the_distance_of_names_counts_slips),
 	};
