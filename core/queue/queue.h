@@ -274,6 +274,7 @@ struct queues {
 	struct queues_options o;
 	struct prng    prng;
 	struct table   queues, sites, routes, host_sets, jobs, settings;
+	struct buf     route_key;       /* of the route that is looked for */
 	struct table   saved;           /* what the last run knew, until its owner is there again */
 	struct now     saved_at;        /* when that was, on this run's clocks */
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */

@@ -289,9 +289,9 @@ count_received(struct span head)
 static void
 take_choices(const struct shard_choices *choices, struct policy_message *message)
 {
-	snprintf(message->vmta, sizeof message->vmta, "%s", choices->vmta ? choices->vmta : "");
-	snprintf(message->pool, sizeof message->pool, "%s", choices->pool ? choices->pool : "");
-	snprintf(message->job, sizeof message->job, "%s", choices->job ? choices->job : "");
+	span_put(span_text(choices->vmta), message->vmta, sizeof message->vmta);
+	span_put(span_text(choices->pool), message->pool, sizeof message->pool);
+	span_put(span_text(choices->job), message->job, sizeof message->job);
 	message->priority = choices->priority;
 }
 
@@ -375,12 +375,27 @@ on_committed(void *ctx, const struct err *err, const struct envelope *envelope)
 	if (err == NULL) {
 		in->messages++;
 		envelope_id_format(envelope->id, id);
-		snprintf(text, sizeof text, "2.0.0 queued as %s", id);
+		span_put(span_text(id), text + span_put(SPAN("2.0.0 queued as "), text, sizeof text), sizeof id);
 		reply(in, 250, text);
 	} else {
 		reply_later(in, "4.3.1 the message cannot be stored");
 	}
 	inbound_pump(in);
+}
+
+/* "client.example (192.0.2.1)" */
+static struct span
+source_of(struct inbound *in)
+{
+	struct span helo = span_text(in->server.helo), address = span_text(in->address);
+	size_t size = helo.n + address.n + sizeof " ()", n;
+	char *text = arena_alloc(&in->arena, size);
+
+	n = span_put(helo, text, size);
+	n += span_put(SPAN(" ("), text + n, size - n);
+	n += span_put(address, text + n, size - n);
+	n += span_put(SPAN(")"), text + n, size - n);
+	return span_make(text, n);
 }
 
 static void
@@ -391,7 +406,7 @@ submit_commit(struct inbound *in)
 	struct spool_writer *writer = in->writer;
 
 	in->envelope.source_type = SPAN("smtp");
-	in->envelope.source_mta = span_text(arena_printf(&in->arena, "%s (%s)", in->server.helo, in->address));
+	in->envelope.source_mta = source_of(in);
 	commit->in = in;
 	commit->shard = shard;
 	commit->size_bytes = buf_len(&in->head) + spool_written(writer);

@@ -84,7 +84,8 @@ spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_byte
 	reader->body_bytes = parts.body_bytes;
 	reader->size_bytes = parts.head.n + parts.body_bytes;
 	reader->pieces_n = parts.pieces_n;
-	reader->pieces = mem_alloc((parts.pieces_n + 1) * sizeof(*reader->pieces));
+	if (parts.pieces_n > 0)
+		reader->pieces = mem_alloc(parts.pieces_n * sizeof(*reader->pieces));
 	for (unsigned i = 0; i < parts.pieces_n; i++)
 		reader->pieces[i] = spool_parts_piece(&parts, i);
 	return true;
@@ -141,8 +142,9 @@ piece_begin(struct spool_reader *reader, struct err *err)
 	return true;
 }
 
+/* Appends to *to. */
 static bool
-piece_read(struct spool_reader *reader, size_t max, struct buf *to, size_t *n_out, struct err *err)
+piece_read(struct spool_reader *reader, size_t max, struct buf *to, struct span *out, struct err *err)
 {
 	struct spool_piece piece = reader->pieces[reader->piece];
 	size_t left = piece.bytes - reader->piece_read, n = max < left ? max : left, got;
@@ -167,38 +169,50 @@ piece_read(struct spool_reader *reader, size_t max, struct buf *to, size_t *n_ou
 		reader->piece_read = 0;
 	}
 	buf_grow_commit(to, n);
-	*n_out = n;
+	*out = span_make(room, n);
 	return true;
 }
 
+/* False: the next bytes are on the disk. */
 static bool
-memory_read(struct span from, uint64_t at, size_t max, struct buf *to, size_t *n_out, struct err *err)
+in_memory(const struct spool_reader *reader, size_t max, struct span *out)
 {
-	struct span rest = span_from(from, (size_t)at);
-
-	*n_out = rest.n < max ? rest.n : max;
-	return buf_add(to, span_first(rest, *n_out)) || err_set(err, ERR_TEMP, "spool: no room for what is read");
+	if (reader->read < reader->head.n)
+		*out = span_from(reader->head, (size_t)reader->read);
+	else if (reader->piece == reader->pieces_n)
+		*out = span_from(reader->tail, (size_t)(reader->read - (reader->size_bytes - reader->tail.n)));
+	else
+		return false;
+	*out = span_first(*out, out->n < max ? out->n : max);
+	return true;
 }
 
 bool
 spool_read(struct spool_reader *reader, size_t max, struct buf *to, bool *done_out, struct err *err)
 {
 	while (max > 0 && reader->read < reader->size_bytes) {
-		uint64_t tail_at = reader->size_bytes - reader->tail.n;
-		size_t n;
-		bool ok;
+		struct span bytes;
 
-		if (reader->read < reader->head.n)
-			ok = memory_read(reader->head, reader->read, max, to, &n, err);
-		else if (reader->piece < reader->pieces_n)
-			ok = piece_read(reader, max, to, &n, err);
-		else
-			ok = memory_read(reader->tail, reader->read - tail_at, max, to, &n, err);
-		if (!ok)
-			return false;
-		reader->read += n;
-		max -= n;
+		if (!in_memory(reader, max, &bytes)) {
+			if (!piece_read(reader, max, to, &bytes, err))
+				return false;
+		} else if (!buf_add(to, bytes)) {
+			return err_set(err, ERR_TEMP, "spool: no room for what is read");
+		}
+		reader->read += bytes.n;
+		max -= bytes.n;
 	}
+	*done_out = reader->read == reader->size_bytes;
+	return true;
+}
+
+bool
+spool_read_next(struct spool_reader *reader, size_t max, struct buf *room, struct span *out, bool *done_out, struct err *err)
+{
+	buf_clear(room);
+	if (!in_memory(reader, max, out) && !piece_read(reader, max, room, out, err))
+		return false;
+	reader->read += out->n;
 	*done_out = reader->read == reader->size_bytes;
 	return true;
 }

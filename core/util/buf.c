@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CAP_MIN 64u
+#define CAP_MIN 256u
 
 void
 buf_init(struct buf *buf, size_t max)

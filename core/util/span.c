@@ -110,6 +110,17 @@ span_clone(struct span s)
 	return span_make(copy, s.n);
 }
 
+size_t
+span_put(struct span s, char *out, size_t size)
+{
+	check(size > 0);
+	size_t n = s.n < size ? s.n : size - 1;
+	if (n)
+		memcpy(out, s.p, n);
+	out[n] = '\0';
+	return n;
+}
+
 bool
 span_split(struct span *rest, char c, struct span *part_out)
 {

@@ -56,6 +56,8 @@ bool span_starts_nocase(struct span s, struct span prefix);
 bool span_ends_nocase(struct span s, struct span suffix);
 struct span span_trim(struct span s);           /* blanks and tabs, both ends */
 struct span span_clone(struct span s);          /* malloc-ed, NUL behind it */
+/* Copies it to out, cut to size - 1 bytes, NUL behind it. Returns how many. */
+size_t span_put(struct span s, char *out, size_t size);
 
 /* Takes what stands before the first `c` off *rest; false when *rest is empty.
  * "a,b" gives "a" and then "b". */

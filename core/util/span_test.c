@@ -107,6 +107,20 @@ the_distance_of_names_counts_slips(void **state)
 }
 
 static void
+puts_what_fits_with_a_nul_behind_it(void **state)
+{
+	char out[5] = "xxxx";
+	assert_int_equal(span_put(SPAN("abcd"), out, sizeof(out)), 4);
+	assert_string_equal(out, "abcd");
+	assert_int_equal(span_put(SPAN("abcde"), out, sizeof(out)), 4);
+	assert_string_equal(out, "abcd");
+	assert_int_equal(span_put(SPAN("z"), out, 1), 0);
+	assert_string_equal(out, "");
+	assert_int_equal(span_put(span_text(NULL), out, sizeof(out)), 0);
+	assert_string_equal(out, "");
+}
+
+static void
 a_high_byte_is_found_wherever_it_stands(void **state)
 {
 	char text[24];
@@ -132,6 +146,7 @@ main(void)
 		cmocka_unit_test(trims_blanks_and_tabs),
 		cmocka_unit_test(a_clone_is_its_own_and_ends),
 		cmocka_unit_test(splits_at_a_byte),
+		cmocka_unit_test(puts_what_fits_with_a_nul_behind_it),
 		cmocka_unit_test(a_high_byte_is_found_wherever_it_stands),
 		cmocka_unit_test(reads_decimal_numbers_up_to_a_bound),
 		cmocka_unit_test(the_distance_of_names_counts_slips),
