@@ -5,7 +5,6 @@
  *   dialed -> busy (EHLO) -> idle <-> busy (a message) -> lost
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "sim/world_inject_own.h"
@@ -69,12 +68,14 @@ write_message(struct client *client)
 {
 	struct injection *injection = client->injection;
 	struct injector *injector = client->injector;
-	char id[100];
-	int n = snprintf(id, sizeof id, "Message-ID: <%" PRIu64 ".%" PRIu64 "@world.invalid>\r\n",
-			 injector->world->o.seed, ++injector->made);
+	struct buf *out = &client->client.out;
 
+	buf_add_text(out, "Message-ID: <");
+	buf_add_u64(out, injector->world->o.seed);
+	buf_add_char(out, '.');
+	buf_add_u64(out, ++injector->made);
+	buf_add_text(out, "@world.invalid>\r\n");
 	flush(client);
-	conn_write(client->conn, span_make(id, (size_t)n));
 	conn_write(client->conn, buf_span(&injection->head));
 	conn_write(client->conn, buf_span(&injection->body));
 	smtp_client_body_sent(&client->client);

@@ -17,7 +17,7 @@
 #include "smtp/smtp_text.h"
 
 /* What a byte may be part of. Every address is looked at several times on its way. */
-enum { DIGIT = 1, HEX = 2, LABEL = 4, ATEXT = 8 };
+enum { DIGIT = 1, HEX = 2, LABEL = 4, ATEXT = 8, DOT = 16, HIGH = 32 };
 
 static const uint8_t part_of[256] = {
 	['0' ... '9'] = DIGIT | HEX | LABEL | ATEXT,
@@ -26,6 +26,7 @@ static const uint8_t part_of[256] = {
 	['-'] = LABEL | ATEXT,
 	['!'] = ATEXT, ['#' ... '\''] = ATEXT, ['*'] = ATEXT, ['+'] = ATEXT, ['/'] = ATEXT, ['='] = ATEXT,
 	['?'] = ATEXT, ['^' ... '`'] = ATEXT, ['{' ... '~'] = ATEXT,
+	['.'] = DOT, [128 ... 255] = HIGH,
 };
 
 static bool
@@ -34,10 +35,21 @@ is(char c, unsigned part)
 	return part_of[(unsigned char)c] & part;
 }
 
+/* Bytes of those parts that stand together from `from` on. */
+static size_t
+run(struct span s, size_t from, unsigned part)
+{
+	size_t n = from;
+
+	while (n < s.n && is(s.p[n], part))
+		n++;
+	return n - from;
+}
+
 static bool
 is_high(char c)
 {
-	return (unsigned char)c > 127;
+	return is(c, HIGH);
 }
 
 static bool
@@ -50,14 +62,11 @@ at(struct span s, char c)
 static size_t
 atom_len(struct span s)
 {
-	size_t n = 0;
+	size_t n = run(s, 0, ATEXT), step;
 
-	while (n < s.n) {
-		size_t step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : is(s.p[n], ATEXT);
-
-		if (step == 0)
-			break;
+	while (n < s.n && is_high(s.p[n]) && (step = smtp_text_utf8(span_from(s, n))) > 0) {
 		n += step;
+		n += run(s, n, ATEXT);
 	}
 	return n;
 }
@@ -104,16 +113,14 @@ take_quoted(struct span *in)
 static size_t
 label_len(struct span s)
 {
+	size_t n = run(s, 0, LABEL), step;
 	bool ascii = true;
-	size_t n = 0;
 
-	while (n < s.n && s.p[n] != '.') {
-		size_t step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : is(s.p[n], LABEL);
-
+	for (; n < s.n && s.p[n] != '.'; n += step + run(s, n + step, LABEL)) {
+		step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : 0;
 		if (step == 0)
 			return 0;
-		ascii = ascii && step == 1;
-		n += step;
+		ascii = false;
 	}
 	if (n == 0 || s.p[0] == '-' || s.p[n - 1] == '-')
 		return 0;
@@ -196,12 +203,11 @@ take_literal(struct span *in)
 static const char *
 take_domain(struct span *in)
 {
-	size_t n = 0;
+	size_t n;
 
 	if (at(*in, '['))
 		return take_literal(in);
-	while (n < in->n && (is(in->p[n], LABEL) || in->p[n] == '.' || is_high(in->p[n])))
-		n++;
+	n = run(*in, 0, LABEL | DOT | HIGH);
 	if (!smtp_domain_ok(span_first(*in, n)))
 		return "bad domain";
 	*in = span_from(*in, n);

@@ -213,8 +213,11 @@ put_number(struct buf *buf, uint64_t v, size_t width)
 {
 	if (!room_for(buf, width))
 		return false;
+	char *p = buf->p + buf->end;
+#pragma GCC unroll 8
 	for (size_t i = 0; i < width; i++)
-		buf->p[buf->end++] = (char)(v >> (8 * i));
+		p[i] = (char)(v >> (8 * i));
+	buf->end += width;
 	return true;
 }
 
@@ -236,6 +239,7 @@ get_number(struct span *in, size_t width, uint64_t *out)
 	if (in->n < width)
 		return false;
 	uint64_t v = 0;
+#pragma GCC unroll 8
 	for (size_t i = 0; i < width; i++)
 		v |= (uint64_t)(unsigned char)in->p[i] << (8 * i);
 	*in = span_from(*in, width);

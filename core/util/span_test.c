@@ -106,6 +106,24 @@ the_distance_of_names_counts_slips(void **state)
 	assert_true(span_distance(SPAN("a"), span_make(long_name, sizeof(long_name))) > 60);
 }
 
+/* Of two letters, so that beginnings and overlaps abound; needles on both sides of what is hopped for. */
+static void
+finds_the_first_of_any_text_in_any(void **state)
+{
+	char hay[16];
+	for (unsigned bits = 0; bits < 1u << sizeof(hay); bits++) {
+		for (size_t i = 0; i < sizeof(hay); i++)
+			hay[i] = bits >> i & 1 ? 'b' : 'a';
+		for (size_t n = 1; n <= 10; n += 3) {
+			size_t first = SIZE_MAX;
+			for (size_t at = 0; at + n <= 12 && first == SIZE_MAX; at++)
+				if (memcmp(hay + at, hay + sizeof(hay) - n, n) == 0)
+					first = at;
+			assert_int_equal(span_find_text(span_make(hay, 12), span_make(hay + sizeof(hay) - n, n)), first);
+		}
+	}
+}
+
 static void
 puts_what_fits_with_a_nul_behind_it(void **state)
 {
@@ -145,6 +163,7 @@ main(void)
 		cmocka_unit_test(compares_with_and_without_case),
 		cmocka_unit_test(trims_blanks_and_tabs),
 		cmocka_unit_test(a_clone_is_its_own_and_ends),
+		cmocka_unit_test(finds_the_first_of_any_text_in_any),
 		cmocka_unit_test(splits_at_a_byte),
 		cmocka_unit_test(puts_what_fits_with_a_nul_behind_it),
 		cmocka_unit_test(a_high_byte_is_found_wherever_it_stands),
