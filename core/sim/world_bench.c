@@ -32,10 +32,15 @@ static const char policy[] =
 static const char *
 to_of(void *ctx, uint64_t i)
 {
-	char *text = ctx;
+	struct buf *text = ctx;
 
-	snprintf(text, 64, "u%" PRIu64 "@p%u.example", i, (unsigned)(i % PROVIDERS) + 1);
-	return text;
+	buf_clear(text);
+	buf_add_char(text, 'u');
+	buf_add_u64(text, i);
+	buf_add_text(text, "@p");
+	buf_add_u64(text, i % PROVIDERS + 1);
+	buf_add_text(text, ".example");
+	return buf_text(text);
 }
 
 static double
@@ -68,9 +73,10 @@ open_world(struct err *err)
 static bool
 play(struct world *world, uint64_t recipients, struct err *err)
 {
-	char to[64], host[32];
+	char host[32];
+	struct buf to = { 0 };
 	const struct world_injection injection = {
-		.count = recipients, .to_of = to_of, .ctx = to, .priority = 50,
+		.count = recipients, .to_of = to_of, .ctx = &to, .priority = 50,
 		.over_us = (mono_us_t)(20 * HOUR_US * recipients / RECIPIENTS),
 	};
 	struct world_injected injected;
@@ -79,7 +85,9 @@ play(struct world *world, uint64_t recipients, struct err *err)
 		snprintf(host, sizeof host, "p%u.example", i);
 		receiver_set_latency(world_receiver(world, host, err), 80 * US_PER_MS);
 	}
-	return world_inject(world, &injection, &injected, err) && world_run_until_idle(world, err);
+	bool ok = world_inject(world, &injection, &injected, err) && world_run_until_idle(world, err);
+	buf_fini(&to);
+	return ok;
 }
 
 static uint64_t

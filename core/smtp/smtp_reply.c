@@ -86,7 +86,7 @@ put_code(char *out, unsigned code)
 	out[2] = (char)('0' + code % 10);
 }
 
-/* Sets the front: "421 4.7.0", and text_at behind it. */
+/* Sets the front: "421 4.7.0", and text_at behind it. The enhanced code is ours, or was looked at. */
 static size_t
 begin(struct smtp_reply *reply, unsigned code, struct span enhanced)
 {
@@ -97,9 +97,9 @@ begin(struct smtp_reply *reply, unsigned code, struct span enhanced)
 	put_code(reply->line, code);
 	reply->line[len] = '\0';
 	if (enhanced.n > 0 && enhanced.n < sizeof reply->enhanced) {
-		memcpy(reply->enhanced, enhanced.p, enhanced.n);
-		reply->enhanced[enhanced.n] = '\0';
-		len = append(reply, len, enhanced);
+		span_put(enhanced, reply->enhanced, sizeof reply->enhanced);
+		reply->line[len] = ' ';
+		len += 1 + span_put(enhanced, reply->line + len + 1, sizeof reply->enhanced);
 	}
 	reply->text_at = (uint16_t)len;
 	return len;

@@ -2,8 +2,8 @@
  * Reading a message, and the records that are still in memory.
  *
  * A fresh record is one that was just committed: its first delivery follows at
- * once and needs no disk. It goes when its readers have closed, or when fresher
- * ones need the room.
+ * once and needs no disk, and no sum either: it never left this memory. It goes
+ * when its readers have closed, or when fresher ones need the room.
  *
  * Pieces are read as they go out; the sum of each is kept running and compared
  * before its last bytes are handed on, so a damaged body is noticed before the
@@ -68,15 +68,17 @@ spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_byte
 		  struct span fresh, struct err *err)
 {
 	struct spool_message_parts parts;
-	struct spool_record record;
+	struct spool_record record = { .kind = SPOOL_MESSAGE };
+	bool ok = true;
 
-	if (!fresh.p) {
+	if (fresh.p) {
+		record.payload = span_from(fresh, SPOOL_RECORD_HEADER);
+	} else {
 		if (!record_read(reader, at, record_bytes, err))
 			return false;
-		fresh = buf_span(&reader->record);
+		ok = spool_record_parse(buf_span(&reader->record), reader->segment->number, at, &record);
 	}
-	if (!spool_record_parse(fresh, reader->segment->number, at, &record) || record.kind != SPOOL_MESSAGE ||
-	    !spool_record_parts(record.payload, at, &parts) || parts.id != id)
+	if (!ok || record.kind != SPOOL_MESSAGE || !spool_record_parts(record.payload, at, &parts) || parts.id != id)
 		return damaged(reader, at, err);
 	reader->meta = parts.meta;
 	reader->head = parts.head;

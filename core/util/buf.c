@@ -75,14 +75,18 @@ fits(const struct buf *buf, size_t n)
 }
 
 static bool
-room_for(struct buf *buf, size_t n)
+more_room_for(struct buf *buf, size_t n)
 {
-	if (fits(buf, n))
-		return true;
 	if (!may_hold(buf, n))
 		return false;
 	make_room(buf, n);
 	return true;
+}
+
+static inline bool
+room_for(struct buf *buf, size_t n)
+{
+	return fits(buf, n) || more_room_for(buf, n);
 }
 
 bool
@@ -95,12 +99,6 @@ buf_add(struct buf *buf, struct span bytes)
 	memcpy(buf->p + buf->end, bytes.p, bytes.n);
 	buf->end += bytes.n;
 	return true;
-}
-
-bool
-buf_add_text(struct buf *buf, const char *text)
-{
-	return buf_add(buf, span_text(text));
 }
 
 bool

@@ -31,7 +31,7 @@ static inline struct span buf_span(const struct buf *buf)
 }
 
 bool buf_add(struct buf *buf, struct span bytes);
-bool buf_add_text(struct buf *buf, const char *text);
+static inline bool buf_add_text(struct buf *buf, const char *text) { return buf_add(buf, span_text(text)); }
 bool buf_add_char(struct buf *buf, char c);
 bool buf_add_u64(struct buf *buf, uint64_t value);      /* in decimal */
 bool buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
