@@ -2,6 +2,9 @@
  * ledger - texts are kept once and numbered. What differs from record to record
  * (who, what was said, when) stands in the record; the rest, the same for all
  * that one session did, is a shape, kept once too.
+ *
+ * But recipients: a million of them would make every look-up a walk through cold
+ * memory, and a text with its place in the table is as large as two of the text.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/ledger.h"
@@ -36,7 +39,7 @@ struct entry {
 	uint32_t rcpt, diag, env_id, shape;
 };
 
-#define COLUMNS 17
+#define COLUMNS 16
 #define RECENT  8u              /* of a column; a text has its place by a few of its bytes */
 #define TYPES   (ACCOUNT_RECEIVED + 1)
 
@@ -48,6 +51,7 @@ struct ledger {
 	} last[TYPES];
 	struct table  texts, shapes;
 	const struct text **by_number;
+	uint32_t      texts_n;
 	size_t        texts_cap;
 	const struct known_shape **shapes_by_number;
 	size_t        shapes_cap;
@@ -65,6 +69,20 @@ grown(void *p, size_t n, size_t *cap, size_t size)
 	return mem_grow(p, *cap * size);
 }
 
+static struct text *
+keep(struct ledger *ledger, struct span span)
+{
+	struct text *text = arena_alloc(&ledger->arena, sizeof *text + span.n);
+
+	text->number = ledger->texts_n++;
+	text->n = (uint32_t)span.n;
+	if (span.n > 0)
+		memcpy(text->bytes, span.p, span.n);
+	ledger->by_number = grown(ledger->by_number, text->number, &ledger->texts_cap, sizeof *ledger->by_number);
+	ledger->by_number[text->number] = text;
+	return text;
+}
+
 static const struct text *
 intern(struct ledger *ledger, struct span span)
 {
@@ -72,12 +90,7 @@ intern(struct ledger *ledger, struct span span)
 
 	if (text != NULL)
 		return text;
-	text = arena_alloc(&ledger->arena, sizeof *text + span.n);
-	text->number = ledger->texts.n;
-	text->n = (uint32_t)span.n;
-	memcpy(text->bytes, span.p, span.n);
-	ledger->by_number = grown(ledger->by_number, text->number, &ledger->texts_cap, sizeof *ledger->by_number);
-	ledger->by_number[text->number] = text;
+	text = keep(ledger, span);
 	table_put(&ledger->texts, span_make(text->bytes, text->n), text);
 	return text;
 }
@@ -161,7 +174,7 @@ ledger_add(struct ledger *ledger, const struct account_record *r)
 	ledger->entries = grown(ledger->entries, ledger->entries_n, &ledger->entries_cap, sizeof *ledger->entries);
 	ledger->entries[ledger->entries_n++] = (struct entry){
 		.logged_ms = r->logged.ms, .queued_ms = r->queued.ms, .size_bytes = r->size_bytes,
-		.rcpt = number_of(ledger, last[14], r->rcpt), .diag = number_of(ledger, last[15], r->diag), .env_id = number_of(ledger, last[16], r->env_id),
+		.rcpt = keep(ledger, r->rcpt)->number, .diag = number_of(ledger, last[14], r->diag), .env_id = number_of(ledger, last[15], r->env_id),
 		.shape = intern_shape(ledger, &shape),
 	};
 }

@@ -176,10 +176,10 @@ static const struct param mail_params[] = {
 static bool
 asks_binary(struct span in)
 {
-	struct span word;
+	struct span asked = SPAN("BODY=BINARYMIME"), word;
 
-	while (span_split(&in, ' ', &word))
-		if (span_eq_nocase(word, SPAN("BODY=BINARYMIME")))
+	while (in.n >= asked.n && span_split(&in, ' ', &word))
+		if (span_eq_nocase(word, asked))
 			return true;
 	return false;
 }

@@ -40,16 +40,21 @@ begin_closing(struct smtp_server *server, const char *why)
 void
 smtp_server_answer(struct smtp_server *server, unsigned code, const char *text)
 {
-	char line[TEXT_MAX + 6];
-	size_t n = 4 + smtp_text_clean(span_text(text), line + 4, TEXT_MAX);
+	struct span said = span_text(text);
+	size_t room = 4 + (said.n < TEXT_MAX ? said.n : TEXT_MAX) + 2, n;
+	char *line = buf_grow(&server->out, room);
 
+	if (line == NULL) {
+		begin_closing(server, "replies are not read");
+		return;
+	}
+	n = 4 + smtp_text_clean(said, line + 4, room - 6);
 	line[0] = (char)('0' + code / 100 % 10);
 	line[1] = (char)('0' + code / 10 % 10);
 	line[2] = (char)('0' + code % 10);
 	line[3] = ' ';
 	memcpy(line + n, "\r\n", 2);
-	if (!buf_add(&server->out, span_make(line, n + 2)))
-		begin_closing(server, "replies are not read");
+	buf_grow_commit(&server->out, n + 2);
 }
 
 static void
