@@ -2,9 +2,6 @@
  * A growing run of bytes with a consumed front. Space in front is taken back by
  * moving the rest down, but only when the end is reached, so that a reader who
  * consumes line by line does not move the rest for every line.
- *
- * Most additions are a few bytes to a buf that has the room: they are told apart
- * first (fits()), since every command, reply and record is made of them.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/buf.h"
@@ -67,46 +64,12 @@ make_room(struct buf *buf, size_t n)
 	buf->cap = cap;
 }
 
-/* There is room for n bytes as it stands. */
-static inline bool
-fits(const struct buf *buf, size_t n)
-{
-	return n <= buf->cap - buf->end && (!buf->max || n + buf_len(buf) <= buf->max);
-}
-
-static bool
-more_room_for(struct buf *buf, size_t n)
+bool
+buf_more_room(struct buf *buf, size_t n)
 {
 	if (!may_hold(buf, n))
 		return false;
 	make_room(buf, n);
-	return true;
-}
-
-static inline bool
-room_for(struct buf *buf, size_t n)
-{
-	return fits(buf, n) || more_room_for(buf, n);
-}
-
-bool
-buf_add(struct buf *buf, struct span bytes)
-{
-	if (!room_for(buf, bytes.n))
-		return false;
-	if (bytes.n == 0)
-		return true;
-	memcpy(buf->p + buf->end, bytes.p, bytes.n);
-	buf->end += bytes.n;
-	return true;
-}
-
-bool
-buf_add_char(struct buf *buf, char c)
-{
-	if (!room_for(buf, 1))
-		return false;
-	buf->p[buf->end++] = c;
 	return true;
 }
 
@@ -141,15 +104,6 @@ buf_printf(struct buf *buf, const char *format, ...)
 	va_end(args);
 	buf->end += (size_t)n;
 	return true;
-}
-
-void
-buf_consume(struct buf *buf, size_t n)
-{
-	check(n <= buf_len(buf));
-	buf->start += n;
-	if (buf->start == buf->end)
-		buf->start = buf->end = 0;
 }
 
 void
@@ -209,7 +163,7 @@ buf_text(struct buf *buf)
 static inline bool
 put_number(struct buf *buf, uint64_t v, size_t width)
 {
-	if (!room_for(buf, width))
+	if (!buf_has_room(buf, width))
 		return false;
 	char *p = buf->p + buf->end;
 #pragma GCC unroll 8
@@ -228,7 +182,7 @@ bool
 buf_put_bytes(struct buf *buf, struct span bytes)
 {
 	check(bytes.n <= UINT32_MAX);
-	return room_for(buf, 4 + bytes.n) && buf_put_u32(buf, (uint32_t)bytes.n) && buf_add(buf, bytes);
+	return buf_has_room(buf, 4 + bytes.n) && buf_put_u32(buf, (uint32_t)bytes.n) && buf_add(buf, bytes);
 }
 
 static inline bool

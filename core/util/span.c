@@ -26,13 +26,6 @@ same_nocase(const char *a, const char *b, size_t n)
 }
 
 size_t
-span_find(struct span s, char c)
-{
-	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
-	return at ? (size_t)(at - s.p) : SIZE_MAX;
-}
-
-size_t
 span_find_text(struct span s, struct span what)
 {
 	if (what.n == 0)
@@ -95,22 +88,6 @@ bool
 span_ends_nocase(struct span s, struct span suffix)
 {
 	return s.n >= suffix.n && (suffix.n == 0 || same_nocase(s.p + (s.n - suffix.n), suffix.p, suffix.n));
-}
-
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-struct span
-span_trim(struct span s)
-{
-	while (s.n && is_blank(s.p[0]))
-		s = span_from(s, 1);
-	while (s.n && is_blank(s.p[s.n - 1]))
-		s.n--;
-	return s;
 }
 
 struct span
