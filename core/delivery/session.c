@@ -134,6 +134,8 @@ tell_body(struct session *s)
 {
 	char text[64];
 
+	if (!trace_on(&s->delivery->shard->trace))
+		return;
 	snprintf(text, sizeof text, "%llu bytes of message", (unsigned long long)s->reader.size_bytes);
 	session_tell(s, TRACE_EVENT, span_text(text));
 }
@@ -142,19 +144,19 @@ tell_body(struct session *s)
 static void
 send_body(struct session *s)
 {
-	struct buf piece;
+	struct buf room;
+	struct span bytes;
 	struct err err = { 0 };
 	struct smtp_reply reply;
 	bool done = false, ok = true, may_take = conn_pending(s->conn) < PENDING_MAX;
 
-	buf_init(&piece, 0);
+	buf_init(&room, 0);
 	while (!done && ok && conn_pending(s->conn) < PENDING_MAX) {
-		buf_clear(&piece);
-		ok = spool_read(&s->reader, READ_PIECE, &piece, &done, &err);
+		ok = spool_read_next(&s->reader, READ_PIECE, &room, &bytes, &done, &err);
 		if (ok)
-			conn_write(s->conn, buf_span(&piece));
+			conn_write(s->conn, bytes);
 	}
-	buf_fini(&piece);
+	buf_fini(&room);
 	if (!ok) {
 		/* Half a message is on its way and cannot be taken back: without the final dot it is none. */
 		log_error(s->delivery->shard->log, "%s", err.text);

@@ -526,6 +526,7 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->jobs, prng_u64(&queues->prng));
 	table_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
+	buf_init(&queues->route_key, 0);
 	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
@@ -589,6 +590,7 @@ queues_free(struct queues *queues)
 		free(settings);
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
+	buf_fini(&queues->route_key);
 	warmups_free(queues);
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
