@@ -16,6 +16,7 @@
 #include "control/arithmetic.h"
 #include "control/control.h"
 #include "delivery/delivery.h"
+#include "last_good.h"
 #include "net/process.h"
 #include "reception/reception.h"
 #include "shard.h"
@@ -134,7 +135,7 @@ load_policy(struct node *node, const struct node_options *options)
 	node->policy = load_bundle(node, node->bundle);
 	if (node->policy != NULL)
 		return;
-	good = swap_last_good(spool_without_policy(options), &err);
+	good = last_good_read(spool_without_policy(options), &err);
 	if (good != NULL && !options->last_good) {
 		fprintf(stderr, "sluice: it does not load; with --last-good the node would run the last one that was good\n");
 	} else if (good == NULL && options->last_good) {
