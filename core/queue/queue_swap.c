@@ -198,7 +198,7 @@ forget_queues(struct queues *queues, const struct ruleset *fresh, struct now now
 struct old {
 	const struct ruleset *ruleset;
 	struct scope **vmtas, **pools;
-	struct table settings;
+	struct interned settings;
 };
 
 static void
@@ -476,17 +476,6 @@ sites_take_ruleset(struct queues *queues, struct now now)
 			hurry_expiry(q, now.mono);
 }
 
-static void
-settings_free(struct table *settings)
-{
-	struct queue_settings *one;
-	uint32_t pos = 0;
-
-	while ((one = table_next(settings, &pos)) != NULL)
-		free(one);
-	table_fini(settings);
-}
-
 void
 queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 {
@@ -501,7 +490,7 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	forget_routes(queues, fresh);
 	forget_queues(queues, fresh, now);
 	queues->o.ruleset = fresh;
-	table_init(&queues->settings, old.settings.seed);
+	interned_init(&queues->settings, old.settings.by_value.seed);
 	keep_vmtas(queues, &old, now);
 	keep_pools(queues, &old, now);
 	scope_redeclare(&queues->node, limits_of_node(&fresh->node), now);
@@ -514,7 +503,7 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	queues_overlays_start(queues, now);
 	scopes_free(old.vmtas, old.ruleset->vmtas_n);
 	scopes_free(old.pools, old.ruleset->pools_n);
-	settings_free(&old.settings);
+	interned_fini(&old.settings);
 	queues->swapping = false;
 	queues->stopping = stopping;
 	queues_changed(queues);
