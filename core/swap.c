@@ -65,19 +65,35 @@ struct swap {
 static struct shard *shard_of(const struct swap *swap) { return swap->o.shard; }
 static mono_us_t now_of(const struct swap *swap) { return loop_now(shard_of(swap)->loop).mono; }
 
+/* ":12", or nothing where a note is of the file as a whole. */
+static const char *
+line_text(const struct policy_note *note, char out[static 16])
+{
+	out[0] = '\0';
+	if (note->line > 0)
+		snprintf(out, 16, ":%d", note->line);
+	return out;
+}
+
+static void
+log_warnings(struct log *log, const struct policy_report *report)
+{
+	char line[16];
+
+	for (unsigned i = 0; i < report->warnings_n; i++)
+		log_warning(log, "%s%s: %s", report->warnings[i].file, line_text(&report->warnings[i], line), report->warnings[i].text);
+}
+
 void
 swap_print_report(struct log *log, const struct policy_report *report)
 {
 	for (unsigned i = 0; i < report->errors_n; i++) {
 		const struct policy_note *note = &report->errors[i];
+		char line[16];
 
-		if (note->line > 0)
-			fprintf(stderr, "%s:%d: %s\n", note->file, note->line, note->text);
-		else
-			fprintf(stderr, "%s: %s\n", note->file, note->text);
+		fprintf(stderr, "%s%s: %s\n", note->file, line_text(note, line), note->text);
 	}
-	for (unsigned i = 0; i < report->warnings_n; i++)
-		log_warning(log, "%s:%d: %s", report->warnings[i].file, report->warnings[i].line, report->warnings[i].text);
+	log_warnings(log, report);
 }
 
 /* ---- the last good one ---- */
@@ -209,9 +225,12 @@ log_refusal(const struct loading *l, const char *why)
 
 	if (why != NULL)
 		log_error(log, "%s; the policy in force stays (swap %s)", why, l->cause);
-	for (unsigned i = 0; why == NULL && i < l->report.errors_n; i++)
-		log_error(log, "%s:%d: %s; the policy in force stays (swap %s)", l->report.errors[i].file, l->report.errors[i].line,
-			  l->report.errors[i].text, l->cause);
+	for (unsigned i = 0; why == NULL && i < l->report.errors_n; i++) {
+		char line[16];
+		const struct policy_note *note = &l->report.errors[i];
+
+		log_error(log, "%s%s: %s; the policy in force stays (swap %s)", note->file, line_text(note, line), note->text, l->cause);
+	}
 }
 
 static void
@@ -269,8 +288,7 @@ committed(struct loading *l)
 	/* What goes back is no reading of the files: whatever they say now, it was refused by whoever went back. */
 	remember_read(swap, l->back ? bundle_stamp_now(swap->current) : bundle_stamp(swap->current));
 	begin_probation(swap, l);
-	for (unsigned i = 0; i < l->report.warnings_n; i++)
-		log_warning(shard->log, "%s:%d: %s", l->report.warnings[i].file, l->report.warnings[i].line, l->report.warnings[i].text);
+	log_warnings(shard->log, &l->report);
 	log_info(shard->log, "generation %u is in force: %s (swap %s); %u settings changed", shard->generation, swap->current->policy,
 		 l->cause, l->changes_n);
 }
@@ -297,7 +315,7 @@ put_in_force(struct loading *l, struct err *err)
 	struct ruleset_node settings = shard_settings_under(shard, l->policy);
 
 	if (!swap->o.prepare(swap->o.ctx, &settings, err))
-		return false;
+		return err_prefix(err, "%s: node: ", policy_ruleset(l->policy)->file);
 	if (!shard_swap(shard, l->policy, l->dry_run, err) || l->dry_run) {
 		swap->o.abandon(swap->o.ctx);
 		return err->kind == ERR_NONE;

@@ -339,6 +339,29 @@ domain "a.example" {{ smtp_hosts = "{mx.at}" }}\n''')
         self.write("p.lua", text.replace("node {", f'node {{ spool = "{self.path("other")}", workers = 1, '))
         self.assertEqual(ask(2, "swap", "--dry-run"), 1)
 
+    def test_a_swap_that_is_not_taken_leaves_nothing_behind(self):
+        text = (f'node {{ hostname = "n.example", min_free_space = "4M", control = "{self.path("c1")}", accounting = {{ file = "{self.path("a1")}" }} }}\n'
+                f'listener "127.0.0.1:{free_port()}" {{}}\nvmta "default" {{ source = "any" }}\n')
+        self.write("p.lua", text)
+        node = self.keep(harness.Process([harness.SLUICE, "run", self.path("p.lua"), "--spool", self.path("spool")], self.path("log")))
+        until(lambda: "ready" in node.log, "the node is ready")
+        swap = lambda *argv: harness.command("swap", *argv, "--control", self.path("c1"))
+        self.write("p.lua", text.replace("a1", "a2").replace("c1", "c2"))
+        self.assertEqual(swap("--dry-run").returncode, 0)
+        self.assertFalse(os.path.exists(self.path("a2")) or os.path.exists(self.path("c2")))
+        for broken, says in ((text.replace("a1", "gone/a2"), "accounting"), (text.replace("a1", "a2").replace("c1", "gone/c2"), "control")):
+            self.write("p.lua", broken)
+            done = swap()
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertRegex(done.stderr, rf"^/.*p\.lua: node: {says}: ")
+            self.assertFalse(os.path.exists(self.path("a2")))
+        os.remove(self.path("p.lua"))
+        node.signal(signal.SIGHUP)
+        until(lambda: "p.lua: cannot be read" in node.log, "the file alone is named where it is not there")
+        self.write("p.lua", text.replace("a1", "a2").replace("c1", "c2"))
+        self.assertEqual(swap().returncode, 0)
+        self.assertTrue(os.path.exists(self.path("a2")) and os.path.exists(self.path("c2")))
+
     # --- under load ---
 
     def bundles(self, receivers):
