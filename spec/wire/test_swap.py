@@ -155,6 +155,68 @@ class Swaps(harness.Case):
         gate = next(g for g in node.command("why", "a.example/default")["gates"] if g["gate"] == "max_smtp_out")
         self.assertEqual(gate["limit"], 9)
 
+    # --- at a bad moment ---
+
+    def test_one_at_a_time_and_a_signal_waits_its_turn(self):
+        node = self.begin("")
+        self.policy(node, "local x = 0 for i = 1, 2e7 do x = x + i % 7 end\n")
+        ask = lambda: subprocess.Popen([harness.SLUICE, "swap", "--control", node.control], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        asked = [ask() for _ in range(3)]
+        node.signal(signal.SIGHUP)
+        said = sorted((p.returncode, err) for p, err in ((p, p.communicate(timeout=20)[1]) for p in asked))
+        self.assertEqual([code for code, _ in said], [0, 1, 1], said)
+        self.assertRegex(said[1][1], r"busy: generation \d is in preparation")
+        until(lambda: node.status()["generation"] >= 3, "the signal's comes after it")
+
+    def test_the_middle_of_data_ends_under_its_policy(self):
+        node = self.begin('on.message(function(msg) return reject "550 5.7.1 the first" end)\n')
+        with Client(node.port) as c:
+            for line in ("MAIL FROM:<>", "RCPT TO:<a@a.example>", "DATA"):
+                c.command(line)
+            c.send(b"Subject: half\r\n")
+            self.policy(node, "")
+            self.swap(node)
+            self.assertIn("the first", str(c.command("\r\nx\r\n.")))
+            self.assertEqual(c.message("", ["a@a.example"], b"Subject: x\r\n\r\nx\r\n").code, 250)
+
+    def test_a_hook_that_does_not_return_defers_and_goes(self):
+        node = self.begin("")
+        self.policy(node, "on.message(function(msg) while true do end end)\n")
+        self.swap(node)
+        for _ in range(6):
+            self.assertEqual(self.send(node).code, 451)
+        until(lambda: node.status()["generation"] == 3, "it goes back by itself")
+        self.assertEqual(self.send(node).code, 250)
+
+    def test_a_half_written_file_is_refused_and_the_whole_one_taken(self):
+        node = self.begin("", options=["--watch"])
+        with open(node.policy, encoding="utf-8") as file:
+            text = file.read() + 'domain "*" { max_smtp_out = 8 }\n'
+        with open(node.policy, "w", encoding="utf-8") as file:
+            file.write(text[:-8])
+            file.flush()
+            node.signal(signal.SIGHUP)
+            until(lambda: "stays" in node.log, "the half is refused")
+            file.write(text[-8:])
+        until(lambda: node.status()["generation"] == 2, "the whole is taken")
+
+    def test_a_restart_after_a_rollback_has_the_good_policy(self):
+        node = self.begin('domain "*" { max_smtp_out = 7 }\n')
+        self.policy(node, 'domain "*" { max_smtp_out = 8 }\non.message(function(msg) error("oh") end)\n')
+        self.swap(node)
+        for _ in range(6):
+            self.send(node)
+        until(lambda: node.status()["generation"] == 3, "it goes back by itself")
+        node.stop()
+        self.policy(node, "broken\n")
+        last = harness.Node(node.folder, None, node.port, spool=node.spool, options=["--last-good"])
+        self.keep(last)
+        last.wait_ready()
+        last.command("pause", "*")
+        self.assertEqual(self.send(last, "a@a.example").code, 250)
+        gate = next(g for g in last.command("why", "a.example/default")["gates"] if g["gate"] == "max_smtp_out")
+        self.assertEqual(gate["limit"], 7)
+
     # --- signals, files ---
 
     def test_sighup_reads_the_file_again(self):
