@@ -33,40 +33,54 @@ refuse(struct err *err, const struct ruleset *fresh, const char *vmta, const cha
 }
 
 static bool
-may_lose(const struct queues *queues, const struct ruleset_vmta *vmta, const struct ruleset *fresh, struct err *err)
+is_gone(const struct ruleset *fresh, const struct ruleset_vmta *vmta)
 {
-	const struct queue *q;
-	const struct route *route;
-	uint32_t pos = 0;
+	return ruleset_vmta(fresh, span_text(vmta->name)) == NULL;
+}
+
+static bool
+loses_any(const struct ruleset *ruleset, const struct ruleset *fresh)
+{
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		if (is_gone(fresh, ruleset->vmtas[i]))
+			return true;
+	return false;
+}
+
+static bool
+may_lose_queue(const struct queue *q, const struct ruleset *fresh, struct err *err)
+{
 	char why[700];
 
-	while ((q = table_next(&queues->queues, &pos)) != NULL) {
-		if (q->vmta != vmta || (queue_n(q) == 0 && q->slots_n == 0))
-			continue;
-		if (queue_n(q) > 0)
-			snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
-		else
-			snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n);
-		return refuse(err, fresh, vmta->name, why);
-	}
-	pos = 0;
-	while ((route = table_next(&queues->routes, &pos)) != NULL)
-		if (route->vmta == vmta && route->rcpts_n > 0)
-			return refuse(err, fresh, vmta->name, "mail of it is rerouted and would come back");
-	if (accept_is_under_way(queues, vmta->name))
-		return refuse(err, fresh, vmta->name, "a message of it is being accepted");
-	return true;
+	if ((queue_n(q) == 0 && q->slots_n == 0) || !is_gone(fresh, q->vmta))
+		return true;
+	if (queue_n(q) > 0)
+		snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
+	else
+		snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n);
+	return refuse(err, fresh, q->vmta->name, why);
 }
 
 bool
 queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err)
 {
 	const struct ruleset *ruleset = queues->o.ruleset;
+	const struct route *route;
+	const struct queue *q;
+	uint32_t pos = 0;
 
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		if (ruleset_vmta(fresh, span_text(ruleset->vmtas[i]->name)) == NULL &&
-		    !may_lose(queues, ruleset->vmtas[i], fresh, err))
+	if (!loses_any(ruleset, fresh))
+		return true;
+	while ((q = table_next(&queues->queues, &pos)) != NULL)
+		if (!may_lose_queue(q, fresh, err))
 			return false;
+	pos = 0;
+	while ((route = table_next(&queues->routes, &pos)) != NULL)
+		if (route->rcpts_n > 0 && is_gone(fresh, route->vmta))
+			return refuse(err, fresh, route->vmta->name, "mail of it is rerouted and would come back");
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		if (is_gone(fresh, ruleset->vmtas[i]) && accept_is_under_way(queues, ruleset->vmtas[i]->name))
+			return refuse(err, fresh, ruleset->vmtas[i]->name, "a message of it is being accepted");
 	return true;
 }
 
