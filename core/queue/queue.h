@@ -27,6 +27,7 @@
 #include "net/resolver.h"
 #include "policy/ruleset.h"
 #include "queue/gate.h"
+#include "queue/interned.h"
 #include "queue/overlay.h"
 #include "queue/recent.h"
 #include "queue/scope.h"
@@ -276,7 +277,8 @@ struct queues_options {
 struct queues {
 	struct queues_options o;
 	struct prng    prng;
-	struct table   queues, sites, routes, host_sets, jobs, settings;
+	struct table   queues, sites, routes, host_sets, jobs;
+	struct interned settings;
 	struct buf     route_key;       /* of the route that is looked for */
 	struct table   saved;           /* what the last run knew, until its owner is there again */
 	struct now     saved_at;        /* when that was, on this run's clocks */
