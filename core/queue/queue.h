@@ -212,7 +212,7 @@ struct queue {
 	struct queue  *heir;            /* where the first of its routes leads now */
 	bool           is_new, expires_sooner;
 	struct list    in_site;         /* site->queues */
-	struct list    reap;            /* queues->reap while it is empty */
+	struct wheel_node reap;         /* while it is empty and no route leads here */
 };
 
 static inline uint32_t
@@ -293,7 +293,8 @@ struct queues {
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
 	struct recent  recent;          /* matches of the reactions */
 	struct table   warmups;         /* queue's name -> what went out today */
-	struct list    reap, reap_routes;
+	struct wheel   reap;            /* queues */
+	struct list    reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	bool           stopping;        /* no new sessions, no new transactions */

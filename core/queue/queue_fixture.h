@@ -301,7 +301,7 @@ world_check(struct world *w)
 			assert_true(timer_started(&q->timer) || w->queues->stopping);
 		if (q->ready_n > 0 && !is_held(q) && q->slots_n == 0 && !timer_started(&q->timer) && q->waiter.scope == NULL)
 			fail_msg("%s: %u wait for nothing", q->name, q->ready_n);
-		assert_true(queue_n(q) > 0 || q->slots_n > 0 || list_linked(&q->reap));
+		assert_true(queue_n(q) > 0 || q->slots_n > 0 || !list_empty(&q->routes) || list_linked(&q->reap.link));
 		all += queue_n(q);
 	}
 	assert_int_equal(all, w->queues->rcpts_n);

@@ -79,7 +79,5 @@ bool scope_others_first(const struct scope *scope, enum scope_line line, const s
 bool scope_others_wait(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
 /* The same at the next turn of the loop: for who is in the middle of something. */
 void scope_wake_soon(struct scope *scope, mono_us_t now);
-/* The limiters are counted by what is in force from now on, and not only from the next event. */
-void scope_adopt(struct scope *scope, mono_us_t now);
 /* Gives turns: after a session ended or connected, limits changed, or a rate opened. */
 void scope_wake(struct scope *scope, struct now now);
