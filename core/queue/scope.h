@@ -44,15 +44,17 @@ struct scope_queue {
 	struct scope *scope;
 };
 
+/* What each message asks of it stands together, in front. */
 struct scope {
-	struct scope_limits limits, declared;   /* in force; without overlays */
 	struct gauge sessions;
 	uint32_t     closing;           /* of them, those that will end by themselves soon */
-	struct rate  connects, messages;
 	uint32_t     connecting;        /* sessions that will want a message soon */
 	mono_us_t    connecting_at;     /* when the last of them began */
+	struct scope_limits limits;     /* in force */
 	struct scope_queue lines[SCOPE_LINES_N];
+	struct rate  connects, messages;
 	struct timers *timers;
+	struct scope_limits declared;   /* without overlays */
 };
 
 struct scope_waiter {
