@@ -12,10 +12,12 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "control/arithmetic.h"
 #include "control/control.h"
 #include "delivery/delivery.h"
+#include "last_good.h"
 #include "net/process.h"
 #include "reception/reception.h"
 #include "shard.h"
@@ -41,6 +43,8 @@ struct node {
 	struct swap    *swap;
 	struct bundle  *bundle;         /* of the policy, until the swap takes it */
 	struct account *next_account;   /* a swap is prepared; NULL: the one that is open stays */
+	bool            next_account_made;      /* for it: its file was not there */
+	struct listener *next_listener; /* NULL: the operator's socket stays where it is */
 	const struct ruleset_node *next;
 	char           *control_path;   /* where it listens */
 	struct endpoint resolver;
@@ -134,7 +138,7 @@ load_policy(struct node *node, const struct node_options *options)
 	node->policy = load_bundle(node, node->bundle);
 	if (node->policy != NULL)
 		return;
-	good = swap_last_good(spool_without_policy(options), &err);
+	good = last_good_read(spool_without_policy(options), &err);
 	if (good != NULL && !options->last_good) {
 		fprintf(stderr, "sluice: it does not load; with --last-good the node would run the last one that was good\n");
 	} else if (good == NULL && options->last_good) {
@@ -227,17 +231,28 @@ same(const char *a, const char *b)
 }
 
 static bool
-prepare_settings(void *ctx, const struct ruleset_node *settings, struct err *err)
+prepare_account(struct node *node, const struct ruleset_node *settings, struct err *err)
 {
-	struct node *node = ctx;
+	const char *path = settings->accounting_file;
 
-	node->next = settings;
-	if (settings->accounting_file == NULL ||
-	    (same(settings->accounting_file, node->settings.accounting_file) &&
-	     settings->accounting_records == node->settings.accounting_records))
+	if (path == NULL || (same(path, node->settings.accounting_file) &&
+			     settings->accounting_records == node->settings.accounting_records))
 		return true;
-	node->next_account = account_open(settings->accounting_file, settings->accounting_records, &node->log, err);
-	return node->next_account != NULL;
+	node->next_account_made = access(path, F_OK) != 0;
+	node->next_account = account_open(path, settings->accounting_records, &node->log, err);
+	return node->next_account != NULL || err_prefix(err, "accounting: ");
+}
+
+static bool
+prepare_listener(struct node *node, const struct ruleset_node *settings, struct err *err)
+{
+	char *path = control_path(settings);
+	bool stays = strcmp(path, node->control_path) == 0;
+
+	if (!stays)
+		node->next_listener = control_listen(node->control, path, err);
+	free(path);
+	return stays || node->next_listener != NULL || err_prefix(err, "control: ");
 }
 
 static void
@@ -246,7 +261,24 @@ abandon_settings(void *ctx)
 	struct node *node = ctx;
 
 	account_close(node->next_account);
+	if (node->next_account != NULL && node->next_account_made)
+		unlink(node->next->accounting_file);
 	node->next_account = NULL;
+	if (node->next_listener != NULL)
+		listener_close(node->net, node->next_listener);
+	node->next_listener = NULL;
+}
+
+static bool
+prepare_settings(void *ctx, const struct ruleset_node *settings, struct err *err)
+{
+	struct node *node = ctx;
+
+	node->next = settings;
+	if (prepare_account(node, settings, err) && prepare_listener(node, settings, err))
+		return true;
+	abandon_settings(node);
+	return false;
 }
 
 static void
@@ -259,26 +291,22 @@ take_account(struct node *node)
 	node->next_account = NULL;
 }
 
-/* What goes wrong here is no reason to go back: the operator's way in stays where it was, and so do the servers. */
+/* Servers that cannot be found out are no reason to go back: those of before stay. */
 static void
 commit_settings(void *ctx)
 {
 	struct node *node = ctx;
-	char *path = control_path(node->next);
 	struct err err = { 0 };
 
 	take_account(node);
-	if (strcmp(path, node->control_path) != 0 && control_move(node->control, path, &err)) {
-		char *before = node->control_path;
-
-		node->control_path = path;
-		path = before;
+	if (node->next_listener != NULL) {
+		control_move(node->control, node->next_listener);
+		node->next_listener = NULL;
+		free(node->control_path);
+		node->control_path = control_path(node->next);
 	}
-	if (err.kind == ERR_NONE)
-		resolver_os_set_servers(node->names, node->next->resolver, node->next->resolver_n, &err);
-	if (err.kind != ERR_NONE)
+	if (!resolver_os_set_servers(node->names, node->next->resolver, node->next->resolver_n, &err))
 		log_error(&node->log, "%s", err.text);
-	free(path);
 	node->settings = *node->next;
 }
 

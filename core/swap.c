@@ -4,7 +4,8 @@
  *   asked    -> a struct loading goes to the worker with a bundle: empty (the files are
  *               read there, once) or sealed (the way back)
  *   worked   -> on the loop again: refused, or shard_swap(); whoever asked is told
- *   a minute -> the bundle is the last good one, unless its hooks went wrong
+ *   a minute -> the bundle is the good one, unless its hooks went wrong: then the
+ *               good one comes back
  *
  * A swap that comes while one is under way is refused to a person, who may ask
  * again; a signal or a changed file, whom nobody asks again, waits for its end.
@@ -12,9 +13,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "swap.h"
 
-#include <sys/stat.h>
-
 #include "control/arithmetic.h"
+#include "last_good.h"
 
 #define TICK_US         (1 * US_PER_S)
 #define PROBATION_US    (60 * US_PER_S)
@@ -41,16 +41,9 @@ struct loading {
 	struct live      *live;
 	unsigned          live_n, live_cap;
 	const char       *cause;        /* "by command": in the log */
-	bool              dry_run, back, rollback;
+	bool              dry_run, back;
 	struct control_later *later;    /* NULL: nobody waits for it */
 	mono_us_t         asked_at;
-};
-
-struct saving {
-	struct worker_job job;
-	struct disk      *disk;
-	struct log       *log;
-	struct buf        bytes;
 };
 
 struct swap {
@@ -61,102 +54,54 @@ struct swap {
 	struct timer    tick;
 	mono_us_t       probation_until;        /* 0: passed */
 	bool            may_roll_back;
+	struct bundle  *tried;                  /* of the same policy, refused since; NULL: none was */
 	uint64_t        seen;                   /* the files, as they stood when they were read */
 	uint64_t        seen_now;
 	unsigned        quiet;
-	uint64_t        saved;                  /* the last good one, by its hash; 0: not known */
+	struct bundle  *good;                   /* the last one that has passed it, or that the node began with */
+	struct last_good kept;
 };
 
 static struct shard *shard_of(const struct swap *swap) { return swap->o.shard; }
 static mono_us_t now_of(const struct swap *swap) { return loop_now(shard_of(swap)->loop).mono; }
+
+/* ":12", or nothing where a note is of the file as a whole. */
+static const char *
+line_text(const struct policy_note *note, char out[static 16])
+{
+	out[0] = '\0';
+	if (note->line > 0)
+		snprintf(out, 16, ":%d", note->line);
+	return out;
+}
+
+static void
+log_warnings(struct log *log, const struct policy_report *report)
+{
+	char line[16];
+
+	for (unsigned i = 0; i < report->warnings_n; i++)
+		log_warning(log, "%s%s: %s", report->warnings[i].file, line_text(&report->warnings[i], line), report->warnings[i].text);
+}
 
 void
 swap_print_report(struct log *log, const struct policy_report *report)
 {
 	for (unsigned i = 0; i < report->errors_n; i++) {
 		const struct policy_note *note = &report->errors[i];
+		char line[16];
 
-		if (note->line > 0)
-			fprintf(stderr, "%s:%d: %s\n", note->file, note->line, note->text);
-		else
-			fprintf(stderr, "%s: %s\n", note->file, note->text);
+		fprintf(stderr, "%s%s: %s\n", note->file, line_text(note, line), note->text);
 	}
-	for (unsigned i = 0; i < report->warnings_n; i++)
-		log_warning(log, "%s:%d: %s", report->warnings[i].file, report->warnings[i].line, report->warnings[i].text);
+	log_warnings(log, report);
 }
 
 /* ---- the last good one ---- */
 
 static bool
-write_whole(struct disk *disk, const char *name, struct span bytes, struct err *err)
-{
-	struct iovec iov = { (void *)bytes.p, bytes.n };
-	struct disk_file *file;
-	bool ok;
-
-	disk->ops->remove(disk, name, NULL);
-	file = disk->ops->open(disk, name, true, err);
-	if (file == NULL)
-		return false;
-	ok = disk->ops->write(file, 0, &iov, 1, err) && disk->ops->sync(file, err);
-	disk->ops->close(file);
-	return ok;
-}
-
-static void
-save(void *ctx)
-{
-	struct saving *saving = ctx;
-	struct err err = { 0 };
-
-	if (!write_whole(saving->disk, SWAP_LAST_GOOD ".new", buf_span(&saving->bytes), &err) ||
-	    !saving->disk->ops->rename(saving->disk, SWAP_LAST_GOOD ".new", SWAP_LAST_GOOD, &err))
-		log_error(saving->log, "the last good policy is not kept: %s", err.text);
-	buf_fini(&saving->bytes);
-}
-
-static void
-keep_last_good(struct swap *swap)
-{
-	struct saving *saving = mem_alloc(sizeof *saving);
-	uint64_t hash;
-
-	buf_init(&saving->bytes, 0);
-	bundle_encode(swap->current, &saving->bytes);
-	hash = hash_bytes(buf_span(&saving->bytes), 1) | 1;
-	if (hash == swap->saved) {
-		buf_fini(&saving->bytes);
-		free(saving);
-		return;
-	}
-	swap->saved = hash;
-	saving->disk = shard_of(swap)->disk;
-	saving->log = shard_of(swap)->log;
-	saving->job = (struct worker_job){ .work = save, .done = free, .ctx = saving };
-	worker_run(swap->o.worker, &saving->job);
-}
-
-struct bundle *
-swap_last_good(const char *spool, struct err *err)
-{
-	struct bundle *folder = bundle_new(SWAP_LAST_GOOD, spool), *good = NULL;
-	struct span text;
-
-	if (!bundle_read(folder, SWAP_LAST_GOOD, &text, err)) {
-		err_prefix(err, "%s/" SWAP_LAST_GOOD " ", spool);
-	} else {
-		good = bundle_decode(text);
-		if (good == NULL)
-			err_set(err, ERR_PERM, "%s/" SWAP_LAST_GOOD " is damaged", spool);
-	}
-	bundle_free(folder);
-	return good;
-}
-
-static bool
 has_last_good(const struct swap *swap)
 {
-	struct bundle *good = swap_last_good(shard_of(swap)->settings.spool, NULL);
+	struct bundle *good = last_good_read(shard_of(swap)->settings.spool, NULL);
 
 	bundle_free(good);
 	return good != NULL;
@@ -164,34 +109,24 @@ has_last_good(const struct swap *swap)
 
 /* ---- the files ---- */
 
-/* How they stand; another number when one was written. */
-static uint64_t
-look_at_files(const struct bundle *bundle)
+/* What was read last, whether or not it was taken: a mend may be in a file that only the refused one has. */
+static const struct bundle *
+read_last(const struct swap *swap)
 {
-	uint64_t hash = 1;
+	return swap->tried != NULL ? swap->tried : swap->current;
+}
 
-	for (unsigned i = 0; i < bundle->n; i++) {
-		char *path = bundle_path(bundle, bundle->files[i].path);
-		struct stat st = { 0 };
-		int64_t facts[5] = { 0 };
-
-		if (stat(path, &st) == 0) {
-			facts[0] = (int64_t)st.st_ino;
-			facts[1] = st.st_size;
-			facts[2] = st.st_mtim.tv_sec;
-			facts[3] = st.st_mtim.tv_nsec;
-			facts[4] = 1;
-		}
-		hash = hash_bytes(span_make(facts, sizeof facts), hash);
-		free(path);
-	}
-	return hash;
+static void
+remember_read(struct swap *swap, uint64_t stamp)
+{
+	swap->seen = swap->seen_now = stamp;
+	swap->quiet = 0;
 }
 
 static void
 watch(struct swap *swap)
 {
-	uint64_t now = look_at_files(swap->current);
+	uint64_t now = bundle_stamp_now(read_last(swap));
 
 	if (now != swap->seen_now) {
 		swap->seen_now = now;
@@ -206,12 +141,23 @@ watch(struct swap *swap)
 
 /* ---- loading ---- */
 
+/* A Lua state takes long to close: not on the loop, unless that has ended. */
+static void
+let_go(struct loading *loading, struct policy *policy)
+{
+	if (policy == NULL)
+		return;
+	if (loading->swap != NULL)
+		shard_unpin(shard_of(loading->swap), policy);
+	else if (policy_unpin(policy))
+		policy_free(policy);
+}
+
 static void
 loading_free(struct loading *loading)
 {
-	if (policy_unpin(loading->before))
-		policy_free(loading->before);
-	policy_free(loading->policy);
+	let_go(loading, loading->before);
+	let_go(loading, loading->policy);
 	policy_report_fini(&loading->report);
 	buf_fini(&loading->changed);
 	arena_fini(&loading->arena);
@@ -279,9 +225,12 @@ log_refusal(const struct loading *l, const char *why)
 
 	if (why != NULL)
 		log_error(log, "%s; the policy in force stays (swap %s)", why, l->cause);
-	for (unsigned i = 0; why == NULL && i < l->report.errors_n; i++)
-		log_error(log, "%s:%d: %s; the policy in force stays (swap %s)", l->report.errors[i].file, l->report.errors[i].line,
-			  l->report.errors[i].text, l->cause);
+	for (unsigned i = 0; why == NULL && i < l->report.errors_n; i++) {
+		char line[16];
+		const struct policy_note *note = &l->report.errors[i];
+
+		log_error(log, "%s%s: %s; the policy in force stays (swap %s)", note->file, line_text(note, line), note->text, l->cause);
+	}
 }
 
 static void
@@ -319,7 +268,7 @@ static void
 begin_probation(struct swap *swap, const struct loading *l)
 {
 	/* What was good before need not prove itself, and must not lead on to where it came from. */
-	swap->may_roll_back = !l->back;
+	swap->may_roll_back = !l->back && !bundle_equal(swap->current, swap->good);
 	swap->probation_until = now_of(swap) + PROBATION_US;
 }
 
@@ -330,23 +279,32 @@ committed(struct loading *l)
 	struct shard *shard = shard_of(swap);
 
 	l->policy = NULL;
-	if (l->back) {
-		struct bundle *back = swap->before;
-
-		swap->before = swap->current;
-		swap->current = back;
-	} else {
-		bundle_free(swap->before);
-		swap->before = swap->current;
-		swap->current = l->bundle;
-		l->bundle = NULL;
-	}
-	swap->seen = swap->seen_now = look_at_files(swap->current);
+	bundle_free(swap->before);
+	swap->before = swap->current;
+	swap->current = l->bundle;
+	l->bundle = NULL;
+	bundle_free(swap->tried);
+	swap->tried = NULL;
+	/* What goes back is no reading of the files: whatever they say now, it was refused by whoever went back. */
+	remember_read(swap, l->back ? bundle_stamp_now(swap->current) : bundle_stamp(swap->current));
 	begin_probation(swap, l);
-	for (unsigned i = 0; i < l->report.warnings_n; i++)
-		log_warning(shard->log, "%s:%d: %s", l->report.warnings[i].file, l->report.warnings[i].line, l->report.warnings[i].text);
+	log_warnings(shard->log, &l->report);
 	log_info(shard->log, "generation %u is in force: %s (swap %s); %u settings changed", shard->generation, swap->current->policy,
 		 l->cause, l->changes_n);
+}
+
+static void
+note_tried(struct loading *l)
+{
+	struct swap *swap = l->swap;
+	const struct bundle *tried = l->bundle, *current = swap->current;
+
+	if (l->dry_run || l->back || strcmp(tried->policy, current->policy) != 0 || strcmp(tried->base, current->base) != 0)
+		return;
+	bundle_free(swap->tried);
+	swap->tried = l->bundle;
+	l->bundle = NULL;
+	remember_read(swap, bundle_stamp(swap->tried));
 }
 
 static bool
@@ -357,7 +315,7 @@ put_in_force(struct loading *l, struct err *err)
 	struct ruleset_node settings = shard_settings_under(shard, l->policy);
 
 	if (!swap->o.prepare(swap->o.ctx, &settings, err))
-		return false;
+		return err_prefix(err, "%s: node: ", policy_ruleset(l->policy)->file);
 	if (!shard_swap(shard, l->policy, l->dry_run, err) || l->dry_run) {
 		swap->o.abandon(swap->o.ctx);
 		return err->kind == ERR_NONE;
@@ -373,18 +331,20 @@ loaded(void *ctx)
 	struct loading *l = ctx;
 	struct swap *swap = l->swap;
 	struct err err = { 0 };
+	bool fine;
 
 	if (swap == NULL) {
 		loading_free(l);
 		return;
 	}
 	swap->loading = NULL;
-	if (l->policy == NULL)
-		refused(l, NULL);
-	else if (!put_in_force(l, &err))
-		refused(l, err.text);
-	else
+	fine = l->policy != NULL && put_in_force(l, &err);
+	if (fine) {
 		accepted(l);
+	} else {
+		refused(l, l->policy != NULL ? err.text : NULL);
+		note_tried(l);
+	}
 	loading_free(l);
 	if (swap->again) {
 		swap->again = false;
@@ -474,6 +434,14 @@ swap_ask(void *ctx, const struct control_swap *asked, struct control_later *late
 
 /* ---- probation ---- */
 
+static bool
+too_many_errors(const struct swap *swap, uint64_t *calls_out, uint64_t *errors_out)
+{
+	policy_counts(shard_of(swap)->policy, calls_out, errors_out);
+	return *errors_out >= ERRORS_MANY || (*errors_out >= ERRORS_FEW && *errors_out * 10 >= *calls_out);
+}
+
+/* To what has proved itself: the one just before may have had no time to. */
 static void
 roll_back(struct swap *swap, uint64_t errors, uint64_t calls)
 {
@@ -481,28 +449,37 @@ roll_back(struct swap *swap, uint64_t errors, uint64_t calls)
 
 	swap->may_roll_back = false;
 	log_error(shard_of(swap)->log, "generation %u is taken back: %llu of %llu hook calls went wrong within a minute; %s comes back",
-		  shard_of(swap)->generation, (unsigned long long)errors, (unsigned long long)calls, swap->before->policy);
-	l = begin(swap, copy_sealed(swap->before), "back, by itself");
+		  shard_of(swap)->generation, (unsigned long long)errors, (unsigned long long)calls, swap->good->policy);
+	l = begin(swap, copy_sealed(swap->good), "back, by itself");
 	l->back = true;
+}
+
+static void
+has_proved_itself(struct swap *swap)
+{
+	bundle_free(swap->good);
+	swap->good = copy_sealed(swap->current);
+	last_good_keep(&swap->kept, swap->current);
 }
 
 static void
 watch_probation(struct swap *swap)
 {
 	uint64_t calls, errors;
+	bool bad;
 
 	if (swap->probation_until == 0 || swap->loading != NULL)
 		return;
-	policy_counts(shard_of(swap)->policy, &calls, &errors);
-	if (swap->may_roll_back && swap->before != NULL &&
-	    (errors >= ERRORS_MANY || (errors >= ERRORS_FEW && errors * 10 >= calls))) {
+	bad = too_many_errors(swap, &calls, &errors);
+	if (bad && swap->may_roll_back) {
 		roll_back(swap, errors, calls);
 		return;
 	}
 	if (now_of(swap) < swap->probation_until)
 		return;
 	swap->probation_until = 0;
-	keep_last_good(swap);
+	if (!bad)
+		has_proved_itself(swap);
 }
 
 static void
@@ -525,24 +502,28 @@ swap_new(const struct swap_options *options)
 
 	swap->o = *options;
 	swap->current = options->bundle;
-	swap->seen = swap->seen_now = look_at_files(swap->current);
+	swap->good = copy_sealed(swap->current);
+	swap->kept = (struct last_good){ .disk = shard_of(swap)->disk, .worker = options->worker, .log = shard_of(swap)->log };
+	remember_read(swap, swap->current->sealed ? bundle_stamp_now(swap->current) : bundle_stamp(swap->current));
 	timer_init(&swap->tick, on_tick, swap);
 	timer_start(&shard_of(swap)->loop->timers, &swap->tick, now_of(swap) + TICK_US);
 	/* Where nothing better is known, what the node has started with is good enough. */
 	if (has_last_good(swap))
 		swap->probation_until = now_of(swap) + PROBATION_US;
 	else
-		keep_last_good(swap);
+		last_good_keep(&swap->kept, swap->current);
 	return swap;
 }
 
 void
 swap_free(struct swap *swap, bool clean)
 {
+	uint64_t calls, errors;
+
 	if (swap == NULL)
 		return;
-	if (clean && swap->probation_until != 0)
-		keep_last_good(swap);
+	if (clean && swap->probation_until != 0 && !too_many_errors(swap, &calls, &errors))
+		last_good_keep(&swap->kept, swap->current);
 	if (swap->loading != NULL) {
 		if (swap->loading->later != NULL)
 			control_answer_later(swap->loading->later, span_make("", 0), "the node stops");
@@ -552,5 +533,7 @@ swap_free(struct swap *swap, bool clean)
 	timer_stop(&shard_of(swap)->loop->timers, &swap->tick);
 	bundle_free(swap->current);
 	bundle_free(swap->before);
+	bundle_free(swap->good);
+	bundle_free(swap->tried);
 	free(swap);
 }

@@ -19,8 +19,6 @@
 #include "policy/bundle.h"
 #include "shard.h"
 
-#define SWAP_LAST_GOOD "policy.good"            /* in the spool's folder */
-
 struct swap;
 
 struct swap_options {
@@ -44,7 +42,5 @@ void swap_again(struct swap *swap);             /* the same file; what comes of 
 /* For control_on_swap(): ctx is the swap. */
 void swap_ask(void *ctx, const struct control_swap *asked, struct control_later *later);
 
-/* The last good bundle of a spool; NULL: there is none, and *err says why. */
-struct bundle *swap_last_good(const char *spool, struct err *err);
 /* FILE:LINE: and the text, for each error; warnings to the log. */
 void swap_print_report(struct log *log, const struct policy_report *report);

@@ -353,16 +353,17 @@ control_open(struct shard *shard, const char *path, struct err *err)
 	return NULL;
 }
 
-bool
-control_move(struct control *control, const char *path, struct err *err)
+struct listener *
+control_listen(struct control *control, const char *path, struct err *err)
 {
-	struct listener *listener = net_listen_unix(control->shard->net, path, on_accept, control, err);
+	return net_listen_unix(control->shard->net, path, on_accept, control, err);
+}
 
-	if (!listener)
-		return false;
+void
+control_move(struct control *control, struct listener *listener)
+{
 	listener_close(control->shard->net, control->listener);
 	control->listener = listener;
-	return true;
 }
 
 void

@@ -18,5 +18,6 @@ struct control;
 
 struct control *control_open(struct shard *shard, const char *path, struct err *err);
 void control_close(struct control *control);
-/* Listens on another path; who is connected stays. False: it listens where it did. */
-bool control_move(struct control *control, const char *path, struct err *err);
+/* Another path: it is listened on, and is the caller's until control_move() takes it for the one before. Who is connected stays. */
+struct listener *control_listen(struct control *control, const char *path, struct err *err);
+void control_move(struct control *control, struct listener *listener);

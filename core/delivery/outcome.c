@@ -15,20 +15,25 @@ write_record(struct shard *shard, enum account_type type, const struct rcpt *rcp
 {
 	struct attempt none = { 0 };
 	struct account_record record;
-	char mta[360] = "";
+	char mta[DOMAIN_MAX + IP_TEXT_MAX + 3];
+	size_t mta_n = 0;
 
 	if (shard->account == NULL)
 		return;
 	if (attempt == NULL)
 		attempt = &none;
-	if (attempt->remote_host != NULL)
-		snprintf(mta, sizeof mta, "%s (%s)", attempt->remote_host, attempt->remote_address);
+	if (attempt->remote_host != NULL) {
+		mta_n = span_put(span_text(attempt->remote_host), mta, sizeof mta);
+		mta_n += span_put(SPAN(" ("), mta + mta_n, sizeof mta - mta_n);
+		mta_n += span_put(span_text(attempt->remote_address), mta + mta_n, sizeof mta - mta_n);
+		mta_n += span_put(SPAN(")"), mta + mta_n, sizeof mta - mta_n);
+	}
 	record = (struct account_record){
 		.type = type, .logged = now.wall, .queued = envelope->received,
 		.orig = envelope->sender,
 		.rcpt = envelope->rcpts[rcpt->index].address,
 		.orcpt = envelope->rcpts[rcpt->index].orcpt,
-		.status = span_text(reply->enhanced), .diag = span_text(reply->line), .mta = span_text(mta),
+		.status = span_text(reply->enhanced), .diag = span_text(reply->line), .mta = span_make(mta, mta_n),
 		.category = span_text(category),
 		.src_type = envelope->source_type, .src_mta = envelope->source_mta,
 		.source_ip = span_text(attempt->local_address),

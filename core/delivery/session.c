@@ -134,6 +134,8 @@ tell_body(struct session *s)
 {
 	char text[64];
 
+	if (!trace_on(&s->delivery->shard->trace))
+		return;
 	snprintf(text, sizeof text, "%llu bytes of message", (unsigned long long)s->reader.size_bytes);
 	session_tell(s, TRACE_EVENT, span_text(text));
 }
@@ -142,19 +144,19 @@ tell_body(struct session *s)
 static void
 send_body(struct session *s)
 {
-	struct buf piece;
+	struct buf room;
+	struct span bytes;
 	struct err err = { 0 };
 	struct smtp_reply reply;
 	bool done = false, ok = true, may_take = conn_pending(s->conn) < PENDING_MAX;
 
-	buf_init(&piece, 0);
+	buf_init(&room, 0);
 	while (!done && ok && conn_pending(s->conn) < PENDING_MAX) {
-		buf_clear(&piece);
-		ok = spool_read(&s->reader, READ_PIECE, &piece, &done, &err);
+		ok = spool_read_next(&s->reader, READ_PIECE, &room, &bytes, &done, &err);
 		if (ok)
-			conn_write(s->conn, buf_span(&piece));
+			conn_write(s->conn, bytes);
 	}
-	buf_fini(&piece);
+	buf_fini(&room);
 	if (!ok) {
 		/* Half a message is on its way and cannot be taken back: without the final dot it is none. */
 		log_error(s->delivery->shard->log, "%s", err.text);
@@ -539,24 +541,18 @@ dial(struct session *s)
 	arm_by(s, SETTING_connect_timeout);
 }
 
-/* True: this address was none for us. */
+/* False: the resolver is asked, or there is none left. */
 static bool
-seek_address(struct session *s)
+find_address(struct session *s)
 {
 	switch (target_next(&s->target, session_settings(s), &s->at)) {
 	case TARGET_WAIT:
 		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
 		return false;
 	case TARGET_ADDRESS:
-		if (!choose_source(s, s->at.ip.family)) {
-			s->sources_off = true;
-			return true;
-		}
 		s->no_tls = s->clear_tried = false;
-		if (s->target.host->port == 0)
-			queue_used(s->slot.lane->queue, SETTING_smtp_port);
-		dial(s);
-		return false;
+		s->has_address = true;
+		return true;
 	case TARGET_NONE:
 		if (s->target.next_host < s->target.hosts->n)
 			queue_used(s->slot.lane->queue, SETTING_mx_connection_attempts);
@@ -565,6 +561,7 @@ seek_address(struct session *s)
 	return false;
 }
 
+/* The address first: who has none left fails now, not when the connect rate would have let him try. */
 static void
 seek(struct session *s)
 {
@@ -573,15 +570,21 @@ seek(struct session *s)
 		session_over(s);
 		return;
 	}
-	if (!pay_connect(s))
-		return;
-	if (s->no_tls && !s->clear_tried) {
-		s->clear_tried = true;
-		dial(s);
-		return;
+	if (s->no_tls && !s->clear_tried)
+		s->clear_tried = s->has_address = true;
+	for (;;) {
+		if (!s->has_address && !find_address(s))
+			return;
+		if (!pay_connect(s))
+			return;
+		s->has_address = false;
+		if (s->clear_tried || choose_source(s, s->at.ip.family))
+			break;
+		s->sources_off = true;
 	}
-	while (seek_address(s))
-		;
+	if (s->target.host->port == 0)
+		queue_used(s->slot.lane->queue, SETTING_smtp_port);
+	dial(s);
 }
 
 /* ---- the machine's events ---- */

@@ -29,6 +29,7 @@ struct session {
 	bool                no_tls;             /* an opportunistic handshake failed: this address again, in clear */
 	bool                connect_paid;       /* the queue paid for the first connection */
 	mono_us_t           connect_paid_at;
+	bool                has_address;        /* SEEKING: `at`, which is not dialed yet */
 	struct target       target;
 	struct endpoint     at;
 	char                host[DOMAIN_MAX];

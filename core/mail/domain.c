@@ -27,6 +27,9 @@ alnum(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
+/* Of a label, once it is lowered. */
+static const bool in_label[256] = { ['a' ... 'z'] = true, ['0' ... '9'] = true, ['-'] = true, ['_'] = true };
+
 /* What is wrong with it in a few words; NULL: nothing. */
 static const char *
 label_fault(struct span label)
@@ -38,7 +41,7 @@ label_fault(struct span label)
 	if (label.p[0] == '-' || label.p[label.n - 1] == '-')
 		return "a hyphen at a label's end";
 	for (size_t i = 0; i < label.n; i++)
-		if (!alnum(label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
+		if (!in_label[(unsigned char)label.p[i]])
 			return "a character that no domain has";
 	return NULL;
 }
@@ -104,15 +107,6 @@ idn_put(struct span text, char out[DOMAIN_MAX])
 	return fault;
 }
 
-static bool
-is_ascii(struct span text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] > 127)
-			return false;
-	return true;
-}
-
 bool
 domain_normalize(struct span domain, char out[DOMAIN_MAX], struct err *err)
 {
@@ -124,7 +118,7 @@ domain_normalize(struct span domain, char out[DOMAIN_MAX], struct err *err)
 		fault = "a NUL";
 	else if (domain.n && domain.p[0] == '[')
 		fault = literal_put(domain, out);
-	else if (is_ascii(domain))
+	else if (span_is_ascii(domain))
 		fault = name_put(domain, out);
 	else
 		fault = idn_put(domain, out);

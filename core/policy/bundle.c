@@ -10,11 +10,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "util/crc.h"
+#include "util/table.h"
 
 #define MARK     SPAN("sluice bundle 1\n")
 #define PIECE    65536u
+#define MISSED_MAX 64
 
 struct bundle *
 bundle_new(const char *policy, const char *base)
@@ -34,6 +37,9 @@ bundle_free(struct bundle *bundle)
 		free(bundle->files[i].path);
 		free(bundle->files[i].text);
 	}
+	for (unsigned i = 0; i < bundle->missed_n; i++)
+		free(bundle->missed[i]);
+	free(bundle->missed);
 	free(bundle->files);
 	free(bundle->policy);
 	free(bundle->base);
@@ -51,12 +57,69 @@ bundle_path(const struct bundle *bundle, const char *path)
 	return whole;
 }
 
+/* Another number when the file was written or replaced; 0: it is not there. */
+static uint64_t
+stamp_of(const struct stat *st)
+{
+	int64_t facts[] = { (int64_t)st->st_ino, st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec };
+	return hash_bytes(span_make(facts, sizeof(facts)), 1) | 1;
+}
+
+static uint64_t
+stamp_now(const struct bundle *bundle, const char *path)
+{
+	char *whole = bundle_path(bundle, path);
+	struct stat st;
+	uint64_t stamp = stat(whole, &st) == 0 ? stamp_of(&st) : 0;
+	free(whole);
+	return stamp;
+}
+
+static uint64_t
+add_stamp(uint64_t sum, uint64_t stamp)
+{
+	return hash_bytes(span_make(&stamp, sizeof(stamp)), sum);
+}
+
+uint64_t
+bundle_stamp(const struct bundle *bundle)
+{
+	uint64_t sum = 1;
+	for (unsigned i = 0; i < bundle->n; i++)
+		sum = add_stamp(sum, bundle->files[i].stamp);
+	for (unsigned i = 0; i < bundle->missed_n; i++)
+		sum = add_stamp(sum, 0);
+	return sum;
+}
+
+uint64_t
+bundle_stamp_now(const struct bundle *bundle)
+{
+	uint64_t sum = 1;
+	for (unsigned i = 0; i < bundle->n; i++)
+		sum = add_stamp(sum, stamp_now(bundle, bundle->files[i].path));
+	for (unsigned i = 0; i < bundle->missed_n; i++)
+		sum = add_stamp(sum, stamp_now(bundle, bundle->missed[i]));
+	return sum;
+}
+
+static void
+note_missed(struct bundle *bundle, const char *path)
+{
+	if (bundle->missed_n == MISSED_MAX)
+		return;
+	bundle->missed = mem_grow(bundle->missed, (bundle->missed_n + 1) * sizeof(*bundle->missed));
+	bundle->missed[bundle->missed_n++] = mem_strdup(path);
+}
+
 static bool
-read_file(const char *path, char **text_out, size_t *n_out, struct err *err)
+read_file(const char *path, char **text_out, size_t *n_out, uint64_t *stamp_out, struct err *err)
 {
 	FILE *file = fopen(path, "rbe");
 	if (!file)
 		return err_sys(err, "cannot be read");
+	struct stat st;
+	*stamp_out = fstat(fileno(file), &st) == 0 ? stamp_of(&st) : 0;
 	char *text = NULL;
 	size_t n = 0, got;
 	do {
@@ -113,13 +176,18 @@ bundle_read(struct bundle *bundle, const char *path, struct span *text_out, stru
 	}
 	char *text = NULL, *whole = bundle_path(bundle, path);
 	size_t n = 0;
-	bool ok = read_file(whole, &text, &n, err);
+	uint64_t stamp = 0;
+	bool ok = read_file(whole, &text, &n, &stamp, err);
 	free(whole);
-	if (!ok)
+	if (!ok) {
+		if (err && err->sys == ENOENT)
+			note_missed(bundle, path);
 		return false;
+	}
 	struct bundle_file *file = add(bundle, span_text(path));
 	file->text = text;
 	file->n = n;
+	file->stamp = stamp;
 	*text_out = span_make(text, n);
 	return true;
 }

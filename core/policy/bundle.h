@@ -21,6 +21,7 @@ struct bundle_file {
 	char  *path;                    /* as the policy names it */
 	char  *text;
 	size_t n;
+	uint64_t stamp;                 /* how it stood on the disk just before it was read; 0: it was not */
 };
 
 struct bundle {
@@ -28,6 +29,8 @@ struct bundle {
 	char  *base;                    /* the folder that relative paths begin in; "": the process's own */
 	struct bundle_file *files;
 	unsigned n;
+	char **missed;                  /* looked for, and not there; the first ones */
+	unsigned missed_n;
 	bool   sealed;
 };
 
@@ -40,6 +43,9 @@ void bundle_put(struct bundle *bundle, const char *path, struct span text);
 bool bundle_read(struct bundle *bundle, const char *path, struct span *text_out, struct err *err);
 /* Where a path of the policy leads. The caller frees it. */
 char *bundle_path(const struct bundle *bundle, const char *path);
+/* How its files stood when they were read, and how they stand: unequal when one was written, made or removed since. */
+uint64_t bundle_stamp(const struct bundle *bundle);
+uint64_t bundle_stamp_now(const struct bundle *bundle);
 bool bundle_equal(const struct bundle *a, const struct bundle *b);
 
 void bundle_encode(const struct bundle *bundle, struct buf *out);

@@ -44,6 +44,27 @@ a_file_is_read_once(void **state)
 }
 
 static void
+a_stamp_tells_what_was_written_made_or_removed_since(void **state)
+{
+	struct bundle *bundle = bundle_new("s.lua", "");
+	struct span text;
+	struct err err = { 0 };
+	fixture_write("s.lua", "one");
+	assert_text(bundle, "s.lua", "one");
+	assert_false(bundle_read(bundle, "late.lua", &text, &err));
+	assert_true(bundle_stamp(bundle) == bundle_stamp_now(bundle));
+	fixture_write("late.lua", "");
+	assert_true(bundle_stamp(bundle) != bundle_stamp_now(bundle));
+	unlink("late.lua");
+	assert_true(bundle_stamp(bundle) == bundle_stamp_now(bundle));
+	fixture_write("s.lua", "longer");
+	assert_true(bundle_stamp(bundle) != bundle_stamp_now(bundle));
+	unlink("s.lua");
+	assert_true(bundle_stamp(bundle) != bundle_stamp_now(bundle));
+	bundle_free(bundle);
+}
+
+static void
 relative_paths_begin_in_the_base(void **state)
 {
 	char here[300], base[310];
@@ -138,6 +159,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_read_once),
+		cmocka_unit_test(a_stamp_tells_what_was_written_made_or_removed_since),
 		cmocka_unit_test(relative_paths_begin_in_the_base),
 		cmocka_unit_test(it_comes_back_from_bytes_and_is_whole),
 		cmocka_unit_test(damage_is_seen),

@@ -13,6 +13,7 @@
 
 #include "policy/block.h"
 #include "policy/reaction_book.h"
+#include "policy/reaction_text.h"
 #include "util/buf.h"
 #include "util/log.h"
 
@@ -116,19 +117,10 @@ of_hosts(struct arena *arena, const struct smtp_hosts *hosts)
 }
 
 static struct difference_value
-of_reactions(struct arena *arena, const struct reaction_list *list)
-{
-	if (!list || !list->parts_n)
-		return of_text(arena, NULL);
-	const struct reaction_part *part = list->parts[0];
-	return of_text(arena, arena_printf(arena, "%u rule%s (%s:%d)", part->n, part->n == 1 ? "" : "s", part->where.file, part->where.line));
-}
-
-static struct difference_value
-value_of(struct arena *arena, const struct queue_settings *settings, enum setting_id id)
+value_of(struct arena *arena, const struct queue_settings *settings, const struct queue_settings *other, enum setting_id id)
 {
 	const struct setting *setting = &setting_table[id];
-	const void *at = (const char *)settings + setting->offset;
+	const void *at = (const char *)settings + setting->offset, *beside = (const char *)other + setting->offset;
 	switch (setting->kind) {
 	case SETTING_COUNT:     return of_count(arena, *(const uint32_t *)at);
 	case SETTING_RATE:      return of_rate(arena, at);
@@ -139,7 +131,8 @@ value_of(struct arena *arena, const struct queue_settings *settings, enum settin
 	case SETTING_PORT:      return of_number(arena, *(const uint16_t *)at);
 	case SETTING_HOSTS:     return of_hosts(arena, *(const struct smtp_hosts *const *)at);
 	case SETTING_PATH:      return of_text(arena, *(const char *const *)at);
-	case SETTING_REACTIONS: return of_reactions(arena, *(const struct reaction_list *const *)at);
+	case SETTING_REACTIONS:
+		return of_text(arena, reaction_list_text(arena, *(const struct reaction_list *const *)at, *(const struct reaction_list *const *)beside));
 	}
 	return of_text(arena, NULL);
 }
@@ -153,33 +146,6 @@ same_text(const char *a, const char *b)
 }
 
 static bool
-same_tightening(const struct tightening *a, const struct tightening *b)
-{
-	bool same = a->setting == b->setting && a->is_percent == b->is_percent && a->percent == b->percent && a->floor == b->floor &&
-		    a->count == b->count && a->duration_us == b->duration_us && a->durations.n == b->durations.n &&
-		    a->rate.count == b->rate.count && a->rate.burst == b->rate.burst && a->rate.window_us == b->rate.window_us;
-	for (unsigned i = 0; same && i < a->durations.n; i++)
-		same = a->durations.us[i] == b->durations.us[i];
-	return same;
-}
-
-/* A function is taken for the same: what it does is no data. */
-static bool
-same_reaction(const struct reaction *a, const struct reaction *b)
-{
-	bool same = same_text(a->name, b->name) && same_text(a->pattern, b->pattern) && a->stages == b->stages && a->after_n == b->after_n &&
-		    a->after_window_us == b->after_window_us && a->lasts_us == b->lasts_us && a->tightenings_n == b->tightenings_n &&
-		    a->recover_step == b->recover_step && a->recover_percent == b->recover_percent &&
-		    a->recover_every_us == b->recover_every_us && a->suspend == b->suspend && a->defer == b->defer &&
-		    a->skip_mx == b->skip_mx && a->close == b->close && a->notify == b->notify && a->stop == b->stop &&
-		    a->disable_source == b->disable_source && a->bounce == b->bounce && a->scope == b->scope &&
-		    same_text(a->reroute, b->reroute) && (a->function != 0) == (b->function != 0);
-	for (unsigned i = 0; same && i < a->tightenings_n; i++)
-		same = same_tightening(&a->tightenings[i], &b->tightenings[i]);
-	return same;
-}
-
-static bool
 same_reactions(const struct reaction_list *a, const struct reaction_list *b)
 {
 	if (!a || !b || a->parts_n != b->parts_n)
@@ -189,7 +155,7 @@ same_reactions(const struct reaction_list *a, const struct reaction_list *b)
 		if (x->n != y->n || x->inherit != y->inherit)
 			return false;
 		for (unsigned i = 0; i < x->n; i++)
-			if (!same_reaction(&x->reactions[i], &y->reactions[i]))
+			if (!reaction_same(&x->reactions[i], &y->reactions[i]))
 				return false;
 	}
 	return true;
@@ -262,7 +228,7 @@ compare_settings(struct differences *out, bool of_queue, const char *place, cons
 {
 	for (enum setting_id id = 0; id < SETTINGS_N; id++)
 		if (!same_setting(from, to, id))
-			note(out, of_queue, place, setting_table[id].name, value_of(&out->arena, from, id), value_of(&out->arena, to, id));
+			note(out, of_queue, place, setting_table[id].name, value_of(&out->arena, from, to, id), value_of(&out->arena, to, from, id));
 }
 
 /* Declared on one side only. */

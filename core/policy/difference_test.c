@@ -93,7 +93,7 @@ a_changed_rule_is_a_changed_list(void **state)
 {
 	compare(V1 "domain \"*\" {\nbackoff = { { \"x\", lasts = \"1h\", max_smtp_out = 1 } } }\n",
 		V1 "domain \"*\" {\nbackoff = { { \"x\", lasts = \"2h\", max_smtp_out = 1 } } }\n",
-		"domain \"*\": backoff: 1 rule (policy.lua:3) -> 1 rule (policy.lua:3)\n");
+		"domain \"*\": backoff: x (policy.lua:3): max_smtp_out 1, lasts 1h -> x (policy.lua:3): max_smtp_out 1, lasts 2h\n");
 }
 
 static void

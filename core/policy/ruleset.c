@@ -195,6 +195,39 @@ ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *pr
 	ruleset_resolve_told(ruleset, provider, domain, vmta, out, NULL, NULL);
 }
 
+struct sources {
+	const void **out;
+	unsigned n, max;
+};
+
+static bool
+add_source(void *ctx, const struct ruleset_block *block)
+{
+	struct sources *sources = ctx;
+	if (sources->n < sources->max)
+		sources->out[sources->n] = block;
+	sources->n++;
+	return true;
+}
+
+unsigned
+ruleset_sources(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+		const struct ruleset_vmta *vmta, const void **out, unsigned max)
+{
+	const struct ruleset_pool *pool = vmta ? vmta->limit_pool : NULL;
+	const struct block_index *levels[] = {
+		vmta ? vmta->index_of_blocks : NULL, pool ? pool->index_of_blocks : NULL, ruleset->index_of_blocks,
+	};
+	struct sources sources = { out, 2, max };
+	check(max >= 2);
+	out[0] = provider;
+	out[1] = vmta;
+	for (unsigned i = 0; i < countof(levels); i++)
+		if (levels[i])
+			block_index_match(levels[i], domain, add_source, &sources);
+	return sources.n <= max ? sources.n : 0;
+}
+
 #define PARTS_MAX 1000                  /* three levels of an exact name and 127 labels with two patterns each: no more than these */
 
 struct chain {

@@ -264,6 +264,10 @@ struct span ruleset_site(const struct ruleset *ruleset, struct span domain, cons
 void ruleset_resolve(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
 		     const struct ruleset_vmta *vmta, struct queue_settings *out);
 
+/* What that comes from, as addresses: the same ones lay the same settings. 0: more than max. */
+unsigned ruleset_sources(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+			 const struct ruleset_vmta *vmta, const void **out, unsigned max);
+
 union setting_value;                    /* policy/setting.h */
 /* The same, and fn is told of each value that a stronger one beat (out->where says which), strongest first. */
 typedef void ruleset_beaten_fn(void *ctx, enum setting_id id, const union setting_value *value, const struct where *where);

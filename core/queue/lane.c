@@ -68,8 +68,7 @@ stream_get(struct lane *lane, const struct message *message, bool held)
 	stream = table_get(&lane->stream_table, span_make(key, job_n + 1));
 	if (stream != NULL)
 		return stream;
-	stream = mem_alloc(sizeof *stream);
-	stream->key = mem_alloc(job_n + 2);
+	stream = mem_alloc(sizeof *stream + job_n + 1);
 	memcpy(stream->key, key, job_n + 1);
 	stream->key_n = job_n + 1;
 	stream->lane = lane;
@@ -89,7 +88,6 @@ stream_free(struct stream *stream)
 	if (!stream->held)
 		weigh_out(stream->lane, stream);
 	table_remove(&stream->lane->stream_table, span_make(stream->key, stream->key_n));
-	free(stream->key);
 	free(stream);
 }
 

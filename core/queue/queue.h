@@ -27,6 +27,7 @@
 #include "net/resolver.h"
 #include "policy/ruleset.h"
 #include "queue/gate.h"
+#include "queue/interned.h"
 #include "queue/overlay.h"
 #include "queue/recent.h"
 #include "queue/scope.h"
@@ -110,8 +111,6 @@ struct route {
 };
 
 struct stream {
-	char        *key;               /* priority byte and job */
-	size_t       key_n;
 	struct lane *lane;
 	struct list  in_lane;           /* lane->streams while it has recipients; lane->held while its job is paused */
 	struct list  ready;             /* struct rcpt */
@@ -119,6 +118,8 @@ struct stream {
 	uint32_t     weight;            /* 1 + priority */
 	bool         held;
 	int64_t      credit;
+	size_t       key_n;
+	char         key[];             /* priority byte and job */
 };
 
 /* What a queue's turn asks of its lanes; who answers yes stands in that line, so that nobody looks at the others. */
@@ -282,7 +283,9 @@ struct queues_options {
 struct queues {
 	struct queues_options o;
 	struct prng    prng;
-	struct table   queues, sites, routes, host_sets, jobs, settings;
+	struct table   queues, sites, routes, host_sets, jobs;
+	struct interned settings;
+	struct buf     route_key;       /* of the route that is looked for */
 	struct table   saved;           /* what the last run knew, until its owner is there again */
 	struct now     saved_at;        /* when that was, on this run's clocks */
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */

@@ -144,8 +144,11 @@ saved_of(const char *kind, const char *name, const struct scope *scope, const st
 		.key = key, .connects = rate_saved(&scope->connects, now), .messages = rate_saved(&scope->messages, now),
 		.last_error = queue && queue->last_error ? queue->last_error : "",
 	};
+	size_t n;
 
-	snprintf(key, KEY_MAX, "%s %s", kind, name);
+	n = span_put(span_text(kind), key, KEY_MAX);
+	n += span_put(SPAN(" "), key + n, KEY_MAX - n);
+	span_put(span_text(name), key + n, KEY_MAX - n);
 	if (queue != NULL) {
 		saved.retry_step = queue->retry_step;
 		saved.retry_left_us = max_i64(0, queue->retry_until - now);

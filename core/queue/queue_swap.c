@@ -33,40 +33,54 @@ refuse(struct err *err, const struct ruleset *fresh, const char *vmta, const cha
 }
 
 static bool
-may_lose(const struct queues *queues, const struct ruleset_vmta *vmta, const struct ruleset *fresh, struct err *err)
+is_gone(const struct ruleset *fresh, const struct ruleset_vmta *vmta)
 {
-	const struct queue *q;
-	const struct route *route;
-	uint32_t pos = 0;
+	return ruleset_vmta(fresh, span_text(vmta->name)) == NULL;
+}
+
+static bool
+loses_any(const struct ruleset *ruleset, const struct ruleset *fresh)
+{
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		if (is_gone(fresh, ruleset->vmtas[i]))
+			return true;
+	return false;
+}
+
+static bool
+may_lose_queue(const struct queue *q, const struct ruleset *fresh, struct err *err)
+{
 	char why[700];
 
-	while ((q = table_next(&queues->queues, &pos)) != NULL) {
-		if (q->vmta != vmta || (queue_n(q) == 0 && q->slots_n == 0))
-			continue;
-		if (queue_n(q) > 0)
-			snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
-		else
-			snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n);
-		return refuse(err, fresh, vmta->name, why);
-	}
-	pos = 0;
-	while ((route = table_next(&queues->routes, &pos)) != NULL)
-		if (route->vmta == vmta && route->rcpts_n > 0)
-			return refuse(err, fresh, vmta->name, "mail of it is rerouted and would come back");
-	if (accept_is_under_way(queues, vmta->name))
-		return refuse(err, fresh, vmta->name, "a message of it is being accepted");
-	return true;
+	if ((queue_n(q) == 0 && q->slots_n == 0) || !is_gone(fresh, q->vmta))
+		return true;
+	if (queue_n(q) > 0)
+		snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
+	else
+		snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n);
+	return refuse(err, fresh, q->vmta->name, why);
 }
 
 bool
 queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err)
 {
 	const struct ruleset *ruleset = queues->o.ruleset;
+	const struct route *route;
+	const struct queue *q;
+	uint32_t pos = 0;
 
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		if (ruleset_vmta(fresh, span_text(ruleset->vmtas[i]->name)) == NULL &&
-		    !may_lose(queues, ruleset->vmtas[i], fresh, err))
+	if (!loses_any(ruleset, fresh))
+		return true;
+	while ((q = table_next(&queues->queues, &pos)) != NULL)
+		if (!may_lose_queue(q, fresh, err))
 			return false;
+	pos = 0;
+	while ((route = table_next(&queues->routes, &pos)) != NULL)
+		if (route->rcpts_n > 0 && is_gone(fresh, route->vmta))
+			return refuse(err, fresh, route->vmta->name, "mail of it is rerouted and would come back");
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		if (is_gone(fresh, ruleset->vmtas[i]) && accept_is_under_way(queues, ruleset->vmtas[i]->name))
+			return refuse(err, fresh, ruleset->vmtas[i]->name, "a message of it is being accepted");
 	return true;
 }
 
@@ -198,7 +212,7 @@ forget_queues(struct queues *queues, const struct ruleset *fresh, struct now now
 struct old {
 	const struct ruleset *ruleset;
 	struct scope **vmtas, **pools;
-	struct table settings;
+	struct interned settings;
 };
 
 static void
@@ -476,17 +490,6 @@ sites_take_ruleset(struct queues *queues, struct now now)
 			hurry_expiry(q, now.mono);
 }
 
-static void
-settings_free(struct table *settings)
-{
-	struct queue_settings *one;
-	uint32_t pos = 0;
-
-	while ((one = table_next(settings, &pos)) != NULL)
-		free(one);
-	table_fini(settings);
-}
-
 void
 queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 {
@@ -501,7 +504,7 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	forget_routes(queues, fresh);
 	forget_queues(queues, fresh, now);
 	queues->o.ruleset = fresh;
-	table_init(&queues->settings, old.settings.seed);
+	interned_init(&queues->settings, old.settings.by_value.seed);
 	keep_vmtas(queues, &old, now);
 	keep_pools(queues, &old, now);
 	scope_redeclare(&queues->node, limits_of_node(&fresh->node), now);
@@ -514,7 +517,7 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	queues_overlays_start(queues, now);
 	scopes_free(old.vmtas, old.ruleset->vmtas_n);
 	scopes_free(old.pools, old.ruleset->pools_n);
-	settings_free(&old.settings);
+	interned_fini(&old.settings);
 	queues->swapping = false;
 	queues->stopping = stopping;
 	queues_changed(queues);

@@ -256,19 +256,7 @@ const struct queue_settings *
 settings_intern(struct queues *queues, const struct ruleset_provider *provider,
 		struct span domain, const struct ruleset_vmta *vmta)
 {
-	struct queue_settings *settings = mem_alloc(sizeof *settings);
-	struct queue_settings *known;
-	struct span bytes = span_make(settings, sizeof *settings);
-
-	/* A domain without blocks of its own has what every other has, so few differ. */
-	ruleset_resolve(queues->o.ruleset, provider, domain, vmta, settings);
-	known = table_get(&queues->settings, bytes);
-	if (known != NULL) {
-		free(settings);
-		return known;
-	}
-	table_put(&queues->settings, bytes, settings);
-	return settings;
+	return interned_get(&queues->settings, queues->o.ruleset, provider, domain, vmta);
 }
 
 struct site *
@@ -330,7 +318,9 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	struct queue *queue;
 
 	buf_init(&name, 0);
-	buf_printf(&name, "%s/%s", site->name, vmta->name);
+	buf_add_text(&name, site->name);
+	buf_add_char(&name, '/');
+	buf_add_text(&name, vmta->name);
 	queue = table_get(&queues->queues, buf_span(&name));
 	if (queue != NULL) {
 		buf_fini(&name);
@@ -536,8 +526,9 @@ queues_new(const struct queues_options *options, struct now now)
 	table_init(&queues->routes, prng_u64(&queues->prng));
 	table_init(&queues->host_sets, prng_u64(&queues->prng));
 	table_init(&queues->jobs, prng_u64(&queues->prng));
-	table_init(&queues->settings, prng_u64(&queues->prng));
+	interned_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
+	buf_init(&queues->route_key, 0);
 	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
@@ -582,7 +573,6 @@ void
 queues_free(struct queues *queues)
 {
 	struct queue *queue;
-	struct queue_settings *settings;
 	struct route *route;
 	uint32_t pos = 0;
 
@@ -596,11 +586,9 @@ queues_free(struct queues *queues)
 	pos = 0;
 	while ((queue = table_next(&queues->queues, &pos)) != NULL)
 		queue_free(queue);
-	pos = 0;
-	while ((settings = table_next(&queues->settings, &pos)) != NULL)
-		free(settings);
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
+	buf_fini(&queues->route_key);
 	warmups_free(queues);
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
@@ -613,7 +601,7 @@ queues_free(struct queues *queues)
 	table_fini(&queues->routes);
 	table_fini(&queues->host_sets);
 	table_fini(&queues->jobs);
-	table_fini(&queues->settings);
+	interned_fini(&queues->settings);
 	table_fini(&queues->saved);
 	free(queues);
 }

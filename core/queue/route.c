@@ -481,18 +481,18 @@ route_moved(const struct rcpt *rcpt, const struct lane *lane)
 struct route *
 route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now)
 {
-	struct buf key;
+	struct buf *key = &queues->route_key;
 	struct route *route;
 
-	buf_init(&key, 0);
-	buf_add(&key, domain);
-	buf_add_char(&key, '/');
-	buf_add_text(&key, vmta->name);
-	route = table_get(&queues->routes, buf_span(&key));
+	buf_clear(key);
+	buf_add(key, domain);
+	buf_add_char(key, '/');
+	buf_add_text(key, vmta->name);
+	route = table_get(&queues->routes, buf_span(key));
 	if (route == NULL) {
 		route = mem_alloc(sizeof *route);
 		route->queues = queues;
-		route->key = mem_strndup(buf_span(&key).p, buf_len(&key));
+		route->key = mem_strndup(buf_span(key).p, buf_len(key));
 		route->name = mem_strndup(domain.p, domain.n);
 		route->vmta = vmta;
 		route->state = ROUTE_RESOLVING;
@@ -509,7 +509,6 @@ route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *
 			route->state = ROUTE_RESOLVING;
 		route_refresh(route, now);
 	}
-	buf_fini(&key);
 	return route;
 }
 

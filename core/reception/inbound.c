@@ -127,6 +127,8 @@ tell_body(struct inbound *in)
 {
 	char text[64];
 
+	if (!trace_on(&in->port->reception->shard->trace))
+		return;
 	snprintf(text, sizeof text, "%llu bytes of message", (unsigned long long)in->server.body_bytes);
 	tell(in, TRACE_EVENT, span_text(text));
 }

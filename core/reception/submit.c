@@ -72,13 +72,11 @@ submit_reset(struct inbound *in)
 
 /* Whether a report could go there. The null sender and a bare <postmaster> have no domain to ask about. */
 static bool
-is_mailable(struct span sender)
+is_mailable(struct span sender_domain)
 {
-	struct smtp_path path;
 	char domain[DOMAIN_MAX];
 
-	return sender.n == 0 || smtp_path_parse_bare(sender, &path) != NULL || path.domain.n == 0 ||
-	       domain_normalize(path.domain, domain, NULL);
+	return sender_domain.n == 0 || domain_normalize(sender_domain, domain, NULL);
 }
 
 void
@@ -101,7 +99,7 @@ submit_mail(struct inbound *in)
 		reply_later(in, "4.3.2 the node is short of memory");
 		return;
 	}
-	if (!is_mailable(server->sender)) {
+	if (!is_mailable(server->sender_domain)) {
 		reply(in, 553, "5.1.7 the sender's address has no domain that can be mailed");
 		return;
 	}
@@ -155,15 +153,16 @@ submit_rcpt(struct inbound *in)
 	struct policy_decision decision = { 0 };
 	struct span address = in->server.recipient;
 	char whole[SMTP_PATH_MAX + DOMAIN_MAX];
+	struct span address_domain = in->server.recipient_domain;
 	char domain[DOMAIN_MAX];
-	struct smtp_path path;
 
 	/* <Postmaster>: the one address without a domain is this host's own. */
-	if (span_find(address, '@') == SIZE_MAX) {
+	if (address_domain.n == 0) {
 		snprintf(whole, sizeof whole, "%.*s@%s", SPAN_ARG(address), in->port->hostname);
 		address = span_text(whole);
+		address_domain = span_text(in->port->hostname);
 	}
-	if (smtp_path_parse_bare(address, &path) != NULL || !domain_normalize(path.domain, domain, NULL)) {
+	if (!domain_normalize(address_domain, domain, NULL)) {
 		reply(in, 553, "5.1.3 the address has no domain that can be mailed");
 		return;
 	}
@@ -243,8 +242,12 @@ submit_body(struct inbound *in)
 static void
 add_plain(struct buf *out, const char *text)
 {
-	for (; *text != '\0'; text++)
-		buf_add_char(out, (unsigned char)*text <= ' ' || (unsigned char)*text >= 127 || strchr("()<>\\", *text) ? '?' : *text);
+	size_t from = buf_len(out);
+
+	buf_add_text(out, text);
+	for (char *p = out->p + out->start + from; p < out->p + out->end; p++)
+		if (*p <= ' ' || *p >= 127 || *p == '(' || *p == ')' || *p == '<' || *p == '>' || *p == '\\')
+			*p = '?';
 }
 
 static void
@@ -289,9 +292,9 @@ count_received(struct span head)
 static void
 take_choices(const struct shard_choices *choices, struct policy_message *message)
 {
-	snprintf(message->vmta, sizeof message->vmta, "%s", choices->vmta ? choices->vmta : "");
-	snprintf(message->pool, sizeof message->pool, "%s", choices->pool ? choices->pool : "");
-	snprintf(message->job, sizeof message->job, "%s", choices->job ? choices->job : "");
+	span_put(span_text(choices->vmta), message->vmta, sizeof message->vmta);
+	span_put(span_text(choices->pool), message->pool, sizeof message->pool);
+	span_put(span_text(choices->job), message->job, sizeof message->job);
 	message->priority = choices->priority;
 }
 
@@ -375,12 +378,27 @@ on_committed(void *ctx, const struct err *err, const struct envelope *envelope)
 	if (err == NULL) {
 		in->messages++;
 		envelope_id_format(envelope->id, id);
-		snprintf(text, sizeof text, "2.0.0 queued as %s", id);
+		span_put(span_text(id), text + span_put(SPAN("2.0.0 queued as "), text, sizeof text), sizeof id);
 		reply(in, 250, text);
 	} else {
 		reply_later(in, "4.3.1 the message cannot be stored");
 	}
 	inbound_pump(in);
+}
+
+/* "client.example (192.0.2.1)" */
+static struct span
+source_of(struct inbound *in)
+{
+	struct span helo = span_text(in->server.helo), address = span_text(in->address);
+	size_t size = helo.n + address.n + sizeof " ()", n;
+	char *text = arena_alloc(&in->arena, size);
+
+	n = span_put(helo, text, size);
+	n += span_put(SPAN(" ("), text + n, size - n);
+	n += span_put(address, text + n, size - n);
+	n += span_put(SPAN(")"), text + n, size - n);
+	return span_make(text, n);
 }
 
 static void
@@ -391,7 +409,7 @@ submit_commit(struct inbound *in)
 	struct spool_writer *writer = in->writer;
 
 	in->envelope.source_type = SPAN("smtp");
-	in->envelope.source_mta = span_text(arena_printf(&in->arena, "%s (%s)", in->server.helo, in->address));
+	in->envelope.source_mta = source_of(in);
 	commit->in = in;
 	commit->shard = shard;
 	commit->size_bytes = buf_len(&in->head) + spool_written(writer);

@@ -160,7 +160,7 @@ create(struct disk_sim *sim, const char *name, struct err *err)
 	if (gone(sim) || (failed && prng_below(&sim->prng, 2) == 0))
 		return NULL;
 	entry = find(sim, name, true);
-	set_now(sim, entry, file_sim_new(&sim->spare_diffs));
+	set_now(sim, entry, file_sim_new(sim->spares));
 	if (failed)
 		return NULL;
 	names_safe(sim);
@@ -364,7 +364,7 @@ disk_sim_new(uint64_t seed)
 	sim->disk.ops = &disk_sim_ops;
 	prng_seed(&sim->prng, seed);
 	table_init(&sim->names, HASH_SEED);
-	list_init(&sim->spare_diffs);
+	sim->spares = file_spares_new();
 	return sim;
 }
 
@@ -380,7 +380,7 @@ disk_sim_free(struct disk_sim *sim)
 	while ((entry = table_next(&sim->names, &pos)))
 		entry_free(sim, entry);
 	table_fini(&sim->names);
-	file_sim_free_spares(&sim->spare_diffs);
+	file_spares_free(sim->spares);
 	free(sim);
 }
 
@@ -443,7 +443,7 @@ void
 disk_sim_put(struct disk_sim *sim, const char *name, struct span bytes)
 {
 	struct entry *entry = find(sim, name, true);
-	struct file_sim *file = file_sim_new(&sim->spare_diffs);
+	struct file_sim *file = file_sim_new(sim->spares);
 
 	file_sim_write(file, 0, bytes.p, bytes.n);
 	file_sim_sync(file);

@@ -41,7 +41,7 @@ struct disk_sim {
 	uint64_t     used;              /* bytes of the files that have a name */
 	struct prng  prng;
 	struct table names;
-	struct list  spare_diffs;
+	struct file_spares *spares;
 };
 
 struct disk_sim *disk_sim_new(uint64_t seed);

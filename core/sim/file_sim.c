@@ -52,10 +52,10 @@ diff_of(struct file_sim *file, uint32_t page)
 
 	if (diff)
 		return diff;
-	if (list_empty(file->spare_diffs)) {
+	if (list_empty(&file->spares->diffs)) {
 		diff = mem_alloc(sizeof(*diff));
 	} else {
-		diff = list_first(file->spare_diffs, struct diff, link);
+		diff = list_first(&file->spares->diffs, struct diff, link);
 		list_remove(&diff->link);
 	}
 	*diff = (struct diff){ .page = page, .saved = diff->saved, .saved_cap = diff->saved_cap };
@@ -74,7 +74,7 @@ diff_drop(struct file_sim *file, struct diff *diff)
 		diff->saved = NULL;
 		diff->saved_cap = 0;
 	}
-	list_add_head(file->spare_diffs, &diff->link);
+	list_add_head(&file->spares->diffs, &diff->link);
 }
 
 static void
@@ -108,6 +108,24 @@ make_dirty(struct file_sim *file, uint32_t page, uint32_t from, uint32_t to)
 	}
 }
 
+static char *
+page_take(struct file_spares *spares)
+{
+	return spares->pages_n > 0 ? spares->pages[--spares->pages_n] : mem_alloc(PAGE);
+}
+
+/* Of it only the first `used` bytes are not zeros. */
+static void
+page_give(struct file_spares *spares, char *page, size_t used)
+{
+	if (!page || spares->pages_n == countof(spares->pages)) {
+		free(page);
+		return;
+	}
+	memset(page, 0, used);
+	spares->pages[spares->pages_n++] = page;
+}
+
 static void
 make_pages(struct file_sim *file, uint64_t size)
 {
@@ -122,12 +140,12 @@ make_pages(struct file_sim *file, uint64_t size)
 }
 
 struct file_sim *
-file_sim_new(struct list *spare_diffs)
+file_sim_new(struct file_spares *spares)
 {
 	struct file_sim *file = mem_alloc(sizeof(*file));
 
 	list_init(&file->diffs);
-	file->spare_diffs = spare_diffs;
+	file->spares = spares;
 	return file;
 }
 
@@ -144,8 +162,11 @@ file_sim_unref(struct file_sim *file)
 		return;
 	while (!list_empty(&file->diffs))
 		diff_drop(file, list_first(&file->diffs, struct diff, link));
-	for (uint32_t i = 0; i < file->pages_n; i++)
-		free(file->pages[i].now);
+	for (uint64_t i = 0; i < file->pages_n; i++) {
+		int64_t used = max_i64((int64_t)file->now_n - (int64_t)(i * PAGE), 0);
+
+		page_give(file->spares, file->pages[i].now, (size_t)min_i64(used, PAGE));
+	}
 	free(file->pages);
 	free(file);
 }
@@ -159,7 +180,7 @@ file_sim_write(struct file_sim *file, uint64_t at, const char *p, size_t n)
 		uint32_t some = (uint32_t)min_i64((int64_t)n, PAGE - in_page);
 
 		if (!file->pages[page].now)
-			file->pages[page].now = mem_alloc(PAGE);
+			file->pages[page].now = page_take(file->spares);
 		make_dirty(file, page, in_page, in_page + some);
 		memcpy(file->pages[page].now + in_page, p, some);
 		at += some;
@@ -304,7 +325,7 @@ crash_page(struct file_sim *file, struct diff *diff, struct prng *prng)
 	char **now = &file->pages[diff->page].now;
 
 	if (!*now)
-		*now = mem_alloc(PAGE);
+		*now = page_take(file->spares);
 	for (uint32_t b = 0; b < PAGE_BLOCKS; b++) {
 		uint32_t kept;
 
@@ -345,14 +366,26 @@ file_sim_crash(struct file_sim *file, struct prng *prng)
 	file->now_n = file->safe_n = n;
 }
 
-void
-file_sim_free_spares(struct list *spare_diffs)
+struct file_spares *
+file_spares_new(void)
 {
-	list_each_safe(pos, spare_diffs) {
+	struct file_spares *spares = mem_alloc(sizeof(*spares));
+
+	list_init(&spares->diffs);
+	return spares;
+}
+
+void
+file_spares_free(struct file_spares *spares)
+{
+	while (spares->pages_n > 0)
+		free(spares->pages[--spares->pages_n]);
+	list_each_safe(pos, &spares->diffs) {
 		struct diff *diff = list_entry(pos, struct diff, link);
 
 		list_remove(pos);
 		free(diff->saved);
 		free(diff);
 	}
+	free(spares);
 }

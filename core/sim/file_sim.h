@@ -11,17 +11,24 @@
 
 struct file_page;
 
+/* Memory for the next file, of those that went: what a node saves each second is a new file. */
+struct file_spares {
+	struct list diffs;
+	char       *pages[8];           /* all zeros */
+	unsigned    pages_n;
+};
+
 struct file_sim {
 	struct file_page *pages;
 	uint32_t     pages_n;
 	uint64_t     now_n, safe_n;     /* lengths */
 	struct list  diffs;             /* pages that may differ from what is safe */
-	struct list *spare_diffs;       /* of the disk */
+	struct file_spares *spares;     /* of the disk */
 	unsigned     refs;
 	unsigned     names;             /* that a program finds it by; without one it takes no space */
 };
 
-struct file_sim *file_sim_new(struct list *spare_diffs);        /* with no reference yet */
+struct file_sim *file_sim_new(struct file_spares *spares);      /* with no reference yet */
 void file_sim_ref(struct file_sim *file);
 void file_sim_unref(struct file_sim *file);
 
@@ -32,4 +39,5 @@ void file_sim_sync(struct file_sim *file);
 /* One that fails; `clean`: what it did not write is given up. */
 void file_sim_sync_badly(struct file_sim *file, bool clean, struct prng *prng);
 void file_sim_crash(struct file_sim *file, struct prng *prng);
-void file_sim_free_spares(struct list *spare_diffs);
+struct file_spares *file_spares_new(void);
+void file_spares_free(struct file_spares *spares);

@@ -2,6 +2,9 @@
  * ledger - texts are kept once and numbered. What differs from record to record
  * (who, what was said, when) stands in the record; the rest, the same for all
  * that one session did, is a shape, kept once too.
+ *
+ * But recipients: a million of them would make every look-up a walk through cold
+ * memory, and a text with its place in the table is as large as two of the text.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/ledger.h"
@@ -36,17 +39,19 @@ struct entry {
 	uint32_t rcpt, diag, env_id, shape;
 };
 
-#define COLUMNS 17
+#define COLUMNS 16
+#define RECENT  8u              /* of a column; a text has its place by a few of its bytes */
 #define TYPES   (ACCOUNT_RECEIVED + 1)
 
 struct ledger {
 	struct arena  arena;
-	struct last {                           /* of a type's last record: most columns repeat it */
-		const struct text *texts[COLUMNS];
-		const struct known_shape *shape;
+	struct last {                           /* of a type's last records: most columns repeat one of a few */
+		const struct text *texts[COLUMNS][RECENT];
+		const struct known_shape *shapes[RECENT];
 	} last[TYPES];
 	struct table  texts, shapes;
 	const struct text **by_number;
+	uint32_t      texts_n;
 	size_t        texts_cap;
 	const struct known_shape **shapes_by_number;
 	size_t        shapes_cap;
@@ -64,6 +69,20 @@ grown(void *p, size_t n, size_t *cap, size_t size)
 	return mem_grow(p, *cap * size);
 }
 
+static struct text *
+keep(struct ledger *ledger, struct span span)
+{
+	struct text *text = arena_alloc(&ledger->arena, sizeof *text + span.n);
+
+	text->number = ledger->texts_n++;
+	text->n = (uint32_t)span.n;
+	if (span.n > 0)
+		memcpy(text->bytes, span.p, span.n);
+	ledger->by_number = grown(ledger->by_number, text->number, &ledger->texts_cap, sizeof *ledger->by_number);
+	ledger->by_number[text->number] = text;
+	return text;
+}
+
 static const struct text *
 intern(struct ledger *ledger, struct span span)
 {
@@ -71,22 +90,19 @@ intern(struct ledger *ledger, struct span span)
 
 	if (text != NULL)
 		return text;
-	text = arena_alloc(&ledger->arena, sizeof *text + span.n);
-	text->number = ledger->texts.n;
-	text->n = (uint32_t)span.n;
-	memcpy(text->bytes, span.p, span.n);
-	ledger->by_number = grown(ledger->by_number, text->number, &ledger->texts_cap, sizeof *ledger->by_number);
-	ledger->by_number[text->number] = text;
+	text = keep(ledger, span);
 	table_put(&ledger->texts, span_make(text->bytes, text->n), text);
 	return text;
 }
 
 static uint32_t
-number_of(struct ledger *ledger, const struct text **last, struct span span)
+number_of(struct ledger *ledger, const struct text *recent[RECENT], struct span span)
 {
+	const struct text **last;
 
 	if (span.n == 0)
-		span = SPAN("");
+		return 0;
+	last = &recent[(unsigned char)(span.p[0] + span.p[span.n / 8] + span.p[span.n - 1]) % RECENT];
 	if (*last == NULL || (*last)->n != span.n || memcmp((*last)->bytes, span.p, span.n) != 0)
 		*last = intern(ledger, span);
 	return (*last)->number;
@@ -95,13 +111,14 @@ number_of(struct ledger *ledger, const struct text **last, struct span span)
 static uint32_t
 intern_shape(struct ledger *ledger, const struct shape *shape)
 {
+	const struct known_shape **last = &ledger->last[shape->type].shapes[shape->mta % RECENT];
 	struct known_shape *known;
 
-	if (ledger->last[shape->type].shape != NULL && memcmp(&ledger->last[shape->type].shape->shape, shape, sizeof *shape) == 0)
-		return ledger->last[shape->type].shape->number;
+	if (*last != NULL && memcmp(&(*last)->shape, shape, sizeof *shape) == 0)
+		return (*last)->number;
 	known = table_get(&ledger->shapes, span_make(shape, sizeof *shape));
 	if (known != NULL) {
-		ledger->last[shape->type].shape = known;
+		*last = known;
 		return known->number;
 	}
 	known = arena_alloc(&ledger->arena, sizeof *known);
@@ -122,6 +139,7 @@ ledger_new(void)
 	arena_init(&ledger->arena);
 	table_init(&ledger->texts, HASH_SEED);
 	table_init(&ledger->shapes, HASH_SEED);
+	intern(ledger, SPAN(""));               /* number 0 */
 	return ledger;
 }
 
@@ -142,21 +160,21 @@ ledger_free(struct ledger *ledger)
 void
 ledger_add(struct ledger *ledger, const struct account_record *r)
 {
-	const struct text **last = ledger->last[r->type].texts;
+	const struct text *(*last)[RECENT] = ledger->last[r->type].texts;
 	struct shape shape = {
 		.type = r->type,
-		.orig = number_of(ledger, &last[0], r->orig), .orcpt = number_of(ledger, &last[1], r->orcpt), .status = number_of(ledger, &last[2], r->status),
-		.category = number_of(ledger, &last[3], r->category), .mta = number_of(ledger, &last[4], r->mta),
-		.src_type = number_of(ledger, &last[5], r->src_type), .src_mta = number_of(ledger, &last[6], r->src_mta),
-		.source_ip = number_of(ledger, &last[7], r->source_ip), .destination_ip = number_of(ledger, &last[8], r->destination_ip),
-		.esmtp = number_of(ledger, &last[9], r->esmtp), .vmta = number_of(ledger, &last[10], r->vmta), .job = number_of(ledger, &last[11], r->job),
-		.queue = number_of(ledger, &last[12], r->queue), .pool = number_of(ledger, &last[13], r->pool),
+		.orig = number_of(ledger, last[0], r->orig), .orcpt = number_of(ledger, last[1], r->orcpt), .status = number_of(ledger, last[2], r->status),
+		.category = number_of(ledger, last[3], r->category), .mta = number_of(ledger, last[4], r->mta),
+		.src_type = number_of(ledger, last[5], r->src_type), .src_mta = number_of(ledger, last[6], r->src_mta),
+		.source_ip = number_of(ledger, last[7], r->source_ip), .destination_ip = number_of(ledger, last[8], r->destination_ip),
+		.esmtp = number_of(ledger, last[9], r->esmtp), .vmta = number_of(ledger, last[10], r->vmta), .job = number_of(ledger, last[11], r->job),
+		.queue = number_of(ledger, last[12], r->queue), .pool = number_of(ledger, last[13], r->pool),
 	};
 
 	ledger->entries = grown(ledger->entries, ledger->entries_n, &ledger->entries_cap, sizeof *ledger->entries);
 	ledger->entries[ledger->entries_n++] = (struct entry){
 		.logged_ms = r->logged.ms, .queued_ms = r->queued.ms, .size_bytes = r->size_bytes,
-		.rcpt = number_of(ledger, &last[14], r->rcpt), .diag = number_of(ledger, &last[15], r->diag), .env_id = number_of(ledger, &last[16], r->env_id),
+		.rcpt = keep(ledger, r->rcpt)->number, .diag = number_of(ledger, last[14], r->diag), .env_id = number_of(ledger, last[15], r->env_id),
 		.shape = intern_shape(ledger, &shape),
 	};
 }

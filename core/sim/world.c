@@ -135,10 +135,19 @@ world_receiver(struct world *world, const char *host, struct err *err)
 	return receiver_at(world, resolver_sim_address_of(world->names, name), name);
 }
 
-struct resolver_source *
-world_names(struct world *world)
+/* What the node has learned has another TTL than a spec's patience: it asks again for all of it. */
+void
+world_set_name(struct world *world, const char *name, const struct resolver_sim_zone *zone)
 {
-	return world->names;
+	struct route *route;
+	uint32_t pos = 0;
+
+	resolver_sim_set(world->names, name, zone);
+	if (world->shard == NULL)
+		return;
+	resolver_forget(world->shard->resolver);
+	while ((route = table_next(&world->shard->queues->routes, &pos)) != NULL)
+		route->expires = now_of(world);
 }
 
 static void

@@ -26,6 +26,7 @@
 
 #include "policy/policy.h"
 #include "sim/ledger.h"
+#include "sim/resolver_sim.h"
 
 #define WORLD_EVENTS 64
 
@@ -98,7 +99,8 @@ bool world_inject(struct world *world, const struct world_injection *injection, 
 
 /* The host of that name (or address); made when it is first asked for. */
 struct receiver *world_receiver(struct world *world, const char *host, struct err *err);
-struct resolver_source *world_names(struct world *world);
+/* What DNS says of a name, felt by the next question: nothing older is remembered. */
+void world_set_name(struct world *world, const char *name, const struct resolver_sim_zone *zone);
 
 /* ---- the node ---- */
 

@@ -83,6 +83,7 @@ serve(struct injector *injector, struct injection *injection)
 	injector->world->shard->choices = &injection->choices;
 	while (injection->begun < injection->due && injector->together < TOGETHER_MAX && !list_empty(&injector->idle)) {
 		injector->together++;
+		injector->world->turns++;               /* it takes as long as one */
 		if (!client_send(list_first(&injector->idle, struct client, link), injection))
 			return;
 	}
@@ -120,6 +121,18 @@ due_at(const struct injection *injection, uint64_t i)
 	return injection->began + (mono_us_t)((__int128)injection->o.over_us * (__int128)i / (__int128)injection->o.count);
 }
 
+/* How many are, at an instant: as many as there are i below the count with due_at(i) <= now. */
+static uint64_t
+due_by(const struct injection *injection, mono_us_t now)
+{
+	__int128 count = (__int128)injection->o.count, over = injection->o.over_us, n;
+
+	if (over == 0)
+		return injection->o.count;
+	n = ((__int128)(now - injection->began + 1) * count + over - 1) / over;
+	return n < count ? (uint64_t)n : injection->o.count;
+}
+
 static void
 on_due(void *ctx)
 {
@@ -127,8 +140,9 @@ on_due(void *ctx)
 	struct injector *injector = injection->injector;
 	mono_us_t now = loop_now(injector->world->loop).mono;
 
-	while (injection->due < injection->o.count && due_at(injection, injection->due) <= now)
-		injection->due++;
+	/* Its function may have cut the count short meanwhile. */
+	if (injection->due < injection->o.count)
+		injection->due = due_by(injection, now);
 	if (injection->due < injection->o.count)
 		loop_sim_at(injector->world->loop, &injection->next, due_at(injection, injection->due));
 	injector->together = 0;

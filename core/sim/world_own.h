@@ -9,7 +9,6 @@
 #include "sim/loop_sim.h"
 #include "sim/net_sim.h"
 #include "sim/receiver.h"
-#include "sim/resolver_sim.h"
 #include "sim/worker_sim.h"
 #include "sim/world.h"
 #include "util/table.h"

@@ -7,7 +7,7 @@
  * that line's to the letter.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/resolver_sim.h"
+#include "mail/domain.h"
 #include "sim/world_lua_own.h"
 
 #define FIELDS_MAX 40
@@ -208,27 +208,37 @@ l_digest(lua_State *L)
 	return 1;
 }
 
-/* The list of { host, preference } in the field "mx" of the table at 3. */
-static unsigned
-take_mx(lua_State *L, struct resolver_mx *mx)
+/* As the resolver gives it; "." is the null MX. */
+static bool
+take_host(const char *text, struct resolver_mx *mx, struct err *err)
 {
-	unsigned n = 0;
+	mx->host[0] = '\0';
+	if (strcmp(text, "") == 0 || strcmp(text, ".") == 0)
+		return true;
+	return domain_normalize(span_text(text), mx->host, NULL) || err_set(err, ERR_PERM, "dns: no name of a host: %.100s", text);
+}
+
+/* The list of { host, preference } in the field "mx" of the table at 3. */
+static bool
+take_mx(lua_State *L, struct resolver_mx *mx, unsigned *n_out, struct err *err)
+{
+	bool ok = true;
 
 	lua_getfield(L, 3, "mx");
-	for (; lua_istable(L, -1) && n < RESOLVER_RECORDS_MAX; n++) {
-		lua_rawgeti(L, -1, (int)n + 1);
+	for (; ok && lua_istable(L, -1) && *n_out < RESOLVER_RECORDS_MAX; ++*n_out) {
+		lua_rawgeti(L, -1, (int)*n_out + 1);
 		if (!lua_istable(L, -1)) {
 			lua_pop(L, 1);
 			break;
 		}
 		lua_rawgeti(L, -1, 1);
 		lua_rawgeti(L, -2, 2);
-		snprintf(mx[n].host, sizeof mx[n].host, "%s", lua_tostring(L, -2));
-		mx[n].preference = (uint16_t)lua_tonumber(L, -1);
+		ok = take_host(lua_tostring(L, -2), &mx[*n_out], err);
+		mx[*n_out].preference = (uint16_t)lua_tonumber(L, -1);
 		lua_pop(L, 3);
 	}
 	lua_pop(L, 1);
-	return n;
+	return ok;
 }
 
 static bool
@@ -256,22 +266,25 @@ take_addresses(lua_State *L, struct ip *ip, unsigned *n_out, struct err *err)
 static int
 l_dns(lua_State *L)
 {
-	struct resolver_source *names = world_names(l_world(L)->world);
-	const char *domain = luaL_checkstring(L, 2), *word = lua_tostring(L, 3);
+	struct world *world = l_world(L)->world;
+	const char *text = luaL_checkstring(L, 2), *word = lua_tostring(L, 3);
+	char domain[DOMAIN_MAX];
 	struct resolver_mx mx[RESOLVER_RECORDS_MAX];
 	struct ip ip[RESOLVER_RECORDS_MAX];
 	struct resolver_sim_zone zone = { .status = RESOLVER_OK, .mx = mx, .ip = ip };
 	struct err err = { 0 };
 
+	if (!domain_normalize(span_text(text), domain, NULL)) {
+		err_set(&err, ERR_PERM, "dns: no domain: %.100s", text);
+		return l_refused(L, &err, false);
+	}
 	if (word != NULL) {
 		zone.status = strcmp(word, "servfail") == 0 ? RESOLVER_SERVFAIL
 			    : strcmp(word, "nxdomain") == 0 ? RESOLVER_NXDOMAIN : RESOLVER_TIMEOUT;
-	} else {
-		zone.mx_n = take_mx(L, mx);
-		if (!take_addresses(L, ip, &zone.ip_n, &err))
-			return l_refused(L, &err, false);
+	} else if (!take_mx(L, mx, &zone.mx_n, &err) || !take_addresses(L, ip, &zone.ip_n, &err)) {
+		return l_refused(L, &err, false);
 	}
-	resolver_sim_set(names, domain, &zone);
+	world_set_name(world, domain, &zone);
 	lua_pushboolean(L, true);
 	return 1;
 }

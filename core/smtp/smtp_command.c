@@ -26,16 +26,16 @@ static const struct refusal_texts {
 	.utf8    = { 553, "5.6.7 Non-ASCII address without SMTPUTF8" },
 };
 
-static const struct {
-	const char    *name;
-	enum smtp_verb verb;
-} verbs[] = {
-	{ "MAIL", SMTP_VERB_MAIL }, { "RCPT", SMTP_VERB_RCPT }, { "DATA", SMTP_VERB_DATA },
-	{ "BDAT", SMTP_VERB_BDAT }, { "EHLO", SMTP_VERB_EHLO }, { "HELO", SMTP_VERB_HELO },
-	{ "RSET", SMTP_VERB_RSET }, { "NOOP", SMTP_VERB_NOOP }, { "QUIT", SMTP_VERB_QUIT },
-	{ "VRFY", SMTP_VERB_VRFY }, { "EXPN", SMTP_VERB_EXPN }, { "HELP", SMTP_VERB_HELP },
-	{ "STARTTLS", SMTP_VERB_STARTTLS }, { "AUTH", SMTP_VERB_AUTH },
-};
+/* Four letters as one number; those of a command without their case. */
+#define FOUR(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+static uint32_t
+four_of(struct span word)
+{
+	const unsigned char *p = (const unsigned char *)word.p;
+
+	return FOUR(p[0], p[1], p[2], p[3]) & ~FOUR(0x20, 0x20, 0x20, 0x20);
+}
 
 enum smtp_verb
 smtp_verb_parse(struct span line, struct span *args_out)
@@ -44,10 +44,24 @@ smtp_verb_parse(struct span line, struct span *args_out)
 	struct span word = span_first(line, blank == SIZE_MAX ? line.n : blank);
 
 	*args_out = span_trim(span_from(line, word.n));
-	for (size_t i = 0; i < countof(verbs); i++)
-		if (span_eq_nocase(word, span_text(verbs[i].name)))
-			return verbs[i].verb;
-	return SMTP_VERB_UNKNOWN;
+	if (word.n != 4)
+		return span_eq_nocase(word, SPAN("STARTTLS")) ? SMTP_VERB_STARTTLS : SMTP_VERB_UNKNOWN;
+	switch (four_of(word)) {
+	case FOUR('M', 'A', 'I', 'L'): return SMTP_VERB_MAIL;
+	case FOUR('R', 'C', 'P', 'T'): return SMTP_VERB_RCPT;
+	case FOUR('D', 'A', 'T', 'A'): return SMTP_VERB_DATA;
+	case FOUR('B', 'D', 'A', 'T'): return SMTP_VERB_BDAT;
+	case FOUR('E', 'H', 'L', 'O'): return SMTP_VERB_EHLO;
+	case FOUR('H', 'E', 'L', 'O'): return SMTP_VERB_HELO;
+	case FOUR('R', 'S', 'E', 'T'): return SMTP_VERB_RSET;
+	case FOUR('N', 'O', 'O', 'P'): return SMTP_VERB_NOOP;
+	case FOUR('Q', 'U', 'I', 'T'): return SMTP_VERB_QUIT;
+	case FOUR('V', 'R', 'F', 'Y'): return SMTP_VERB_VRFY;
+	case FOUR('E', 'X', 'P', 'N'): return SMTP_VERB_EXPN;
+	case FOUR('H', 'E', 'L', 'P'): return SMTP_VERB_HELP;
+	case FOUR('A', 'U', 'T', 'H'): return SMTP_VERB_AUTH;
+	default:                       return SMTP_VERB_UNKNOWN;
+	}
 }
 
 /* Takes "FROM:" or "TO:" off the front. */
@@ -162,10 +176,10 @@ static const struct param mail_params[] = {
 static bool
 asks_binary(struct span in)
 {
-	struct span word;
+	struct span asked = SPAN("BODY=BINARYMIME"), word;
 
-	while (span_split(&in, ' ', &word))
-		if (span_eq_nocase(word, SPAN("BODY=BINARYMIME")))
+	while (in.n >= asked.n && span_split(&in, ' ', &word))
+		if (span_eq_nocase(word, asked))
 			return true;
 	return false;
 }

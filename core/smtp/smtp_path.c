@@ -16,34 +16,40 @@
 
 #include "smtp/smtp_text.h"
 
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
+/* What a byte may be part of. Every address is looked at several times on its way. */
+enum { DIGIT = 1, HEX = 2, LABEL = 4, ATEXT = 8, DOT = 16, HIGH = 32 };
+
+static const uint8_t part_of[256] = {
+	['0' ... '9'] = DIGIT | HEX | LABEL | ATEXT,
+	['A' ... 'F'] = HEX | LABEL | ATEXT, ['G' ... 'Z'] = LABEL | ATEXT,
+	['a' ... 'f'] = HEX | LABEL | ATEXT, ['g' ... 'z'] = LABEL | ATEXT,
+	['-'] = LABEL | ATEXT,
+	['!'] = ATEXT, ['#' ... '\''] = ATEXT, ['*'] = ATEXT, ['+'] = ATEXT, ['/'] = ATEXT, ['='] = ATEXT,
+	['?'] = ATEXT, ['^' ... '`'] = ATEXT, ['{' ... '~'] = ATEXT,
+	['.'] = DOT, [128 ... 255] = HIGH,
+};
 
 static bool
-is_alnum(char c)
+is(char c, unsigned part)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return part_of[(unsigned char)c] & part;
 }
 
-static bool
-is_hex(char c)
+/* Bytes of those parts that stand together from `from` on. */
+static size_t
+run(struct span s, size_t from, unsigned part)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+	size_t n = from;
 
-static bool
-is_atext(char c)
-{
-	return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c));
+	while (n < s.n && is(s.p[n], part))
+		n++;
+	return n - from;
 }
 
 static bool
 is_high(char c)
 {
-	return (unsigned char)c > 127;
+	return is(c, HIGH);
 }
 
 static bool
@@ -56,14 +62,11 @@ at(struct span s, char c)
 static size_t
 atom_len(struct span s)
 {
-	size_t n = 0;
+	size_t n = run(s, 0, ATEXT), step;
 
-	while (n < s.n) {
-		size_t step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : is_atext(s.p[n]);
-
-		if (step == 0)
-			break;
+	while (n < s.n && is_high(s.p[n]) && (step = smtp_text_utf8(span_from(s, n))) > 0) {
 		n += step;
+		n += run(s, n, ATEXT);
 	}
 	return n;
 }
@@ -106,23 +109,22 @@ take_quoted(struct span *in)
 	return NULL;
 }
 
-static bool
-label_ok(struct span label)
+/* Bytes of the label at the front, up to a dot or the end; 0: there is none, or a bad one. */
+static size_t
+label_len(struct span s)
 {
+	size_t n = run(s, 0, LABEL), step;
 	bool ascii = true;
 
-	if (label.n == 0 || at(label, '-') || label.p[label.n - 1] == '-')
-		return false;
-	for (size_t i = 0; i < label.n; ) {
-		size_t step = is_high(label.p[i]) ? smtp_text_utf8(span_from(label, i))
-						  : (size_t)(is_alnum(label.p[i]) || label.p[i] == '-');
-
+	for (; n < s.n && s.p[n] != '.'; n += step + run(s, n + step, LABEL)) {
+		step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : 0;
 		if (step == 0)
-			return false;
-		ascii = ascii && step == 1;
-		i += step;
+			return 0;
+		ascii = false;
 	}
-	return label.n <= 63 || !ascii;         /* a U-label's limit is its A-label's, not known here */
+	if (n == 0 || s.p[0] == '-' || s.p[n - 1] == '-')
+		return 0;
+	return n <= 63 || !ascii ? n : 0;       /* a U-label's limit is its A-label's, not known here */
 }
 
 static bool
@@ -163,7 +165,7 @@ ipv6_ok(struct span s)
 			groups += 2;
 			break;
 		}
-		while (n < s.n && is_hex(s.p[n]))
+		while (n < s.n && is(s.p[n], HEX))
 			n++;
 		if (n == 0 || n > 4 || ++groups > 8)
 			return false;
@@ -201,12 +203,11 @@ take_literal(struct span *in)
 static const char *
 take_domain(struct span *in)
 {
-	size_t n = 0;
+	size_t n;
 
 	if (at(*in, '['))
 		return take_literal(in);
-	while (n < in->n && (is_alnum(in->p[n]) || in->p[n] == '-' || in->p[n] == '.' || is_high(in->p[n])))
-		n++;
+	n = run(*in, 0, LABEL | DOT | HIGH);
 	if (!smtp_domain_ok(span_first(*in, n)))
 		return "bad domain";
 	*in = span_from(*in, n);
@@ -255,8 +256,7 @@ take_mailbox(struct span *in, struct smtp_path *out)
 	out->whole = span_first(start, start.n - in->n);
 	if (out->whole.n > SMTP_PATH_MAX)
 		return "address too long";
-	for (size_t i = 0; i < out->whole.n; i++)
-		out->utf8 = out->utf8 || is_high(out->whole.p[i]);
+	out->utf8 = !span_is_ascii(out->whole);
 	return NULL;
 }
 
@@ -311,7 +311,7 @@ smtp_xtext_ok(struct span text)
 			return false;
 		for (int digit = 1; digit <= 2; digit++) {
 			c = text.p[++i];
-			if (!is_digit(c) && (c < 'A' || c > 'F'))
+			if (!is(c, DIGIT) && (c < 'A' || c > 'F'))
 				return false;
 		}
 	}
@@ -321,7 +321,7 @@ smtp_xtext_ok(struct span text)
 static int
 hex_value(char c)
 {
-	return is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10;
+	return is(c, DIGIT) ? c - '0' : (c | 0x20) - 'a' + 10;
 }
 
 size_t
@@ -330,7 +330,7 @@ smtp_xtext_decode(struct span text, char *out)
 	size_t len = 0;
 
 	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] == '+' && text.n - i >= 3 && is_hex(text.p[i + 1]) && is_hex(text.p[i + 2])) {
+		if (text.p[i] == '+' && text.n - i >= 3 && is(text.p[i + 1], HEX) && is(text.p[i + 2], HEX)) {
 			out[len++] = (char)(hex_value(text.p[i + 1]) << 4 | hex_value(text.p[i + 2]));
 			i += 2;
 		} else {
@@ -343,12 +343,13 @@ smtp_xtext_decode(struct span text, char *out)
 bool
 smtp_domain_ok(struct span domain)
 {
-	struct span label;
-
-	if (domain.n == 0 || domain.n > 255 || domain.p[domain.n - 1] == '.')
+	if (domain.n > 255)
 		return false;
-	while (span_split(&domain, '.', &label))
-		if (!label_ok(label))
-			return false;
-	return true;
+	for (;;) {
+		size_t n = label_len(domain);
+
+		if (n == 0 || n == domain.n)
+			return n > 0;
+		domain = span_from(domain, n + 1);
+	}
 }

@@ -77,20 +77,29 @@ append(struct smtp_reply *reply, size_t len, struct span text)
 	return len;
 }
 
-/* Sets the front: "421 4.7.0", and text_at behind it. */
+/* A digit each: no cleaning. */
+static void
+put_code(char *out, unsigned code)
+{
+	out[0] = (char)('0' + code / 100 % 10);
+	out[1] = (char)('0' + code / 10 % 10);
+	out[2] = (char)('0' + code % 10);
+}
+
+/* Sets the front: "421 4.7.0", and text_at behind it. The enhanced code is ours, or was looked at. */
 static size_t
 begin(struct smtp_reply *reply, unsigned code, struct span enhanced)
 {
-	const char number[CODE_LEN] = { (char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10) };
-	size_t len;
+	size_t len = CODE_LEN;
 
 	reply->code = (uint16_t)code;
 	reply->enhanced[0] = '\0';
-	len = append(reply, 0, span_make(number, CODE_LEN));
+	put_code(reply->line, code);
+	reply->line[len] = '\0';
 	if (enhanced.n > 0 && enhanced.n < sizeof reply->enhanced) {
-		memcpy(reply->enhanced, enhanced.p, enhanced.n);
-		reply->enhanced[enhanced.n] = '\0';
-		len = append(reply, len, enhanced);
+		span_put(enhanced, reply->enhanced, sizeof reply->enhanced);
+		reply->line[len] = ' ';
+		len += 1 + span_put(enhanced, reply->line + len + 1, sizeof reply->enhanced);
 	}
 	reply->text_at = (uint16_t)len;
 	return len;
@@ -167,10 +176,11 @@ take_line(struct smtp_reply_parser *parser, struct span line)
 {
 	struct smtp_reply *reply = &parser->reply;
 	struct span text = { line.p, 0 };
+	bool goes_on = line.n > CODE_LEN && line.p[CODE_LEN] == '-';
 	unsigned code;
 	size_t len;
 
-	if (!code_parse(line, &code) || (line.n > CODE_LEN && line.p[CODE_LEN] != ' ' && line.p[CODE_LEN] != '-'))
+	if (!code_parse(line, &code) || (line.n > CODE_LEN && line.p[CODE_LEN] != ' ' && !goes_on))
 		return SMTP_REPLY_BAD;
 	if (parser->lines == 0) {
 		reply->enhanced[0] = '\0';
@@ -184,6 +194,13 @@ take_line(struct smtp_reply_parser *parser, struct span line)
 		parser->on_line(parser->ctx, text);
 
 	len = enhanced_len(text, line.p[0]);
+	if (parser->lines == 1 && !goes_on) {
+		/* Nearly every reply is one line: nothing is gathered for it. */
+		begin(reply, code, span_first(text, len));
+		add_text(reply, span_trim(span_from(text, len)));
+		parser->lines = 0;
+		return SMTP_REPLY_DONE;
+	}
 	if (parser->lines == 1 && len > 0 && len < sizeof reply->enhanced) {
 		memcpy(reply->enhanced, text.p, len);
 		reply->enhanced[len] = '\0';
@@ -191,7 +208,7 @@ take_line(struct smtp_reply_parser *parser, struct span line)
 	if (len > 0 && span_eq(span_first(text, len), span_text(reply->enhanced)))
 		text = span_trim(span_from(text, len));
 	reply->text_at = (uint16_t)append(reply, reply->text_at, text);
-	if (line.n > CODE_LEN && line.p[CODE_LEN] == '-')
+	if (goes_on)
 		return SMTP_REPLY_MORE;
 	finish(parser, code);
 	return SMTP_REPLY_DONE;
@@ -203,19 +220,24 @@ smtp_reply_parse(struct smtp_reply_parser *parser, struct span *in)
 	while (in->n > 0) {
 		const char *lf = memchr(in->p, '\n', in->n);
 		size_t n = lf ? (size_t)(lf - in->p) : in->n;
+		struct span line = span_first(*in, n);
 		enum smtp_reply_parse result;
 
 		if (n > SMTP_REPLY_LINE_MAX - parser->line_len)
 			return SMTP_REPLY_BAD;
-		memcpy(parser->line + parser->line_len, in->p, n);
-		parser->line_len += n;
+		/* Only a line that comes in parts is copied together. */
+		if (!lf || parser->line_len > 0) {
+			memcpy(parser->line + parser->line_len, in->p, n);
+			parser->line_len += n;
+			line = span_make(parser->line, parser->line_len);
+		}
 		*in = span_from(*in, lf ? n + 1 : n);
 		if (!lf)
 			break;
-		if (parser->line_len > 0 && parser->line[parser->line_len - 1] == '\r')
-			parser->line_len--;
-		result = take_line(parser, span_make(parser->line, parser->line_len));
+		if (line.n > 0 && line.p[line.n - 1] == '\r')
+			line.n--;
 		parser->line_len = 0;
+		result = take_line(parser, line);
 		if (result != SMTP_REPLY_MORE)
 			return result;
 	}

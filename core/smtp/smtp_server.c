@@ -40,16 +40,21 @@ begin_closing(struct smtp_server *server, const char *why)
 void
 smtp_server_answer(struct smtp_server *server, unsigned code, const char *text)
 {
-	char line[TEXT_MAX + 6];
-	size_t n = 4 + smtp_text_clean(span_text(text), line + 4, TEXT_MAX);
+	struct span said = span_text(text);
+	size_t room = 4 + (said.n < TEXT_MAX ? said.n : TEXT_MAX) + 2, n;
+	char *line = buf_grow(&server->out, room);
 
+	if (line == NULL) {
+		begin_closing(server, "replies are not read");
+		return;
+	}
+	n = 4 + smtp_text_clean(said, line + 4, room - 6);
 	line[0] = (char)('0' + code / 100 % 10);
 	line[1] = (char)('0' + code / 10 % 10);
 	line[2] = (char)('0' + code % 10);
 	line[3] = ' ';
 	memcpy(line + n, "\r\n", 2);
-	if (!buf_add(&server->out, span_make(line, n + 2)))
-		begin_closing(server, "replies are not read");
+	buf_grow_commit(&server->out, n + 2);
 }
 
 static void
@@ -159,6 +164,7 @@ on_mail(struct smtp_server *server, struct span args)
 		return smtp_server_refuse(server, 552, "5.3.4 Message too big");
 	smtp_server_forget_transaction(server);
 	server->sender = mail.path.whole;
+	server->sender_domain = mail.path.domain;
 	server->declared_size = mail.size_bytes;
 	server->eightbit = mail.eightbit;
 	server->smtputf8 = mail.smtputf8;
@@ -181,6 +187,7 @@ on_rcpt(struct smtp_server *server, struct span args)
 	if (refusal.code)
 		return smtp_server_refuse(server, refusal.code, refusal.text);
 	server->recipient = rcpt.path.whole;
+	server->recipient_domain = rcpt.path.domain;
 	server->orcpt = rcpt.orcpt;
 	server->notify = rcpt.notify;
 	return smtp_server_ask(server, SMTP_SERVER_RCPT);
@@ -266,12 +273,12 @@ takes_no_arguments(enum smtp_verb verb)
 }
 
 static enum smtp_server_event
-on_command(struct smtp_server *server, struct span line)
+on_command(struct smtp_server *server, struct span line, bool printable)
 {
 	struct span args;
 	enum smtp_verb verb = smtp_verb_parse(line, &args);
 
-	if (verb != SMTP_VERB_MAIL && verb != SMTP_VERB_RCPT && !smtp_text_printable(line))
+	if (verb != SMTP_VERB_MAIL && verb != SMTP_VERB_RCPT && !printable)
 		return smtp_server_refuse(server, 500, "5.5.2 Only ASCII stands in a command");
 	if (takes_no_arguments(verb) && args.n > 0)
 		return smtp_server_refuse(server, 501, "5.5.4 No arguments, please");
@@ -315,6 +322,7 @@ next_command(struct smtp_server *server)
 {
 	struct span in = buf_span(&server->in), line;
 	enum smtp_server_event event;
+	bool printable;
 	size_t lf = span_find(span_first(in, in.n < SMTP_SERVER_LINE_MAX ? in.n : SMTP_SERVER_LINE_MAX), '\n');
 
 	if (in.n == 0) {
@@ -329,12 +337,13 @@ next_command(struct smtp_server *server)
 	if (lf == 0 || in.p[lf - 1] != '\r')
 		return smtp_server_end_session(server, 500, "5.5.2 Lines end in CRLF", "bare LF in a command");
 	line = span_first(in, lf - 1);
-	if (span_find(line, '\r') != SIZE_MAX)
+	printable = smtp_text_printable(line);
+	if (!printable && span_find(line, '\r') != SIZE_MAX)
 		return smtp_server_end_session(server, 500, "5.5.2 Lines end in CRLF", "bare CR in a command");
-	if (span_find(line, '\0') != SIZE_MAX)
+	if (!printable && span_find(line, '\0') != SIZE_MAX)
 		return smtp_server_end_session(server, 500, "5.5.2 NUL in a command", "NUL in a command");
 	server->pending = lf + 1;
-	event = on_command(server, line);
+	event = on_command(server, line, printable);
 	/* A line that is read once more is told then. */
 	if ((server->pending > 0 || event == SMTP_SERVER_START_TLS) && server->config.on_command != NULL)
 		server->config.on_command(server->config.ctx, line);
@@ -380,8 +389,8 @@ step(struct smtp_server *server)
 static void
 forget_event(struct smtp_server *server)
 {
-	server->sender = server->envid = server->ret = SPAN("");
-	server->recipient = server->orcpt = server->body = SPAN("");
+	server->sender = server->sender_domain = server->envid = server->ret = SPAN("");
+	server->recipient = server->recipient_domain = server->orcpt = server->body = SPAN("");
 	server->notify = 0;
 }
 

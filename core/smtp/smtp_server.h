@@ -69,12 +69,13 @@ struct smtp_server {
 
 	/* of MAIL */
 	struct span sender;             /* without angle brackets; empty: null */
+	struct span sender_domain;      /* its part; empty: there is none */
 	uint64_t    declared_size;      /* 0: not said */
 	bool        eightbit;           /* BODY=8BITMIME */
 	bool        smtputf8;
 	struct span envid, ret;         /* as given, checked; empty: none */
 	/* of RCPT */
-	struct span recipient;
+	struct span recipient, recipient_domain;
 	struct span orcpt;
 	uint8_t     notify;             /* enum smtp_notify bits */
 	/* of BODY */

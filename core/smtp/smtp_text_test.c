@@ -59,6 +59,27 @@ knows_printable_text(void **state)
 	assert_false(smtp_text_printable(SPAN("a\0b")));
 }
 
+/* Eight bytes are looked at together: each byte at each place of a text of each length must be found. */
+static void
+every_byte_is_judged_wherever_it_stands(void **state)
+{
+	char text[24], out[24];
+
+	for (size_t n = 1; n <= sizeof text; n++) {
+		for (size_t at = 0; at < n; at++) {
+			for (unsigned c = 0; c < 256; c++) {
+				bool plain = c >= ' ' && c <= '~';
+
+				memset(text, c % 2 ? ' ' : '~', n);
+				text[at] = (char)c;
+				assert_int_equal(smtp_text_printable(span_make(text, n)), plain);
+				assert_int_equal(smtp_text_clean(span_make(text, n), out, n), n);
+				assert_int_equal(out[at] == (char)c && (c != '?'), plain && c != '?');
+			}
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -67,6 +88,7 @@ main(void)
 		cmocka_unit_test(makes_text_harmless),
 		cmocka_unit_test(cuts_between_characters),
 		cmocka_unit_test(knows_printable_text),
+		cmocka_unit_test(every_byte_is_judged_wherever_it_stands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

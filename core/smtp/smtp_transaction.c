@@ -66,11 +66,8 @@ static bool
 is_utf8(struct span address)
 {
 	struct smtp_path path;
-	bool ascii = true;
 
-	for (size_t i = 0; i < address.n; i++)
-		ascii &= (unsigned char)address.p[i] < 128;
-	return !ascii && !smtp_path_parse_bare(address, &path) && path.utf8;
+	return !span_is_ascii(address) && !smtp_path_parse_bare(address, &path) && path.utf8;
 }
 
 bool

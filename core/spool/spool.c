@@ -165,6 +165,7 @@ spool_free(struct spool *spool)
 	while (!list_empty(&spool->segments))
 		spool_segment_free(list_first(&spool->segments, struct spool_segment, link));
 	spool_state_free(spool);
+	spool_job_free(spool);
 	timer_stop(timers, &spool->tell_timer);
 	timer_stop(timers, &spool->gather_timer);
 	timer_stop(timers, &spool->retry_timer);

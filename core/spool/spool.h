@@ -143,6 +143,9 @@ struct spool_reader {
 bool spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err);
 /* The next bytes of head and body, at most max; appended to *to. *done_out: that was all. */
 bool spool_read(struct spool_reader *reader, size_t max, struct buf *to, bool *done_out, struct err *err);
+/* The same without a copy where there is none to make: *out is in the message's record, or in *room, which loses what it
+ * held. It lives until the next call. */
+bool spool_read_next(struct spool_reader *reader, size_t max, struct buf *room, struct span *out, bool *done_out, struct err *err);
 void spool_read_rewind(struct spool_reader *reader);
 void spool_read_close(struct spool_reader *reader);
 

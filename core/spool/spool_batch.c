@@ -40,13 +40,13 @@ struct part {
 };
 
 struct spool_batch {
-	struct part *parts;
 	uint32_t     parts_n;
 	struct list  tickets;
 	uint64_t     number;
 	uint64_t     syncs;
 	struct err   err;               /* of steps 1 to 3 */
 	struct err   journal_err;
+	struct part  parts[];
 };
 
 /* ---- on the worker ---- */
@@ -55,17 +55,19 @@ static bool
 part_write(struct part *part, const struct disk_ops *ops, struct err *err)
 {
 	uint32_t n = part->chunks.n;
-	struct iovec *iov;
+	struct iovec few[16], *iov = few;
 	bool ok;
 
 	if (n == 0)
 		return true;
-	iov = mem_grow(NULL, n * sizeof(*iov));
+	if (n > countof(few))
+		iov = mem_grow(NULL, n * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++)
 		iov[i] = (struct iovec){ part->chunks.v[i]->p, part->chunks.v[i]->n };
 	part->touched = true;
 	ok = ops->write(part->segment->file, part->at, iov, (int)n, err);
-	free(iov);
+	if (iov != few)
+		free(iov);
 	return ok;
 }
 
@@ -239,12 +241,12 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 static void
 batch_new(struct spool *spool, bool probe, bool final)
 {
-	struct spool_batch *batch = mem_alloc(sizeof(*batch));
+	struct spool_batch *batch;
 	uint32_t n = 0;
 
 	list_each (pos, &spool->dirty)
 		n++;
-	batch->parts = mem_alloc((n + 1) * sizeof(*batch->parts));
+	batch = mem_alloc(sizeof(*batch) + n * sizeof(*batch->parts));
 	list_each_safe (pos, &spool->dirty) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, dirty_link);
 		list_remove(&segment->dirty_link);
@@ -368,7 +370,6 @@ batch_done(struct spool *spool)
 		spool_segment_review(batch->parts[i].segment);
 	list_init(&tickets);
 	list_splice_tail(&tickets, &batch->tickets);
-	free(batch->parts);
 	free(batch);
 	spool_tell(spool, &tickets);
 }

@@ -129,6 +129,7 @@ struct spool {
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
+	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch;
 	struct spool_segment *removing;
 	uint64_t removing_left;         /* bytes of its file that are not yet freed */
@@ -152,6 +153,7 @@ bool spool_room(struct spool *spool, uint64_t bytes, struct err *err);   /* are 
 void spool_job_run(struct spool *spool, void (*work)(struct spool *spool), void (*done)(struct spool *spool));
 /* Works it here if the worker has not begun, else waits for it; done() runs here. */
 void spool_job_finish(struct spool *spool);
+void spool_job_free(struct spool *spool);
 
 /* spool_segment.c */
 struct spool_segment *spool_segment_new(struct spool *spool, uint64_t number);

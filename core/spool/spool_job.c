@@ -4,8 +4,8 @@
  * The worker's door has no "wait" and no "take back", and in a simulated world
  * nothing may ever run it again. So a job has a state of its own: closing takes
  * over a job that has not begun and waits for one that has. The job's memory is
- * apart from the spool's and is freed by the worker's late done(), which finds
- * no spool any more.
+ * apart from the spool's: one that was taken over is freed by the worker's late done(),
+ * which finds no spool any more; any other serves for the next job.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
@@ -52,6 +52,14 @@ on_work(void *ctx)
 }
 
 static void
+job_free(struct spool_job *job)
+{
+	pthread_cond_destroy(&job->worked);
+	pthread_mutex_destroy(&job->mutex);
+	free(job);
+}
+
+static void
 on_done(void *ctx)
 {
 	struct spool_job *job = ctx;
@@ -60,26 +68,39 @@ on_done(void *ctx)
 	if (spool) {
 		job->done(spool);               /* still under way: what it calls starts no other */
 		spool->job = NULL;
-	}
-	pthread_cond_destroy(&job->worked);
-	pthread_mutex_destroy(&job->mutex);
-	free(job);
-	if (spool)
+		spool->idle_job = job;
 		spool_pump(spool);
+	} else {
+		job_free(job);
+	}
+}
+
+static struct spool_job *
+job_new(struct spool *spool)
+{
+	struct spool_job *job = spool->idle_job;
+
+	if (job) {
+		spool->idle_job = NULL;
+		return job;
+	}
+	job = mem_alloc(sizeof(*job));
+	job->job = (struct worker_job){ .work = on_work, .done = on_done, .ctx = job };
+	pthread_mutex_init(&job->mutex, NULL);
+	pthread_cond_init(&job->worked, NULL);
+	return job;
 }
 
 void
 spool_job_run(struct spool *spool, void (*work)(struct spool *spool), void (*done)(struct spool *spool))
 {
-	struct spool_job *job = mem_alloc(sizeof(*job));
+	struct spool_job *job = job_new(spool);
 
 	check(!spool->job);
-	*job = (struct spool_job){
-		.job = { .work = on_work, .done = on_done, .ctx = job },
-		.spool = spool, .work = work, .done = done,
-	};
-	pthread_mutex_init(&job->mutex, NULL);
-	pthread_cond_init(&job->worked, NULL);
+	job->spool = spool;
+	job->work = work;
+	job->done = done;
+	job->state = JOB_GIVEN;
 	spool->job = job;
 	worker_run(spool->worker, &job->job);
 }
@@ -99,4 +120,12 @@ spool_job_finish(struct spool *spool)
 	job->spool = NULL;
 	spool->job = NULL;
 	job->done(spool);
+}
+
+void
+spool_job_free(struct spool *spool)
+{
+	if (spool->idle_job)
+		job_free(spool->idle_job);
+	spool->idle_job = NULL;
 }

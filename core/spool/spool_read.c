@@ -2,8 +2,8 @@
  * Reading a message, and the records that are still in memory.
  *
  * A fresh record is one that was just committed: its first delivery follows at
- * once and needs no disk. It goes when its readers have closed, or when fresher
- * ones need the room.
+ * once and needs no disk, and no sum either: it never left this memory. It goes
+ * when its readers have closed, or when fresher ones need the room.
  *
  * Pieces are read as they go out; the sum of each is kept running and compared
  * before its last bytes are handed on, so a damaged body is noticed before the
@@ -68,15 +68,17 @@ spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_byte
 		  struct span fresh, struct err *err)
 {
 	struct spool_message_parts parts;
-	struct spool_record record;
+	struct spool_record record = { .kind = SPOOL_MESSAGE };
+	bool ok = true;
 
-	if (!fresh.p) {
+	if (fresh.p) {
+		record.payload = span_from(fresh, SPOOL_RECORD_HEADER);
+	} else {
 		if (!record_read(reader, at, record_bytes, err))
 			return false;
-		fresh = buf_span(&reader->record);
+		ok = spool_record_parse(buf_span(&reader->record), reader->segment->number, at, &record);
 	}
-	if (!spool_record_parse(fresh, reader->segment->number, at, &record) || record.kind != SPOOL_MESSAGE ||
-	    !spool_record_parts(record.payload, at, &parts) || parts.id != id)
+	if (!ok || record.kind != SPOOL_MESSAGE || !spool_record_parts(record.payload, at, &parts) || parts.id != id)
 		return damaged(reader, at, err);
 	reader->meta = parts.meta;
 	reader->head = parts.head;
@@ -84,7 +86,8 @@ spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_byte
 	reader->body_bytes = parts.body_bytes;
 	reader->size_bytes = parts.head.n + parts.body_bytes;
 	reader->pieces_n = parts.pieces_n;
-	reader->pieces = mem_alloc((parts.pieces_n + 1) * sizeof(*reader->pieces));
+	if (parts.pieces_n > 0)
+		reader->pieces = mem_alloc(parts.pieces_n * sizeof(*reader->pieces));
 	for (unsigned i = 0; i < parts.pieces_n; i++)
 		reader->pieces[i] = spool_parts_piece(&parts, i);
 	return true;
@@ -141,8 +144,9 @@ piece_begin(struct spool_reader *reader, struct err *err)
 	return true;
 }
 
+/* Appends to *to. */
 static bool
-piece_read(struct spool_reader *reader, size_t max, struct buf *to, size_t *n_out, struct err *err)
+piece_read(struct spool_reader *reader, size_t max, struct buf *to, struct span *out, struct err *err)
 {
 	struct spool_piece piece = reader->pieces[reader->piece];
 	size_t left = piece.bytes - reader->piece_read, n = max < left ? max : left, got;
@@ -167,38 +171,50 @@ piece_read(struct spool_reader *reader, size_t max, struct buf *to, size_t *n_ou
 		reader->piece_read = 0;
 	}
 	buf_grow_commit(to, n);
-	*n_out = n;
+	*out = span_make(room, n);
 	return true;
 }
 
+/* False: the next bytes are on the disk. */
 static bool
-memory_read(struct span from, uint64_t at, size_t max, struct buf *to, size_t *n_out, struct err *err)
+in_memory(const struct spool_reader *reader, size_t max, struct span *out)
 {
-	struct span rest = span_from(from, (size_t)at);
-
-	*n_out = rest.n < max ? rest.n : max;
-	return buf_add(to, span_first(rest, *n_out)) || err_set(err, ERR_TEMP, "spool: no room for what is read");
+	if (reader->read < reader->head.n)
+		*out = span_from(reader->head, (size_t)reader->read);
+	else if (reader->piece == reader->pieces_n)
+		*out = span_from(reader->tail, (size_t)(reader->read - (reader->size_bytes - reader->tail.n)));
+	else
+		return false;
+	*out = span_first(*out, out->n < max ? out->n : max);
+	return true;
 }
 
 bool
 spool_read(struct spool_reader *reader, size_t max, struct buf *to, bool *done_out, struct err *err)
 {
 	while (max > 0 && reader->read < reader->size_bytes) {
-		uint64_t tail_at = reader->size_bytes - reader->tail.n;
-		size_t n;
-		bool ok;
+		struct span bytes;
 
-		if (reader->read < reader->head.n)
-			ok = memory_read(reader->head, reader->read, max, to, &n, err);
-		else if (reader->piece < reader->pieces_n)
-			ok = piece_read(reader, max, to, &n, err);
-		else
-			ok = memory_read(reader->tail, reader->read - tail_at, max, to, &n, err);
-		if (!ok)
-			return false;
-		reader->read += n;
-		max -= n;
+		if (!in_memory(reader, max, &bytes)) {
+			if (!piece_read(reader, max, to, &bytes, err))
+				return false;
+		} else if (!buf_add(to, bytes)) {
+			return err_set(err, ERR_TEMP, "spool: no room for what is read");
+		}
+		reader->read += bytes.n;
+		max -= bytes.n;
 	}
+	*done_out = reader->read == reader->size_bytes;
+	return true;
+}
+
+bool
+spool_read_next(struct spool_reader *reader, size_t max, struct buf *room, struct span *out, bool *done_out, struct err *err)
+{
+	buf_clear(room);
+	if (!in_memory(reader, max, out) && !piece_read(reader, max, room, out, err))
+		return false;
+	reader->read += out->n;
 	*done_out = reader->read == reader->size_bytes;
 	return true;
 }

@@ -107,8 +107,8 @@ spool_write(struct spool_writer *writer, struct span bytes, struct err *err)
 			break;
 		if (!spool_room(writer->spool, SPOOL_RESERVE_BYTES + SPOOL_PIECE_MAX, &writer->err) || !piece_out(writer, err))
 			return may_append(writer, 0, err);
+		spool_pump(writer->spool);
 	}
-	spool_pump(writer->spool);
 	return true;
 }
 

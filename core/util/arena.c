@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 #define ALIGN     16u
-#define BLOCK_MIN 1024u
-#define BLOCK_MAX 65536u
+#define BLOCK_MIN 992u          /* with its head no more than glibc's cache keeps: a message has an arena */
+#define BLOCK_MAX (64 * BLOCK_MIN)
 
 struct arena_block {
 	struct arena_block *next;
@@ -82,6 +82,13 @@ add_block(struct arena *arena, size_t n)
 	return block;
 }
 
+static size_t
+aligned(size_t n)
+{
+	check(n < SIZE_MAX / 4);
+	return n ? (n + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
+}
+
 /* n is a multiple of ALIGN. */
 static char *
 take(struct arena *arena, size_t n)
@@ -98,8 +105,7 @@ take(struct arena *arena, size_t n)
 void *
 arena_alloc(struct arena *arena, size_t n)
 {
-	check(n < SIZE_MAX / 4);
-	n = n ? (n + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
+	n = aligned(n);
 	return memset(take(arena, n), 0, n);
 }
 
@@ -113,17 +119,16 @@ char *
 arena_strndup(struct arena *arena, const char *text, size_t n)
 {
 	n = strnlen(text, n);
-	char *copy = arena_alloc(arena, n + 1);
-	memcpy(copy, text, n);
-	return copy;
+	return (char *)arena_span(arena, span_make(text, n)).p;
 }
 
 struct span
 arena_span(struct arena *arena, struct span s)
 {
-	char *copy = arena_alloc(arena, s.n + 1);
+	char *copy = take(arena, aligned(s.n + 1));
 	if (s.n)
 		memcpy(copy, s.p, s.n);
+	copy[s.n] = '\0';
 	return span_make(copy, s.n);
 }
 

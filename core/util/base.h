@@ -40,7 +40,7 @@ static inline int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
  * does not. Never on what a peer, a disk or a policy said. */
 #define check(x) \
 	((x) ? (void)0 : check_failed(#x, __FILE__, __LINE__))
-NORETURN void check_failed(const char *what, const char *file, int line);
+NORETURN __attribute__((cold)) void check_failed(const char *what, const char *file, int line);
 
 /* Small allocations abort when memory is gone. What a peer may size is bounded
  * by the caller first. */

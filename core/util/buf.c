@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CAP_MIN 64u
+#define CAP_MIN 256u
 
 void
 buf_init(struct buf *buf, size_t max)
@@ -65,67 +65,45 @@ make_room(struct buf *buf, size_t n)
 }
 
 bool
-buf_add(struct buf *buf, struct span bytes)
+buf_more_room(struct buf *buf, size_t n)
 {
-	if (!may_hold(buf, bytes.n))
+	if (!may_hold(buf, n))
 		return false;
-	if (bytes.n == 0)
-		return true;
-	make_room(buf, bytes.n);
-	memcpy(buf->p + buf->end, bytes.p, bytes.n);
-	buf->end += bytes.n;
+	make_room(buf, n);
 	return true;
 }
 
 bool
-buf_add_text(struct buf *buf, const char *text)
+buf_add_u64(struct buf *buf, uint64_t value)
 {
-	return buf_add(buf, span_text(text));
-}
-
-bool
-buf_add_u64(struct buf *buf, uint64_t n)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
+	char digits[20], *p = digits + sizeof(digits);
 	do
-		digits[--at] = (char)('0' + n % 10);
-	while ((n /= 10) > 0);
-	return buf_add(buf, span_make(digits + at, sizeof(digits) - at));
-}
-
-bool
-buf_add_char(struct buf *buf, char c)
-{
-	return buf_add(buf, span_make(&c, 1));
+		*--p = (char)('0' + value % 10);
+	while ((value /= 10) > 0);
+	return buf_add(buf, span_make(p, (size_t)(digits + sizeof(digits) - p)));
 }
 
 bool
 buf_printf(struct buf *buf, const char *format, ...)
 {
+	size_t room = buf->cap - buf->end;
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf(NULL, 0, format, args);
+	int n = vsnprintf(room ? buf->p + buf->end : NULL, room, format, args);
 	va_end(args);
 	check(n >= 0);
 	if (!may_hold(buf, (size_t)n))
 		return false;
+	if ((size_t)n < room) {
+		buf->end += (size_t)n;
+		return true;
+	}
 	make_room(buf, (size_t)n + 1);
 	va_start(args, format);
 	vsnprintf(buf->p + buf->end, (size_t)n + 1, format, args);
 	va_end(args);
 	buf->end += (size_t)n;
 	return true;
-}
-
-void
-buf_consume(struct buf *buf, size_t n)
-{
-	check(n <= buf_len(buf));
-	buf->start += n;
-	if (buf->start == buf->end)
-		buf->start = buf->end = 0;
 }
 
 void
@@ -182,13 +160,17 @@ buf_text(struct buf *buf)
 	return buf->p + buf->start;
 }
 
-static bool
+static inline bool
 put_number(struct buf *buf, uint64_t v, size_t width)
 {
-	char bytes[8];
+	if (!buf_has_room(buf, width))
+		return false;
+	char *p = buf->p + buf->end;
+#pragma GCC unroll 8
 	for (size_t i = 0; i < width; i++)
-		bytes[i] = (char)(v >> (8 * i));
-	return buf_add(buf, span_make(bytes, width));
+		p[i] = (char)(v >> (8 * i));
+	buf->end += width;
+	return true;
 }
 
 bool buf_put_u8(struct buf *buf, uint8_t v) { return put_number(buf, v, 1); }
@@ -200,17 +182,16 @@ bool
 buf_put_bytes(struct buf *buf, struct span bytes)
 {
 	check(bytes.n <= UINT32_MAX);
-	if (!may_hold(buf, 4 + bytes.n))
-		return false;
-	return buf_put_u32(buf, (uint32_t)bytes.n) && buf_add(buf, bytes);
+	return buf_has_room(buf, 4 + bytes.n) && buf_put_u32(buf, (uint32_t)bytes.n) && buf_add(buf, bytes);
 }
 
-static bool
+static inline bool
 get_number(struct span *in, size_t width, uint64_t *out)
 {
 	if (in->n < width)
 		return false;
 	uint64_t v = 0;
+#pragma GCC unroll 8
 	for (size_t i = 0; i < width; i++)
 		v |= (uint64_t)(unsigned char)in->p[i] << (8 * i);
 	*in = span_from(*in, width);

@@ -30,12 +30,44 @@ static inline struct span buf_span(const struct buf *buf)
 	return span_make(buf->p ? buf->p + buf->start : NULL, buf->end - buf->start);
 }
 
-bool buf_add(struct buf *buf, struct span bytes);
-bool buf_add_text(struct buf *buf, const char *text);
-bool buf_add_char(struct buf *buf, char c);
-bool buf_add_u64(struct buf *buf, uint64_t n);  /* in decimal digits */
+/* Makes room for n more at the end; false at the limit. */
+bool buf_more_room(struct buf *buf, size_t n);
+
+/* Most additions are a few bytes to a buf that has the room: those cost no call. */
+static inline bool
+buf_has_room(struct buf *buf, size_t n)
+{
+	if (n <= buf->cap - buf->end && (!buf->max || n + buf_len(buf) <= buf->max))
+		return true;
+	return buf_more_room(buf, n);
+}
+
+static inline bool
+buf_add(struct buf *buf, struct span bytes)
+{
+	if (!buf_has_room(buf, bytes.n))
+		return false;
+	if (bytes.n == 0)
+		return true;
+	memcpy(buf->p + buf->end, bytes.p, bytes.n);
+	buf->end += bytes.n;
+	return true;
+}
+static inline bool buf_add_text(struct buf *buf, const char *text) { return buf_add(buf, span_text(text)); }
+static inline bool buf_add_char(struct buf *buf, char c) { return buf_add(buf, span_make(&c, 1)); }
+bool buf_add_u64(struct buf *buf, uint64_t value);      /* in decimal */
 bool buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
-void buf_consume(struct buf *buf, size_t n);    /* from the front */
+
+/* From the front. */
+static inline void
+buf_consume(struct buf *buf, size_t n)
+{
+	check(n <= buf_len(buf));
+	buf->start += n;
+	if (buf->start == buf->end)
+		buf->start = buf->end = 0;
+}
+
 void buf_truncate(struct buf *buf, size_t len); /* keep the first len bytes */
 bool buf_splice(struct buf *buf, size_t at, size_t drop, struct span with);
 

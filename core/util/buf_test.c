@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 
 #include "util/buf.h"
 #include "util/prng.h"
@@ -27,6 +28,35 @@ adds_at_the_end_and_consumes_at_the_front(void **state)
 	buf_clear(&buf);
 	assert_int_equal(buf_len(&buf), 0);
 	buf_fini(&buf);
+}
+
+static void
+writes_numbers_in_decimal(void **state)
+{
+	struct buf buf;
+	buf_init(&buf, 23);
+	assert_true(buf_add_u64(&buf, 0));
+	assert_true(buf_add_u64(&buf, 90));
+	assert_true(buf_add_u64(&buf, UINT64_MAX));
+	assert_string_equal(buf_text(&buf), "09018446744073709551615");
+	assert_false(buf_add_u64(&buf, 1));
+	buf_fini(&buf);
+}
+
+/* Of each length: it may fit as it stands, just not fit, or need the buf to grow. */
+static void
+printing_takes_no_notice_of_the_room_there_was(void **state)
+{
+	for (int n = 0; n < 200; n++) {
+		struct buf buf;
+		buf_init(&buf, 0);
+		buf_add_text(&buf, "ab");
+		assert_true(buf_printf(&buf, "%*s", n, ""));
+		assert_true(buf_printf(&buf, "%d", n));
+		assert_int_equal(buf_len(&buf), (size_t)n + 3 + (n > 9) + (n > 99));
+		assert_int_equal(atoi(buf_text(&buf) + 2 + n), n);
+		buf_fini(&buf);
+	}
 }
 
 static void
@@ -188,6 +218,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(adds_at_the_end_and_consumes_at_the_front),
+		cmocka_unit_test(writes_numbers_in_decimal),
+		cmocka_unit_test(printing_takes_no_notice_of_the_room_there_was),
 		cmocka_unit_test(what_would_pass_the_limit_is_refused_whole),
 		cmocka_unit_test(an_absurd_size_is_refused_too),
 		cmocka_unit_test(splices_in_the_middle),

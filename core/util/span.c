@@ -7,6 +7,7 @@
 #include "util/span.h"
 
 #define DISTANCE_MAX_LEN 64u
+#define HOP_MAX 8u
 
 static inline unsigned char
 lower(char c)
@@ -25,19 +26,24 @@ same_nocase(const char *a, const char *b, size_t n)
 }
 
 size_t
-span_find(struct span s, char c)
-{
-	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
-	return at ? (size_t)(at - s.p) : SIZE_MAX;
-}
-
-size_t
 span_find_text(struct span s, struct span what)
 {
 	if (what.n == 0)
 		return 0;
-	const char *at = s.n >= what.n ? memmem(s.p, s.n, what.p, what.n) : NULL;
-	return at ? (size_t)(at - s.p) : SIZE_MAX;
+	if (s.n < what.n)
+		return SIZE_MAX;
+	/* memmem() prepares for long searches and goes byte by byte; for a few bytes it is quicker to hop. */
+	if (what.n > HOP_MAX) {
+		const char *found = memmem(s.p, s.n, what.p, what.n);
+		return found ? (size_t)(found - s.p) : SIZE_MAX;
+	}
+	const char *end = s.p + (s.n - what.n) + 1, *at = s.p;
+	while (at < end && (at = memchr(at, what.p[0], (size_t)(end - at)))) {
+		if (memcmp(at, what.p, what.n) == 0)
+			return (size_t)(at - s.p);
+		at++;
+	}
+	return SIZE_MAX;
 }
 
 bool
@@ -50,6 +56,20 @@ bool
 span_eq_nocase(struct span a, struct span b)
 {
 	return a.n == b.n && same_nocase(a.p, b.p, a.n);
+}
+
+bool
+span_is_ascii(struct span s)
+{
+	uint64_t eight = 0, high = 0;
+	size_t i = 0;
+	for (; s.n - i >= sizeof(eight); i += sizeof(eight)) {
+		memcpy(&eight, s.p + i, sizeof(eight));
+		high |= eight;
+	}
+	for (; i < s.n; i++)
+		high |= (unsigned char)s.p[i];
+	return (high & UINT64_C(0x8080808080808080)) == 0;
 }
 
 bool
@@ -70,22 +90,6 @@ span_ends_nocase(struct span s, struct span suffix)
 	return s.n >= suffix.n && (suffix.n == 0 || same_nocase(s.p + (s.n - suffix.n), suffix.p, suffix.n));
 }
 
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-struct span
-span_trim(struct span s)
-{
-	while (s.n && is_blank(s.p[0]))
-		s = span_from(s, 1);
-	while (s.n && is_blank(s.p[s.n - 1]))
-		s.n--;
-	return s;
-}
-
 struct span
 span_clone(struct span s)
 {
@@ -94,6 +98,17 @@ span_clone(struct span s)
 		memcpy(copy, s.p, s.n);
 	copy[s.n] = '\0';
 	return span_make(copy, s.n);
+}
+
+size_t
+span_put(struct span s, char *out, size_t size)
+{
+	check(size > 0);
+	size_t n = s.n < size ? s.n : size - 1;
+	if (n)
+		memcpy(out, s.p, n);
+	out[n] = '\0';
+	return n;
 }
 
 bool

@@ -45,16 +45,36 @@ span_first(struct span s, size_t n)
 }
 
 /* SIZE_MAX where there is none. */
-size_t span_find(struct span s, char c);
+static inline size_t
+span_find(struct span s, char c)
+{
+	const char *at = s.n ? (const char *)memchr(s.p, c, s.n) : NULL;
+
+	return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
 size_t span_find_text(struct span s, struct span what);
 
 bool span_eq(struct span a, struct span b);
 bool span_eq_nocase(struct span a, struct span b);
+bool span_is_ascii(struct span s);
 bool span_starts(struct span s, struct span prefix);
 bool span_starts_nocase(struct span s, struct span prefix);
 bool span_ends_nocase(struct span s, struct span suffix);
-struct span span_trim(struct span s);           /* blanks and tabs, both ends */
+
+/* Without blanks and tabs at both ends. */
+static inline struct span
+span_trim(struct span s)
+{
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s = span_make(s.p + 1, s.n - 1);
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
 struct span span_clone(struct span s);          /* malloc-ed, NUL behind it */
+/* Copies it to out, cut to size - 1 bytes, NUL behind it. Returns how many. */
+size_t span_put(struct span s, char *out, size_t size);
 
 /* Takes what stands before the first `c` off *rest; false when *rest is empty.
  * "a,b" gives "a" and then "b". */

@@ -106,6 +106,55 @@ the_distance_of_names_counts_slips(void **state)
 	assert_true(span_distance(SPAN("a"), span_make(long_name, sizeof(long_name))) > 60);
 }
 
+/* Of two letters, so that beginnings and overlaps abound; needles on both sides of what is hopped for. */
+static void
+finds_the_first_of_any_text_in_any(void **state)
+{
+	char hay[16];
+	for (unsigned bits = 0; bits < 1u << sizeof(hay); bits++) {
+		for (size_t i = 0; i < sizeof(hay); i++)
+			hay[i] = bits >> i & 1 ? 'b' : 'a';
+		for (size_t n = 1; n <= 10; n += 3) {
+			size_t first = SIZE_MAX;
+			for (size_t at = 0; at + n <= 12 && first == SIZE_MAX; at++)
+				if (memcmp(hay + at, hay + sizeof(hay) - n, n) == 0)
+					first = at;
+			assert_int_equal(span_find_text(span_make(hay, 12), span_make(hay + sizeof(hay) - n, n)), first);
+		}
+	}
+}
+
+static void
+puts_what_fits_with_a_nul_behind_it(void **state)
+{
+	char out[5] = "xxxx";
+	assert_int_equal(span_put(SPAN("abcd"), out, sizeof(out)), 4);
+	assert_string_equal(out, "abcd");
+	assert_int_equal(span_put(SPAN("abcde"), out, sizeof(out)), 4);
+	assert_string_equal(out, "abcd");
+	assert_int_equal(span_put(SPAN("z"), out, 1), 0);
+	assert_string_equal(out, "");
+	assert_int_equal(span_put(span_text(NULL), out, sizeof(out)), 0);
+	assert_string_equal(out, "");
+}
+
+static void
+a_high_byte_is_found_wherever_it_stands(void **state)
+{
+	char text[24];
+	assert_true(span_is_ascii(SPAN("")));
+	for (size_t n = 1; n <= sizeof(text); n++) {
+		memset(text, 127, sizeof(text));
+		assert_true(span_is_ascii(span_make(text, n)));
+		for (size_t at = 0; at < n; at++) {
+			text[at] = (char)128;
+			assert_false(span_is_ascii(span_make(text, n)));
+			text[at] = 0;
+		}
+		assert_true(span_is_ascii(span_make(text, n)));
+	}
+}
+
 int
 main(void)
 {
@@ -114,7 +163,10 @@ main(void)
 		cmocka_unit_test(compares_with_and_without_case),
 		cmocka_unit_test(trims_blanks_and_tabs),
 		cmocka_unit_test(a_clone_is_its_own_and_ends),
+		cmocka_unit_test(finds_the_first_of_any_text_in_any),
 		cmocka_unit_test(splits_at_a_byte),
+		cmocka_unit_test(puts_what_fits_with_a_nul_behind_it),
+		cmocka_unit_test(a_high_byte_is_found_wherever_it_stands),
 		cmocka_unit_test(reads_decimal_numbers_up_to_a_bound),
 		cmocka_unit_test(the_distance_of_names_counts_slips),
 	};

@@ -12,6 +12,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/table.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 #define CAP_MIN 4u               /* many a table has one entry */
@@ -43,6 +44,23 @@ sip_round(uint64_t v[4])
 	v[2] += v[1]; v[1] = rotl(v[1], 17); v[1] ^= v[2]; v[2] = rotl(v[2], 32);
 }
 
+/* What is left from i on, less than eight bytes, the first in the lowest place as in the words before. */
+static inline uint64_t
+rest_of(struct span s, size_t i)
+{
+	uint64_t word = 0;
+	size_t left = s.n - i;
+	if (left == 0)
+		return 0;
+	if (s.n < 8) {
+		for (size_t j = 0; j < left; j++)
+			word |= (uint64_t)(unsigned char)s.p[i + j] << (8 * j);
+		return word;
+	}
+	memcpy(&word, s.p + s.n - 8, 8);
+	return le64toh(word) >> (8 * (8 - left));
+}
+
 uint64_t
 hash_bytes(struct span s, uint64_t seed)
 {
@@ -59,9 +77,7 @@ hash_bytes(struct span s, uint64_t seed)
 		sip_round(v);
 		v[0] ^= word;
 	}
-	word = (uint64_t)s.n << 56;
-	for (size_t j = 0; i + j < s.n; j++)
-		word |= (uint64_t)(unsigned char)s.p[i + j] << (8 * j);
+	word = (uint64_t)s.n << 56 | rest_of(s, i);
 	v[3] ^= word;
 	sip_round(v);
 	v[0] ^= word;

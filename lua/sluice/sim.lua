@@ -14,8 +14,12 @@ local wrong, placed, must, list, unknown, article, text, flag, plain, duration, 
   check.options, check.methods
 
 local sim = {}
--- The worlds that were made since the test began, and those before it, while somebody has them.
-local runner = { new = {}, kept = setmetatable({}, { __mode = "v" }) }
+-- The worlds that were made since the test began: the last few, and those before them while somebody has them, or a
+-- test of a thousand seeds would hold a thousand nodes. And those from before the test.
+local function weak() return setmetatable({}, { __mode = "v" }) end
+local runner = { new = {}, older = weak(), kept = weak(), made = 0 }
+
+local NEW_MAX = 16
 
 -- ---- worlds ----
 
@@ -229,6 +233,27 @@ local world_meta = {
 
 local host = package.loaded["sluice.host"] or {}
 
+-- Lua takes a world for a few bytes, so it is told when to look for those that nobody has.
+local function remember(world)
+  runner.made = runner.made + 1
+  if #runner.new == NEW_MAX then
+    runner.older[table.maxn(runner.older) + 1] = table.remove(runner.new, 1)
+  end
+  runner.new[#runner.new + 1] = world
+  if runner.made % NEW_MAX == 0 then
+    collectgarbage()
+  end
+end
+
+-- Calls fn with each of a weak list that is still there.
+local function each_left(list_, fn)
+  for i = 1, table.maxn(list_) do
+    if list_[i] then
+      fn(list_[i])
+    end
+  end
+end
+
 -- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
 -- well, that is the policy, and FILE only what it is called; so in swap(FILE, text).
 sim.world = placed(function(given)
@@ -239,7 +264,7 @@ sim.world = placed(function(given)
     native.cover()
   end
   world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text))
-  runner.new[#runner.new + 1] = world
+  remember(world)
   return world
 end)
 
@@ -254,28 +279,24 @@ end
 sim._runner = {
   seed = function(seed) host.seed = seed end,
   begin = function()
-    for _, world in ipairs(runner.new) do
-      runner.kept[table.maxn(runner.kept) + 1] = world
-    end
-    runner.new = {}
+    local function keep(world) runner.kept[table.maxn(runner.kept) + 1] = world end
+    each_left(runner.older, keep)
+    each_left(runner.new, keep)
+    runner.new, runner.older, runner.made = {}, weak(), 0
   end,
   report = function()
     local lines = {}
-    for i = 1, table.maxn(runner.kept) do
-      if runner.kept[i] then
-        report_on(runner.kept[i], lines)
-      end
-    end
-    for _, world in ipairs(runner.new) do
-      report_on(world, lines)
-    end
+    local function report(world) report_on(world, lines) end
+    each_left(runner.kept, report)
+    each_left(runner.older, report)
+    each_left(runner.new, report)
     return lines
   end,
   finish = function()
-    for _, world in ipairs(runner.new) do
-      native.free(world.native)
-    end
-    runner.new = {}
+    local function free(world) native.free(world.native) end
+    each_left(runner.older, free)
+    each_left(runner.new, free)
+    runner.new, runner.older, runner.made = {}, weak(), 0
   end,
   coverage = function() return native.coverage() end,
 }

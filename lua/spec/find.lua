@@ -8,7 +8,7 @@ local function search(host, folder, ending, found, depth)
   local names = depth < DEPTH_MAX and host.list(folder) or {}
   table.sort(names)
   for _, name in ipairs(names) do
-    local path = folder:gsub("/*$", "/") .. name
+    local path = folder:gsub("([^/])/*$", "%1/") .. name
     local kind = host.stat(path)
     if kind == "folder" then
       search(host, path, ending, found, depth + 1)

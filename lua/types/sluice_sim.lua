@@ -11,6 +11,7 @@ local sim = {}
 
 ---@class sim.world_options
 ---@field policy string the file, from the folder where `sluice spec` was started
+---@field text? string the policy itself; the file is then only its name
 ---@field seed? integer of all that is random (the runner's: --seed, else 1)
 
 ---@param options sim.world_options
@@ -85,7 +86,8 @@ function world:digest() end
 
 ---Puts another policy in force while mail flows. Raises FILE:LINE where it is refused.
 ---@param file string
-function world:swap(file) end
+---@param text? string the policy itself; the file is then only its name
+function world:swap(file, text) end
 ---Power goes; time runs on, the node is down.
 function world:crash() end
 ---Ends the node in order if it runs, and starts it with the policy file as it is now.
@@ -106,7 +108,7 @@ function world:fault(faults) end
 ---@field mx? { [1]: string, [2]: integer }[] hosts and preferences; none: there are none
 ---@field address? string|string[] (one of the world's choice)
 
----Real names have a time to live, and so have these: 5 minutes.
+---Felt at the next question. What was asked before a message came in is not asked again for it.
 ---@param zones table<string, sim.zone|"servfail"|"nxdomain"|"timeout">
 function world:dns(zones) end
 
@@ -126,6 +128,7 @@ local receiver = {}
 ---@field line string the command as it was said
 ---@field at number seconds since the world began
 ---@field source string the client's address
+---@field connection integer the number of the connection
 
 ---@class sim.answer
 ---@field to "connect"|"EHLO"|"MAIL"|"RCPT"|"DATA"|"."
@@ -162,6 +165,9 @@ function receiver:messages(interval) end
 function receiver:peak_connections(interval) end
 ---@return number[] seconds
 function receiver:connected_at() end
+---@param source? string only from that address
+---@return integer connections open now
+function receiver:open(source) end
 ---@param window sim.duration
 ---@return integer the most recipients in any window of that length
 function receiver:rate_in_any(window) end

@@ -157,6 +157,40 @@ describe("a world", function()
   end)
 end)
 
+describe("worlds", function()
+  it("that nobody has any more are gone before their test is over", function()
+    local made, left = setmetatable({}, { __mode = "v" }), 0
+    for seed = 1, 100 do
+      made[seed] = sim.world { policy = PLAIN, seed = seed }
+    end
+    for seed = 1, 100 do
+      left = left + (made[seed] and 1 or 0)
+    end
+    assert.is_true(left >= 16 and left < 50)
+  end)
+
+  local kept, host
+  it("that somebody has live as long as their test", function()
+    kept = sim.world { policy = PLAIN }
+    host = kept:receiver "example.org"
+    for _ = 1, 40 do
+      sim.world { policy = PLAIN }
+    end
+    kept:inject { to = "a@example.org" }
+    kept:run_until_idle()
+    assert.equal(1, host:messages())
+  end)
+
+  it("and no longer", function()
+    for _, call in ipairs { function() kept:run_for "1s" end, function() kept:records() end, function() host:messages() end,
+                            function() host:down() end, function() host:answer { to = "RCPT", with = "250 ok" } end } do
+      local fine, text = pcall(call)
+      assert.is_false(fine)
+      assert.matches("the world is over", text)
+    end
+  end)
+end)
+
 describe("names", function()
   it("lead where dns says, and fail as it says", function()
     local world = sim.world { policy = PLAIN }

@@ -70,6 +70,7 @@ class Runner(harness.Case):
         out = self.spec("--output", "tap", files=files).out
         self.assertEqual(re.findall(r"ok \d+ - (.*)", out), ["spec/b_spec.lua", "spec/deep/er/a_spec.lua"])
         os.symlink(self.path("spec"), self.path("spec", "deep", "again"))
+        self.assertRegex(self.spec("other/").out, r"^other/c_spec\.lua\n")
         self.assertEqual(self.names("other/", "spec"), ["other/c_spec.lua", "spec/b_spec.lua", "spec/deep/er/a_spec.lua"])
         self.assertEqual(self.names("spec/helper.lua"), ["spec/helper.lua"], "a file may be called anything")
 
@@ -183,6 +184,12 @@ class Runner(harness.Case):
             with self.subTest(name):
                 failure = self.one(f"it('x', function()\n  {loop}\nend)\nit('y', function() end)", "--timeout", "0.3")
                 self.assertEqual((failure["line"], failure["text"]), (2, "took longer than 0.3 s"))
+        self.write("p.lua", 'vmta "default" { source = "any" }\n')
+        for told in "count = 2 ^ 40", "count = 2 ^ 40, over = '1m'", "to = function() while true do end end":
+            failure = self.one(f"""local sim = require "sluice.sim"
+                it('x', function() local w = sim.world {{ policy = "p.lua" }}
+                  w:inject {{ to = "a@b.example", {told} }} w:run_for "1d" end)""", "--timeout", "0.3")
+            self.assertEqual(failure["text"], "took longer than 0.3 s", told)
         failure = self.one("it('y', function() end)\n\nwhile true do end", "--timeout", "0.3")
         self.assertEqual((failure["name"], failure["line"], failure["text"]), ("one_spec.lua", 3, "took longer than 0.3 s"))
 

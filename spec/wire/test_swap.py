@@ -155,6 +155,71 @@ class Swaps(harness.Case):
         gate = next(g for g in node.command("why", "a.example/default")["gates"] if g["gate"] == "max_smtp_out")
         self.assertEqual(gate["limit"], 9)
 
+    # --- at a bad moment ---
+
+    def test_one_at_a_time_and_a_signal_waits_its_turn(self):
+        node = self.begin("")
+        self.policy(node, "local x = 0 for i = 1, 2e7 do x = x + i % 7 end\n")
+        ask = lambda: subprocess.Popen([harness.SLUICE, "swap", "--control", node.control], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        asked = [ask() for _ in range(3)]
+        node.signal(signal.SIGHUP)
+        said = [(p.communicate(timeout=20)[1], p.returncode) for p in asked]
+        taken = sum(code == 0 for _, code in said)
+        self.assertLess(taken, 3, said)
+        for err, code in said:
+            if code != 0:
+                self.assertRegex(err, r"busy: generation \d is in preparation")
+        until(lambda: node.status()["generation"] == 2 + taken, "the signal is not forgotten")
+
+    def test_the_middle_of_data_ends_under_its_policy(self):
+        node = self.begin('on.message(function(msg) return reject "550 5.7.1 the first" end)\n')
+        with Client(node.port) as c:
+            for line in ("MAIL FROM:<>", "RCPT TO:<a@a.example>", "DATA"):
+                c.command(line)
+            c.send(b"Subject: half\r\n")
+            self.policy(node, "")
+            self.swap(node)
+            self.assertIn("the first", str(c.command("\r\nx\r\n.")))
+            self.assertEqual(c.message("", ["a@a.example"], b"Subject: x\r\n\r\nx\r\n").code, 250)
+
+    def test_a_hook_that_does_not_return_defers_and_goes(self):
+        node = self.begin("")
+        self.policy(node, "on.message(function(msg) while true do end end)\n")
+        self.swap(node)
+        for _ in range(6):
+            self.assertEqual(self.send(node).code, 451)
+        until(lambda: node.status()["generation"] == 3, "it goes back by itself")
+        self.assertEqual(self.send(node).code, 250)
+
+    def test_a_half_written_file_is_refused_and_the_whole_one_taken(self):
+        node = self.begin("", options=["--watch"])
+        with open(node.policy, encoding="utf-8") as file:
+            text = file.read() + 'domain "*" { max_smtp_out = 8 }\n'
+        with open(node.policy, "w", encoding="utf-8") as file:
+            file.write(text[:-8])
+            file.flush()
+            node.signal(signal.SIGHUP)
+            until(lambda: "stays" in node.log, "the half is refused")
+            file.write(text[-8:])
+        until(lambda: node.status()["generation"] == 2, "the whole is taken")
+
+    def test_a_restart_after_a_rollback_has_the_good_policy(self):
+        node = self.begin('domain "*" { max_smtp_out = 7 }\n')
+        self.policy(node, 'domain "*" { max_smtp_out = 8 }\non.message(function(msg) error("oh") end)\n')
+        self.swap(node)
+        for _ in range(6):
+            self.send(node)
+        until(lambda: node.status()["generation"] == 3, "it goes back by itself")
+        node.stop()
+        self.policy(node, "broken\n")
+        last = harness.Node(node.folder, None, node.port, spool=node.spool, options=["--last-good"])
+        self.keep(last)
+        last.wait_ready()
+        last.command("pause", "*")
+        self.assertEqual(self.send(last, "a@a.example").code, 250)
+        gate = next(g for g in last.command("why", "a.example/default")["gates"] if g["gate"] == "max_smtp_out")
+        self.assertEqual(gate["limit"], 7)
+
     # --- signals, files ---
 
     def test_sighup_reads_the_file_again(self):
@@ -339,6 +404,29 @@ domain "a.example" {{ smtp_hosts = "{mx.at}" }}\n''')
         self.write("p.lua", text.replace("node {", f'node {{ spool = "{self.path("other")}", workers = 1, '))
         self.assertEqual(ask(2, "swap", "--dry-run"), 1)
 
+    def test_a_swap_that_is_not_taken_leaves_nothing_behind(self):
+        text = (f'node {{ hostname = "n.example", min_free_space = "4M", control = "{self.path("c1")}", accounting = {{ file = "{self.path("a1")}" }} }}\n'
+                f'listener "127.0.0.1:{free_port()}" {{}}\nvmta "default" {{ source = "any" }}\n')
+        self.write("p.lua", text)
+        node = self.keep(harness.Process([harness.SLUICE, "run", self.path("p.lua"), "--spool", self.path("spool")], self.path("log")))
+        until(lambda: "ready" in node.log, "the node is ready")
+        swap = lambda *argv: harness.command("swap", *argv, "--control", self.path("c1"))
+        self.write("p.lua", text.replace("a1", "a2").replace("c1", "c2"))
+        self.assertEqual(swap("--dry-run").returncode, 0)
+        self.assertFalse(os.path.exists(self.path("a2")) or os.path.exists(self.path("c2")))
+        for broken, says in ((text.replace("a1", "gone/a2"), "accounting"), (text.replace("a1", "a2").replace("c1", "gone/c2"), "control")):
+            self.write("p.lua", broken)
+            done = swap()
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertRegex(done.stderr, rf"^/.*p\.lua: node: {says}: ")
+            self.assertFalse(os.path.exists(self.path("a2")))
+        os.remove(self.path("p.lua"))
+        node.signal(signal.SIGHUP)
+        until(lambda: "p.lua: cannot be read" in node.log, "the file alone is named where it is not there")
+        self.write("p.lua", text.replace("a1", "a2").replace("c1", "c2"))
+        self.assertEqual(swap().returncode, 0)
+        self.assertTrue(os.path.exists(self.path("a2")) and os.path.exists(self.path("c2")))
+
     # --- under load ---
 
     def bundles(self, receivers):
@@ -414,7 +502,8 @@ domain "a.example" {{ smtp_hosts = "{mx.at}" }}\n''')
             # d0 and d1 may be one provider's at the first receiver.
             self.assertLessEqual(harness.peak(mx.intervals()), 5, "no receiver sees more sessions than the widest cap")
         took = [float(ms) for ms in pinger.communicate()[0].split()]
-        self.assertLess(took[1], 1000 * DELAY_MAX_S * harness.SLOW, "a reply in a hundred is late")
+        # The step itself is well under a millisecond here; what is later than that is a machine with too few processors.
+        self.assertLess(took[2], 1000 * DELAY_MAX_S * harness.SLOW, "a reply in a thousand is late")
         delays.sort()
         print(f"\n{swaps} swaps ({broken} refused) in {LOAD_S:.0f} s under {len(accepted)} messages of 20 sessions; a reply to MAIL took "
               f"{1000 * delays[len(delays) // 2]:.1f} ms in the middle, {1000 * delays[-1]:.1f} ms at worst; NOOP of a client apart {took} ms at 50, 99, 99.9 and 100 %")
