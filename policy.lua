@@ -1,5 +1,4 @@
-vmta "v1" { source = { "192.0.2.1", "192.0.2.2" } }
+provider "a" { domains = "a.example" }
+vmta "v1" { source = "any", warmup = { start = "1970-01-01", per_day = { 2 }, provider = "a", overflow = "v2" } }
 vmta "v2" { source = "any" }
-vmta "v3" { source = "any" }
-pool "others" { "v2", "v3" }
-domain "*" { retry_jitter = "0%", max_smtp_out = 6, total_max_smtp_out = 8, bounce_after = "1h" }
+domain "*" { max_smtp_out = 3, retry_jitter = "0%" }
