@@ -32,6 +32,8 @@
 #define BUSY         INT64_MIN
 #define DEPTH_MAX    (INT64_C(1) << 61)
 #define SLACK_MAX_US INT64_C(50000)
+/* Else a take hands the state on through memory, twice: a quarter of its time. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 struct pacing {
 	int64_t interval, depth, since;
@@ -69,7 +71,7 @@ pacing_of(const struct rate_spec *spec)
 
 /* Acquire and release on every field, so that whoever sees a part of a new spec
  * sees BUSY, or what came after it, when it looks at `last` again. */
-static struct state
+static ALWAYS_INLINE struct state
 load_state(const struct rate *rate)
 {
 	struct state s;
@@ -172,7 +174,7 @@ change_spec(struct rate *rate, const struct state *old, const struct rate_spec *
 }
 
 /* The state, with `spec` in place. */
-static struct state
+static ALWAYS_INLINE struct state
 adopt(struct rate *rate, const struct rate_spec *spec, int64_t now)
 {
 	for (;;) {

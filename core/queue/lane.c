@@ -20,18 +20,39 @@
 #define KEY_HELD 0x80           /* a priority is at most 100 */
 
 static void
-weigh_in(struct lane *lane, uint32_t weight)
+count_in(struct lane_weights *weights, uint32_t weight)
 {
-	if (lane->of_weight[weight]++ == 0)
-		lane->weights[weight / 64] |= UINT64_C(1) << weight % 64;
+	if (weights->n[weight]++ == 0)
+		weights->some[weight / 64] |= UINT64_C(1) << weight % 64;
 }
 
+/* It joins the ring. Few lanes ever have two streams, and these counts are larger than all the rest of one. */
 static void
-weigh_out(struct lane *lane, uint32_t weight)
+weigh_in(struct lane *lane, const struct stream *stream)
 {
-	check(lane->of_weight[weight] > 0);
-	if (--lane->of_weight[weight] == 0)
-		lane->weights[weight / 64] &= ~(UINT64_C(1) << weight % 64);
+	if (lane->weights == NULL && !list_empty(&lane->streams)) {
+		lane->weights = mem_alloc(sizeof *lane->weights);
+		count_in(lane->weights, list_first(&lane->streams, struct stream, in_lane)->weight);
+	}
+	if (lane->weights != NULL)
+		count_in(lane->weights, stream->weight);
+}
+
+/* It has left the ring. */
+static void
+weigh_out(struct lane *lane, const struct stream *stream)
+{
+	struct lane_weights *weights = lane->weights;
+
+	if (weights == NULL)
+		return;
+	check(weights->n[stream->weight] > 0);
+	if (--weights->n[stream->weight] == 0)
+		weights->some[stream->weight / 64] &= ~(UINT64_C(1) << stream->weight % 64);
+	if (list_empty(&lane->streams)) {
+		free(weights);
+		lane->weights = NULL;
+	}
 }
 
 static struct stream *
@@ -65,7 +86,7 @@ stream_free(struct stream *stream)
 {
 	list_remove(&stream->in_lane);
 	if (!stream->held)
-		weigh_out(stream->lane, stream->weight);
+		weigh_out(stream->lane, stream);
 	table_remove(&stream->lane->stream_table, span_make(stream->key, stream->key_n));
 	free(stream);
 }
@@ -74,9 +95,13 @@ stream_free(struct stream *stream)
 static int64_t
 cost_of(const struct lane *lane)
 {
-	for (int i = countof(lane->weights) - 1; i >= 0; i--)
-		if (lane->weights[i] != 0)
-			return i * 64 + 63 - __builtin_clzll(lane->weights[i]);
+	const struct lane_weights *weights = lane->weights;
+
+	if (weights == NULL)
+		return list_empty(&lane->streams) ? 1 : list_first(&lane->streams, struct stream, in_lane)->weight;
+	for (int i = countof(weights->some) - 1; i >= 0; i--)
+		if (weights->some[i] != 0)
+			return i * 64 + 63 - __builtin_clzll(weights->some[i]);
 	return 1;
 }
 
@@ -270,8 +295,8 @@ lane_add(struct lane *lane, struct rcpt *rcpt)
 		return;
 	}
 	if (stream->ready_n++ == 0) {
+		weigh_in(lane, stream);
 		list_add_tail(&lane->streams, &stream->in_lane);
-		weigh_in(lane, stream->weight);
 		stream->credit = cost_of(lane);
 	}
 	lane->ready_n++;

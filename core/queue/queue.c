@@ -658,8 +658,7 @@ queue_slot_move(struct queue_slot *slot, struct queue *to)
 		if (to->scopes[i] != NULL)
 			gauge_take(&to->scopes[i]->sessions, GAUGE_UNLIMITED);
 	slot_count(slot, 1);
-	if (list_linked(&to->reap))
-		list_remove(&to->reap);
+	wheel_remove(&to->reap);
 	queue_maybe_reap(from->queue);
 }
 

@@ -135,6 +135,12 @@ enum lane_line {
 
 #define WEIGHT_MAX 101                  /* 1 + the highest priority */
 
+/* How many streams of each weight a ring has. */
+struct lane_weights {
+	uint32_t n[WEIGHT_MAX + 1];
+	uint64_t some[2];               /* bit set: n is not 0 */
+};
+
 struct lane {
 	struct queue    *queue;
 	struct host_set *hosts;         /* also its key in queue->lane_table */
@@ -145,8 +151,7 @@ struct lane {
 	struct table     stream_table;
 	uint32_t         ready_n, held_n;
 	uint32_t         runs_n;        /* of neighbours of one message among the ready */
-	uint32_t         of_weight[WEIGHT_MAX + 1];     /* streams in the ring */
-	uint64_t         weights[2];    /* bit set: of_weight is not 0 */
+	struct lane_weights *weights;   /* NULL: one stream, or none, is in the ring */
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
 	/* while a swap is under way, where it has sessions */
@@ -173,47 +178,48 @@ struct queue_hold {
 	const char  *reroute;           /* NULL: none; owned: the overlay may have another one by now */
 };
 
+/* What each turn looks at stands together, in front: with many queues every cache line is a miss. */
 struct queue {
 	struct queues *queues;
-	char          *name;            /* "site/vmta" */
-	struct site   *site;
-	const struct ruleset_vmta *vmta;
 	const struct queue_settings *settings;  /* as declared; interned */
 	struct queue_settings *effective;       /* what is in force; own, while overlays lie on it, else NULL */
-	struct queue_hold hold;         /* what overlays hold back */
-	struct scope   scope;
-	struct scope  *scopes[SCOPES_N];        /* own, site's, virtual MTA's, pool's or NULL, node's */
-	struct scope_waiter waiter;
-	struct list    lanes;           /* all */
-	struct list    lane_lines[LANE_LINES_N];
-	struct table   lane_table;      /* by host set */
+	uint32_t       routing_n, ready_n, deferred_n, sending_n, held_n;
+	uint32_t       slots_n;
+	uint32_t       connecting;      /* sessions */
 	uint32_t       wants_per;       /* max_rcpt_per_message by which LANE_WANTS was told apart */
 	uint64_t       lanes_seen;      /* by all its turns: the work they were, for tests */
-	struct heap    deferred;
-	struct list    sending;         /* struct rcpt */
-	struct list    routes;          /* that lead here */
-	uint32_t       connecting;      /* sessions */
-	uint32_t       routing_n, ready_n, deferred_n, sending_n, held_n;
+	bool           polling, again;
 	bool           paused_by_hand;
 	bool           held_jobs;       /* some pause of a job is for it */
 	bool           deferred_by_rule;        /* until retry_until: open sessions end too */
 	bool           recall;          /* what was rerouted is to come back */
-	const struct reaction_list *reactions;
 	bool           reactions_known;
+	uint32_t       retry_step;      /* consecutive failures */
 	mono_us_t      retry_until;     /* 0: not in retry */
 	mono_us_t      retry_set_at;
-	uint32_t       retry_step;      /* consecutive failures */
-	char          *last_error;      /* NULL: none yet */
-	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
+	struct scope  *scopes[SCOPES_N];        /* own, site's, virtual MTA's, pool's or NULL, node's */
+	struct list    lane_lines[LANE_LINES_N];
+	struct heap    deferred;
+	struct scope_waiter waiter;
 	struct timer   timer;           /* the next thing that time alone changes */
-	bool           polling, again;
-	uint32_t       slots_n;
+	struct queue_hold hold;         /* what overlays hold back */
+	struct scope   scope;
 	struct list    slots;           /* struct queue_slot */
+	struct list    sending;         /* struct rcpt */
+	struct list    routes;          /* that lead here */
+	struct wheel_node reap;         /* while it is empty and no route leads here */
+	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
+	char          *name;            /* "site/vmta" */
+	struct site   *site;
+	const struct ruleset_vmta *vmta;
+	const struct reaction_list *reactions;
+	struct list    lanes;           /* all */
+	struct table   lane_table;      /* by host set */
+	char          *last_error;      /* NULL: none yet */
+	struct list    in_site;         /* site->queues */
 	/* while a swap is under way */
 	struct queue  *heir;            /* where the first of its routes leads now */
 	bool           is_new, expires_sooner;
-	struct list    in_site;         /* site->queues */
-	struct list    reap;            /* queues->reap while it is empty */
 };
 
 static inline uint32_t
@@ -296,7 +302,8 @@ struct queues {
 	mono_us_t      overlays_warn_at;        /* not before: a further one was left out */
 	struct recent  recent;          /* matches of the reactions */
 	struct table   warmups;         /* queue's name -> what went out today */
-	struct list    reap, reap_routes;
+	struct wheel   reap;            /* queues */
+	struct list    reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	bool           stopping;        /* no new sessions, no new transactions */

@@ -58,8 +58,7 @@ rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
 		break;
 	case RCPT_OVER:     check(state != RCPT_OVER);
 	}
-	if (list_linked(&queue->reap))
-		list_remove(&queue->reap);
+	wheel_remove(&queue->reap);
 	if (state != RCPT_SENDING)
 		wheel_add(&queues->expiry, &rcpt->expiry, expiry_of(rcpt, loop_now(queues->o.loop).mono));
 }
@@ -346,7 +345,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	lanes_init(queue);
 	list_init(&queue->sending);
 	list_init(&queue->routes);
-	list_init(&queue->reap);
+	wheel_node_init(&queue->reap);
 	heap_init(&queue->deferred);
 	timer_init(&queue->timer, on_queue_timer, queue);
 	list_init(&queue->in_site);
@@ -360,7 +359,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	list_add_tail(&site->queues, &queue->in_site);
 	site->queues_n++;
 	table_put(&queues->queues, span_text(queue->name), queue);
-	list_add_tail(&queues->reap, &queue->reap);
+	queue_maybe_reap(queue);
 	buf_fini(&name);
 	return queue;
 }
@@ -380,25 +379,27 @@ queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *v
 void
 queue_maybe_reap(struct queue *queue)
 {
-	if (queue_n(queue) == 0 && queue->slots_n == 0 && !list_linked(&queue->reap))
-		list_add_tail(&queue->queues->reap, &queue->reap);
+	if (queue_n(queue) == 0 && queue->slots_n == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
+		wheel_add(&queue->queues->reap, &queue->reap, 0);
 }
 
-/* Its limiters let go what fresh ones would: forgetting them gives nothing away. One that an overlay had
- * tightened last is under the old spec until somebody takes from it; here that may be nobody. */
-static bool
-scope_quiet(struct scope *scope, mono_us_t now)
+/* When its limiters let go what fresh ones would: forgetting them gives nothing away then. One that an overlay or
+ * a swap has changed is under the old spec until somebody takes from it; here that may be nobody. */
+static mono_us_t
+quiet_at(struct scope *scope, mono_us_t now)
 {
 	const struct rate_spec *specs[] = { &scope->limits.max_connect_rate, &scope->limits.max_msg_rate };
 	struct rate *rates[] = { &scope->connects, &scope->messages };
 	const struct rate fresh = { 0 };
+	mono_us_t at = now;
 
-	for (unsigned i = 0; i < countof(rates); i++)
+	for (unsigned i = 0; i < countof(rates); i++) {
+		if (rate_unlimited(specs[i]))
+			continue;
 		rate_adopt(rates[i], specs[i], now);
-	for (unsigned i = 0; i < countof(rates); i++)
-		if (rate_available(rates[i], specs[i], now) < rate_available(&fresh, specs[i], now))
-			return false;
-	return true;
+		at = max_i64(at, rate_ready_for(rates[i], specs[i], rate_available(&fresh, specs[i], now), now));
+	}
+	return at;
 }
 
 void
@@ -414,7 +415,7 @@ queue_free(struct queue *queue)
 	check(list_empty(&queue->lanes));
 	table_fini(&queue->lane_table);
 	timer_stop(&queues->o.loop->timers, &queue->timer);
-	list_remove(&queue->reap);
+	wheel_remove(&queue->reap);
 	list_remove(&queue->in_site);
 	table_remove(&queues->queues, span_text(queue->name));
 	scope_fini(&queue->scope);
@@ -432,15 +433,36 @@ queue_free(struct queue *queue)
 	}
 }
 
+/* They stand in the order in which they were left. */
 static void
-reap_routes(struct queues *queues, bool all, mono_us_t now)
+reap_routes(struct queues *queues, mono_us_t now)
 {
-	list_each_safe(node, &queues->reap_routes) {
-		struct route *route = list_entry(node, struct route, reap);
+	while (!list_empty(&queues->reap_routes)) {
+		struct route *route = list_first(&queues->reap_routes, struct route, reap);
 
-		if (all || now - route->left_at >= ROUTE_KEEP_US)
-			route_forget(route);
+		if (now - route->left_at < ROUTE_KEEP_US)
+			return;
+		route_forget(route);
 	}
+}
+
+/* Looked at when it may go, and else not: a hundred thousand may be waiting for that. */
+static void
+on_reap(void *ctx, struct wheel_node *node)
+{
+	struct queues *queues = ctx;
+	struct queue *queue = container_of(node, struct queue, reap);
+	mono_us_t now = loop_now(queues->o.loop).mono, at;
+
+	if (!list_empty(&queue->routes))
+		return;                 /* the last of them to go brings it back here */
+	at = max_i64(queue->retry_until, quiet_at(&queue->scope, now));
+	if (queue->site->queues_n == 1)
+		at = max_i64(at, quiet_at(&queue->site->scope, now));
+	if (at > now)
+		wheel_add(&queues->reap, &queue->reap, at);
+	else
+		queue_free(queue);
 }
 
 static void
@@ -448,19 +470,9 @@ on_reaper(void *ctx, struct now now)
 {
 	struct queues *queues = ctx;
 
-	reap_routes(queues, false, now.mono);
+	reap_routes(queues, now.mono);
 	recent_reap(&queues->recent, now.mono);
-	list_each_safe(node, &queues->reap) {
-		struct queue *queue = list_entry(node, struct queue, reap);
-
-		if (!list_empty(&queue->routes) || queue->retry_until > now.mono)
-			continue;
-		/* Limits that a swap has changed while nobody used them refill from now on. */
-		scope_adopt(&queue->scope, now.mono);
-		scope_adopt(&queue->site->scope, now.mono);
-		if (scope_quiet(&queue->scope, now.mono) && (queue->site->queues_n > 1 || scope_quiet(&queue->site->scope, now.mono)))
-			queue_free(queue);
-	}
+	wheel_run(&queues->reap, now.mono, on_reap, queues);
 	timer_start(&queues->o.loop->timers, &queues->reaper, now.mono + REAP_EVERY_US);
 }
 
@@ -521,7 +533,7 @@ queues_new(const struct queues_options *options, struct now now)
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
 	queues_pauses_init(queues);
-	list_init(&queues->reap);
+	wheel_init(&queues->reap, US_PER_S, now.mono);
 	list_init(&queues->reap_routes);
 	list_init(&queues->accepting);
 	queues_scopes_init(queues, now);

@@ -15,7 +15,6 @@ assert_nothing_is_left(struct world *w)
 	assert_int_equal(w->queues->rcpts_n, 0);
 	assert_int_equal(w->queues->deferred_n, 0);
 	assert_int_equal(w->queues->sessions_n, 0);
-	assert_true(list_empty(&w->queues->reap));
 	assert_true(list_empty(&w->queues->reap_routes));
 	assert_int_equal(gauge_in_use(&w->queues->node.sessions), 0);
 	for (unsigned i = 0; i < policy_ruleset(w->policy)->vmtas_n; i++) {

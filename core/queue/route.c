@@ -516,6 +516,7 @@ void
 route_forget(struct route *route)
 {
 	struct queues *queues = route->queues;
+	struct queue *queue = route->queue;
 
 	check(route->rcpts_n == 0 && list_empty(&route->waiting));
 	if (route->query != NULL)
@@ -523,6 +524,7 @@ route_forget(struct route *route)
 	timer_stop(&queues->o.loop->timers, &route->timer);
 	list_remove(&route->reap);
 	list_remove(&route->in_queue);
+	queue_maybe_reap(queue);
 	table_remove(&queues->routes, span_text(route->key));
 	host_set_unref(queues, route->hosts);
 	free(route->key);

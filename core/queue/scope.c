@@ -163,16 +163,6 @@ scope_wake_soon(struct scope *scope, mono_us_t now)
 }
 
 void
-scope_adopt(struct scope *scope, mono_us_t now)
-{
-	/* More than there ever is: takes nothing. */
-	if (!rate_unlimited(&scope->limits.max_connect_rate))
-		rate_take(&scope->connects, &scope->limits.max_connect_rate, UINT32_MAX, now);
-	if (!rate_unlimited(&scope->limits.max_msg_rate))
-		rate_take(&scope->messages, &scope->limits.max_msg_rate, UINT32_MAX, now);
-}
-
-void
 scope_wake(struct scope *scope, struct now now)
 {
 	for (unsigned i = 0; i < SCOPE_LINES_N; i++)

@@ -44,15 +44,17 @@ struct scope_queue {
 	struct scope *scope;
 };
 
+/* What each message asks of it stands together, in front. */
 struct scope {
-	struct scope_limits limits, declared;   /* in force; without overlays */
 	struct gauge sessions;
 	uint32_t     closing;           /* of them, those that will end by themselves soon */
-	struct rate  connects, messages;
 	uint32_t     connecting;        /* sessions that will want a message soon */
 	mono_us_t    connecting_at;     /* when the last of them began */
+	struct scope_limits limits;     /* in force */
 	struct scope_queue lines[SCOPE_LINES_N];
+	struct rate  connects, messages;
 	struct timers *timers;
+	struct scope_limits declared;   /* without overlays */
 };
 
 struct scope_waiter {
@@ -79,7 +81,5 @@ bool scope_others_first(const struct scope *scope, enum scope_line line, const s
 bool scope_others_wait(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
 /* The same at the next turn of the loop: for who is in the middle of something. */
 void scope_wake_soon(struct scope *scope, mono_us_t now);
-/* The limiters are counted by what is in force from now on, and not only from the next event. */
-void scope_adopt(struct scope *scope, mono_us_t now);
 /* Gives turns: after a session ended or connected, limits changed, or a rate opened. */
 void scope_wake(struct scope *scope, struct now now);

@@ -70,7 +70,7 @@ on_record(void *ctx, const struct account_record *record)
 {
 	struct world *world = ctx;
 
-	if (world->muted)
+	if (world->muted || world->o.unrecorded)
 		return;
 	ledger_add(world->ledger, record);
 	if (record->type != ACCOUNT_DELIVERED && record->type != ACCOUNT_RECEIVED)

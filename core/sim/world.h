@@ -43,6 +43,7 @@ struct world_options {
 	bool      (*expired)(void *ctx);
 	void       *ctx;
 	struct coverage *coverage;      /* of its policies; must outlive it. NULL: nobody asks */
+	bool        unrecorded;         /* accounting records are not kept: for benches */
 };
 
 /* NULL: the report says what is wrong with the policy, or *err what else. */

@@ -3,7 +3,9 @@
  *
  * Removal renames the segment first and only then removes its journal: whatever
  * survives a crash, there is never a segment whose journal is gone, and a journal
- * alone means nothing. Two things may delay it:
+ * alone means nothing. The renamed file is cut off from its end a piece at a job, batches
+ * between: while a file system frees 64 MiB at once nobody's sync gets through, on whichever
+ * thread (ext4: 26 to 40 ms; by pieces of 4 MiB no sync takes longer than without). Two things may delay it:
  *   - ids must keep growing over restarts, and a segment is what remembers them,
  *     so another that knows an id as great must remain;
  *   - segments that share a message (compaction made two copies) must not go before
@@ -24,6 +26,7 @@
 #define STEP_BYTES (1024u * 1024u)
 #define ITEMS_MAX 256u
 #define REMOVED "removed"
+#define CUT_BYTES (4u * 1024u * 1024u)
 
 struct spool_compact_item {
 	struct spool_message *message;  /* NULL: it ended meanwhile */
@@ -107,6 +110,22 @@ rename_away(struct spool_segment *segment, const char *name)
 	       (segment->retry_at && disk->ops->rename(disk, REMOVED, REMOVED, NULL) && !is_there(disk, name));
 }
 
+/* False: it is small enough, or cannot be cut: removed as it is. */
+static bool
+cut_a_piece(struct spool *spool)
+{
+	struct disk *disk = spool->disk;
+	struct disk_file *file = spool->removing_left > CUT_BYTES ? disk->ops->open(disk, REMOVED, false, NULL) : NULL;
+	bool cut;
+
+	if (!file)
+		return false;
+	cut = disk->ops->truncate(file, spool->removing_left - CUT_BYTES, NULL);
+	disk->ops->close(file);
+	spool->removing_left -= CUT_BYTES;
+	return cut;
+}
+
 static void
 remove_work(struct spool *spool)
 {
@@ -119,11 +138,16 @@ remove_work(struct spool *spool)
 	if (segment->file_made) {
 		if (!rename_away(segment, name))
 			return;
-		disk->ops->remove(disk, REMOVED, NULL);
+		segment->file_made = false;
+		spool->removing_left = segment->written ? segment->written : 1;
 	} else if (segment->made_badly) {
 		disk->ops->remove(disk, name, NULL);
 	}
-	segment->file_made = false;
+	if (cut_a_piece(spool))
+		return;
+	if (spool->removing_left)
+		disk->ops->remove(disk, REMOVED, NULL);
+	spool->removing_left = 0;
 	spool_segment_name(segment, ".jnl", name);
 	/* Should it stay, it is swept when the spool is opened. */
 	disk->ops->remove(disk, name, NULL);
@@ -134,6 +158,8 @@ remove_done(struct spool *spool)
 {
 	struct spool_segment *segment = spool->removing;
 
+	if (spool->removing_left)
+		return;                 /* the next piece after the next batch */
 	spool->removing = NULL;
 	if (segment->file_made) {
 		segment->retry_at = spool->loop->now.mono + SPOOL_RETRY_US;
@@ -149,6 +175,10 @@ spool_remove_start(struct spool *spool)
 {
 	bool blocked = false;
 
+	if (spool->removing) {
+		spool_job_run(spool, remove_work, remove_done);
+		return true;
+	}
 	list_each (pos, &spool->dead) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, dead_link);
 		bool ready = !segment->readers && segment->retry_at <= spool->loop->now.mono &&

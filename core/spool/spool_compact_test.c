@@ -319,6 +319,91 @@ compacts_a_segment_whose_journal_is_long(void **state)
 	assert_int_equal(letter->rcpts[0].attempts, tries);
 }
 
+/* Delivered, and the removal of its segment has begun. */
+static uint64_t
+begin_a_large_removal(struct post *post)
+{
+	struct letter *large = post_sent(post, 10 * MIB);
+	uint64_t number = large->message.segment->number;
+
+	post_deliver(post, large);
+	while (!fake_file(&post->fake, "removed")) {
+		assert_true(hand_work(&post->hand));
+		hand_tell(&post->hand);
+	}
+	return number;
+}
+
+static void
+commits_pass_while_a_large_segment_is_freed(void **state)
+{
+	struct post *post = *state;
+	struct letter *letter;
+
+	begin_a_large_removal(post);
+	letter = post_send(post, 1000);
+	for (int jobs = 0; !letter->told; jobs++) {
+		assert_in_range(jobs, 0, 1);    /* what was under way, and its own */
+		assert_true(hand_work(&post->hand));
+		hand_tell(&post->hand);
+	}
+	assert_non_null(fake_file(&post->fake, "removed"));
+	post_rest(post);
+	assert_null(fake_file(&post->fake, "removed"));
+	assert_null(post->spool->removing);
+	post_check_read(post, letter, 1000);
+}
+
+/* Whatever is left of a removal is swept, and nothing else is. */
+static void
+survives_a_power_cut_at_every_step_of_a_removal(void **state)
+{
+	bool removing = true;
+
+	for (unsigned n = 0; removing; n++) {
+		struct post *post = post_new();
+		struct letter *letter;
+
+		post_open(post);
+		hand_settle(&post->hand);
+		begin_a_large_removal(post);
+		letter = post_send(post, 1000);
+		for (unsigned i = 0; i < n && hand_work(&post->hand); i++)
+			hand_tell(&post->hand);
+		removing = post->spool->removing != NULL;
+		post_power_cut(post);
+		post_open(post);
+		assert_null(fake_file(&post->fake, "removed"));
+		if (letter->told && !letter->err.kind)
+			assert_true(letter->back);
+		assert_false(post->letters[0].back);
+		post_free(post);
+	}
+}
+
+/* What cannot be cut is removed all at once. */
+static void
+a_disk_that_fails_does_not_keep_a_removed_segment(void **state)
+{
+	for (uint64_t n = 1; n < 20; n++) {
+		struct post *post = post_new();
+		uint64_t number;
+
+		post_open(post);
+		hand_settle(&post->hand);
+		number = begin_a_large_removal(post);
+		post->fake.fail_at = post->fake.calls + n;
+		post_rest(post);
+		assert_null(post->spool->removing);
+		post->fake.fail_at = 0;
+		post_close(post);
+		post_open(post);
+		assert_null(fake_file(&post->fake, "removed"));
+		assert_false(segment_is_there(post, number));
+		post_free(post);
+	}
+}
+
 int
 main(void)
 {
@@ -333,6 +418,9 @@ main(void)
 		TEST(remembers_what_moved_when_only_some_of_it_did),
 		TEST(removes_segments_that_share_messages_in_order),
 		TEST(compacts_a_segment_whose_journal_is_long),
+		TEST(commits_pass_while_a_large_segment_is_freed),
+		TEST(survives_a_power_cut_at_every_step_of_a_removal),
+		TEST(a_disk_that_fails_does_not_keep_a_removed_segment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,7 @@ struct spool {
 	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch;
 	struct spool_segment *removing;
+	uint64_t removing_left;         /* bytes of its file that are not yet freed */
 	struct spool_compaction *compaction;
 	mono_us_t compact_at;           /* look for one to compact; MONO_NEVER: no need */
 	struct spool_saving *saving;

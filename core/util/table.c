@@ -1,8 +1,9 @@
 /*
- * Open addressing with linear probing. The slots hold only places in a dense
- * array of entries: an empty slot costs four bytes, a walk reads no holes, and
+ * Open addressing with linear probing. The slots hold places in a dense
+ * array of entries: an empty slot costs eight bytes, a walk reads no holes, and
  * its order is that of insertion rather than of a seed, so a simulated run
- * replays. Removal closes the gap in the probe chain (Knuth, volume 3, 6.4,
+ * replays. The hash stands in the slot: a probe chain is read without the
+ * entries, each of which would be a cache miss in a large table. Removal closes the gap in the probe chain (Knuth, volume 3, 6.4,
  * algorithm R) and moves the last entry into the hole. The walk goes from the
  * last entry to the first, so what moves has been seen already.
  *
@@ -14,13 +15,18 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#define CAP_MIN 16u
+#define CAP_MIN 4u               /* many a table has one entry */
 
 struct table_entry {
 	const char *key;
 	uint32_t    len;
 	uint32_t    hash;
 	void       *value;
+};
+
+struct table_slot {
+	uint32_t place;                 /* in entries + 1; 0: empty */
+	uint32_t hash;
 };
 
 static inline uint64_t
@@ -108,13 +114,21 @@ find_slot(const struct table *table, struct span key, uint32_t hash)
 {
 	uint32_t mask = table->cap - 1;
 	for (uint32_t slot = hash & mask; ; slot = (slot + 1) & mask) {
-		uint32_t place = table->index[slot];
-		if (!place)
+		const struct table_slot *at = &table->index[slot];
+		if (!at->place)
 			return slot;
-		const struct table_entry *e = &table->entries[place - 1];
-		if (e->hash == hash && span_eq(span_make(e->key, e->len), key))
+		if (at->hash != hash)
+			continue;
+		const struct table_entry *e = &table->entries[at->place - 1];
+		if (span_eq(span_make(e->key, e->len), key))
 			return slot;
 	}
+}
+
+static uint32_t
+hash_of(const struct table *table, struct span key)
+{
+	return (uint32_t)hash_bytes(key, table->seed);
 }
 
 /* The slot of the entry at `place` (1-based). */
@@ -123,25 +137,31 @@ slot_of_place(const struct table *table, uint32_t place)
 {
 	uint32_t mask = table->cap - 1;
 	uint32_t slot = table->entries[place - 1].hash & mask;
-	while (table->index[slot] != place)
+	while (table->index[slot].place != place)
 		slot = (slot + 1) & mask;
 	return slot;
 }
 
 static void
+fill(struct table_slot *index, uint32_t cap, struct table_slot with)
+{
+	uint32_t slot = with.hash & (cap - 1);
+	while (index[slot].place)
+		slot = (slot + 1) & (cap - 1);
+	index[slot] = with;
+}
+
+static void
 resize(struct table *table, uint32_t cap)
 {
+	struct table_slot *index = mem_alloc(cap * sizeof(*index));
 	table->entries = mem_grow(table->entries, room_of(cap) * sizeof(*table->entries));
+	for (uint32_t slot = 0; slot < table->cap; slot++)
+		if (table->index[slot].place)
+			fill(index, cap, table->index[slot]);
 	free(table->index);
-	table->index = mem_alloc(cap * sizeof(*table->index));
+	table->index = index;
 	table->cap = cap;
-	uint32_t mask = cap - 1;
-	for (uint32_t i = 0; i < table->n; i++) {
-		uint32_t slot = table->entries[i].hash & mask;
-		while (table->index[slot])
-			slot = (slot + 1) & mask;
-		table->index[slot] = i + 1;
-	}
 }
 
 void *
@@ -149,7 +169,7 @@ table_get(const struct table *table, struct span key)
 {
 	if (!table->n)
 		return NULL;
-	uint32_t place = table->index[find_slot(table, key, (uint32_t)hash_bytes(key, table->seed))];
+	uint32_t place = table->index[find_slot(table, key, hash_of(table, key))].place;
 	return place ? table->entries[place - 1].value : NULL;
 }
 
@@ -162,25 +182,25 @@ table_put(struct table *table, struct span key, void *value)
 		check(table->cap <= UINT32_MAX / 4);
 		resize(table, table->cap ? table->cap * 2 : CAP_MIN);
 	}
-	uint32_t hash = (uint32_t)hash_bytes(key, table->seed);
+	uint32_t hash = hash_of(table, key);
 	uint32_t slot = find_slot(table, key, hash);
-	check(table->index[slot] == 0);
+	check(table->index[slot].place == 0);
 	table->entries[table->n++] = (struct table_entry){ key.p, (uint32_t)key.n, hash, value };
-	table->index[slot] = table->n;
+	table->index[slot] = (struct table_slot){ table->n, hash };
 }
 
 static void
 close_gap(struct table *table, uint32_t gap)
 {
 	uint32_t mask = table->cap - 1;
-	for (uint32_t slot = (gap + 1) & mask; table->index[slot]; slot = (slot + 1) & mask) {
-		uint32_t home = table->entries[table->index[slot] - 1].hash & mask;
+	for (uint32_t slot = (gap + 1) & mask; table->index[slot].place; slot = (slot + 1) & mask) {
+		uint32_t home = table->index[slot].hash & mask;
 		if (((slot - home) & mask) < ((slot - gap) & mask))
 			continue;
 		table->index[gap] = table->index[slot];
 		gap = slot;
 	}
-	table->index[gap] = 0;
+	table->index[gap] = (struct table_slot){ 0 };
 }
 
 void *
@@ -188,14 +208,14 @@ table_remove(struct table *table, struct span key)
 {
 	if (!table->n)
 		return NULL;
-	uint32_t slot = find_slot(table, key, (uint32_t)hash_bytes(key, table->seed));
-	uint32_t place = table->index[slot];
+	uint32_t slot = find_slot(table, key, hash_of(table, key));
+	uint32_t place = table->index[slot].place;
 	if (!place)
 		return NULL;
 	void *value = table->entries[place - 1].value;
 	close_gap(table, slot);
 	if (place != table->n) {
-		table->index[slot_of_place(table, table->n)] = place;
+		table->index[slot_of_place(table, table->n)].place = place;
 		table->entries[place - 1] = table->entries[table->n - 1];
 	}
 	table->n--;

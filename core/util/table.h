@@ -12,10 +12,11 @@
 #include "util/span.h"
 
 struct table_entry;
+struct table_slot;
 
 struct table {
 	struct table_entry *entries;
-	uint32_t           *index;      /* of cap slots: 0, or place in entries + 1 */
+	struct table_slot  *index;      /* of cap slots */
 	uint32_t            n, cap;
 	uint64_t            seed;
 };
