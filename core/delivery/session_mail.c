@@ -235,7 +235,7 @@ session_send(struct queue_slot *slot, struct rcpt **rcpts, unsigned n)
 
 	check(s->state == OPEN);
 	check(!s->in_transaction);
-	s->depth++;
+	session_enter(s);
 	if (open_message(s, rcpts, n))
 		begin(s, rcpts, n);
 	else

@@ -1,6 +1,8 @@
 /*
- * session_own - what the files of a session share: session.c is the connection,
- * session_mail.c the transactions and what their replies lead to.
+ * session_own - what the files of a session share: session.c is its life and the
+ * connection's events, session_seek.c the way to an address, session_talk.c the
+ * SMTP client's events, session_mail.c the transactions and what their replies
+ * lead to.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -9,6 +11,8 @@
 #include "delivery/react.h"
 #include "delivery/session.h"
 #include "delivery/target.h"
+
+#define SESSION_CLOSE_TIMEOUT_US (1 * US_PER_S)     /* for the peer to end a connection that it knows is over */
 
 enum session_state { SEEKING, CONNECTING, TALKING, OPEN, PARTING, QUITTING, OVER };
 
@@ -77,5 +81,24 @@ void session_drop_carried(struct session *s);                                   
 /* session.c */
 void session_tell(struct session *s, enum trace_who who, struct span bytes);    /* to who listens; costs nothing else */
 void session_arm(struct session *s, int64_t us);
-void session_pump(struct session *s);
+void session_arm_by(struct session *s, enum setting_id timeout);                /* by what the policy sets; expiry counts as its use */
+void session_enter(struct session *s);  /* an event begins: the session stays in memory until session_left() */
 void session_left(struct session *s);   /* an event is over that depth was raised for: frees a session that ended in it */
+void session_say_quit(struct session *s);                                       /* past the client, which has no more to say */
+void session_drop_connection(struct session *s);                                /* at once, with the client that talks over it */
+void session_over(struct session *s);                                           /* the slot goes back; the memory when the event is over */
+extern const struct conn_events session_events;                                 /* a connection's; ctx is the session */
+
+/* session_seek.c */
+void session_seek(struct session *s);   /* SEEKING: goes on with whatever is there by now */
+/* Trouble of our own as a reply; format has one %s, for what. */
+void session_fail_reply(struct smtp_reply *reply, const char *enhanced, const char *format, const char *what);
+/* The next one, or the end; refused: the peer is still there, and is about to go. */
+void session_address_failed(struct session *s, enum smtp_stage stage, const struct smtp_reply *why, bool refused);
+void session_next_host(struct session *s, bool peer_gone);                      /* with the carried */
+void session_part(struct session *s, enum session_state how);                   /* PARTING or QUITTING: waits for the peer's end */
+void session_parted(struct session *s);                                         /* that has come, or its time is up: seeks */
+
+/* session_talk.c */
+void session_pump(struct session *s);
+void session_flush(struct session *s);                                          /* what the client wants sent goes to the socket */
