@@ -21,7 +21,7 @@ void bounces_add(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply
 /* A turn's share, now. */
 void bounces_run(struct bounces *bounces, struct now now);
 
-/* outcome.c, for this file */
+/* outcome.c, for bounces.c and bounces_report.c */
 const struct smtp_reply *outcome_with_status(const struct smtp_reply *reply, struct smtp_reply *copy);
 /* category NULL: as the reply says. */
 void outcome_settle_bounced(struct shard *shard, const struct envelope *envelope, const struct outcome *outcome,

@@ -2,7 +2,7 @@
  * outcome - one file that writes down the ends and the deferrals.
  *
  * A delivery and a deferral are written down at once. What is to be bounced goes
- * to bounces.c, which first sees to the report, and comes back here to be settled.
+ * to bounces, which first see to the report, and comes back here to be settled.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/bounces.h"
@@ -147,7 +147,7 @@ outcome_queue_failed(struct shard *shard, struct queue *queue, const struct smtp
 		account_write(shard->account, &record);
 }
 
-/* ---- what bounces.c asks ---- */
+/* ---- what bounces ask ---- */
 
 void
 outcome_settle_bounced(struct shard *shard, const struct envelope *envelope, const struct outcome *o,
