@@ -142,3 +142,10 @@ void overlays_copy(struct overlays *overlays, enum overlay_scope scope, const ch
 /* overlay_save.c's way in: takes one that was read; what has ended meanwhile is dropped. */
 void overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *overlay, mono_us_t now);
 void overlay_free(struct overlay *overlay);
+
+/* overlay_value.c's, for overlay.c */
+mono_us_t overlay_end_of(const struct overlay *overlay);        /* the end of its recovery, by its values */
+int64_t overlay_steps_done(const struct overlay *overlay, mono_us_t now);
+/* The value that a percent comes to now. False: of nothing, there is no part. */
+bool overlay_resolve_percent(struct tightening *tightening, const struct queue_settings *in_force);
+void overlay_note_declared(struct overlay_change *change, const struct queue_settings *declared);       /* what it recovers to */

@@ -15,6 +15,10 @@ const struct queue_settings *settings_intern(struct queues *queues, const struct
 void queue_maybe_reap(struct queue *queue);             /* after something left it */
 void queue_free(struct queue *queue);                   /* nothing is in it */
 void queue_declare(struct queue *queue);                /* its scope's limits, and its site's, from its settings */
+void route_use(struct route *route);                    /* one more recipient points there */
+void route_unuse(struct route *route, mono_us_t now);
+
+/* queue_rcpt.c */
 void rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now); /* by the settings of now */
 /* Counts it in its queue by state and arms its expiry; the caller puts it where the state says. */
 void rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state);
@@ -24,9 +28,28 @@ void rcpt_expire(struct rcpt *rcpt, struct queue *queue);       /* past bounce_a
 void rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
 bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */
-void route_use(struct route *route);                    /* one more recipient points there */
-void route_unuse(struct route *route, mono_us_t now);
+void rcpt_forget(struct rcpt *rcpt, mono_us_t now);     /* out of the book; its message may be gone then */
+mono_us_t rcpt_expiry_at(const struct rcpt *rcpt, mono_us_t now);       /* when to look whether it has expired */
+
+/* queue_message.c */
 void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
+void message_maybe_free(struct queues *queues, struct message *message);        /* after a recipient, or a hold, was over */
+
+/* queue_scopes.c: taken of all scopes or of none */
+bool queue_take_connect(struct queue *queue, mono_us_t now);
+bool queue_take_session(struct queue *queue);
+void queue_give_session(struct queue *queue);
+bool queue_take_messages(struct queue *queue, uint32_t n, mono_us_t now);
+uint32_t queue_messages_available(const struct queue *queue, mono_us_t now);
+void lane_count_connecting(struct lane *lane, int delta);       /* in its queue and scopes too */
+void queue_count_closing(const struct queue *queue, int delta);
+void queue_wake_others(struct queue *queue, struct now now);    /* who waits for what its shared scopes have free */
+
+/* queue_slot.c */
+bool queue_is_held(const struct queue *queue, mono_us_t now);   /* nothing of it should be open */
+bool queue_is_above_a_cap(const struct queue *queue);           /* those left out that are ending already */
+bool queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough);   /* it is to end: somebody else needs its place */
+void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
 /* queue_hand.c */
 enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8 };
@@ -43,7 +66,6 @@ void queues_save_now(struct queues *queues, struct now now);
 struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);
 
 /* queue_overlays.c */
-void queue_overlays_begin(struct queue *queue, mono_us_t now);                  /* a queue is new: what lies there holds */
 void queue_apply(struct queue *queue, mono_us_t now);                           /* settings and limits anew */
 void queues_overlays_init(struct queues *queues);
 void queues_overlays_start(struct queues *queues, struct now now);              /* they were loaded */
@@ -51,6 +73,14 @@ void queues_overlays_start(struct queues *queues, struct now now);              
 void queue_tighten(const struct queue *queue, enum setting_id setting, void *value, mono_us_t now);
 
 void queue_site_apply(struct queue *queue, mono_us_t now);                      /* the limits of its site */
+bool setting_is_total(enum setting_id setting);         /* of a site, whatever queue says it */
+void queues_overlays_arm(struct queues *queues);        /* the timer, after what lies there changed */
+struct overlays_applying { struct queues *queues; mono_us_t now; };
+/* An overlay_change_fn: what the target's overlays lie on is applied anew. */
+void queues_overlays_changed(void *applying, const struct overlay_target *target);
+
+/* queue_lay.c */
+void queue_overlays_begin(struct queue *queue, mono_us_t now);                  /* a queue is new: what lies there holds */
 
 /* queue_swap.c */
 void queues_scopes_init(struct queues *queues, struct now now);                 /* as the ruleset declares them */
@@ -60,7 +90,6 @@ bool queue_move_on(struct queue *queue, struct now now);
 
 /* queue.c */
 struct rcpt *queue_first_ready(struct queue *queue);    /* NULL: none; stays where it is */
-void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
 /* queue_reroute.c */
 bool rcpt_is_astray(struct rcpt *rcpt, struct now now);         /* its turn has come, but by another route */

@@ -1,254 +1,16 @@
 /*
- * queues - the whole of what waits: who is where, who is counted, and who may go.
+ * queues - the table of queues and sites: how they come to be, and when they may go.
  *
- * Every recipient enters a queue by rcpt_enter() and leaves it by rcpt_unlink(),
- * so the counts are right by construction. What became empty is reaped a few
- * seconds later, once its limiters are full again: a queue that came back
- * sooner would otherwise begin with fresh ones.
+ * What became empty is reaped a few seconds later, once its limiters are full
+ * again: a queue that came back sooner would otherwise begin with fresh ones.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 #include "queue/warmup.h"
 
-#include <fnmatch.h>
-
 #define EXPIRY_TICK_US (1 * US_PER_S)
 #define REAP_EVERY_US  (5 * US_PER_S)
 #define ROUTE_KEEP_US  (60 * US_PER_S)
-
-/* ---- recipients ---- */
-
-bool
-rcpt_expired(const struct rcpt *rcpt, mono_us_t now)
-{
-	return now - rcpt->message->accepted >= rcpt->route->settings->bounce_after;
-}
-
-/* One that is past its time and still here was postponed: looked at again when it is due. */
-static mono_us_t
-expiry_of(const struct rcpt *rcpt, mono_us_t now)
-{
-	mono_us_t at = rcpt->message->accepted + rcpt->route->settings->bounce_after;
-
-	return at <= now && rcpt->due.key > now ? rcpt->due.key : at;
-}
-
-void
-rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now)
-{
-	wheel_remove(&rcpt->expiry);
-	wheel_add(&rcpt->queue->queues->expiry, &rcpt->expiry, expiry_of(rcpt, now));
-}
-
-void
-rcpt_enter(struct rcpt *rcpt, struct queue *queue, enum rcpt_state state)
-{
-	struct queues *queues = queue->queues;
-
-	rcpt->queue = queue;
-	rcpt->state = (uint8_t)state;
-	switch (state) {
-	case RCPT_ROUTING:  queue->routing_n++; break;
-	case RCPT_READY:    queue->ready_n++; break;
-	case RCPT_HELD:     queue->held_n++; break;
-	case RCPT_DEFERRED: queue->deferred_n++; queues->deferred_n++; break;
-	case RCPT_SENDING:
-		queue->sending_n++;
-		list_add_tail(&queue->sending, &rcpt->node);
-		break;
-	case RCPT_OVER:     check(state != RCPT_OVER);
-	}
-	wheel_remove(&queue->reap);
-	if (state != RCPT_SENDING)
-		wheel_add(&queues->expiry, &rcpt->expiry, expiry_of(rcpt, loop_now(queues->o.loop).mono));
-}
-
-void
-rcpt_unlink(struct rcpt *rcpt)
-{
-	struct queue *queue = rcpt->queue;
-
-	switch ((enum rcpt_state)rcpt->state) {
-	case RCPT_ROUTING:
-		list_remove(&rcpt->node);
-		queue->routing_n--;
-		break;
-	case RCPT_READY:
-		lane_take(rcpt);
-		queue->ready_n--;
-		break;
-	case RCPT_HELD:
-		lane_take(rcpt);
-		queue->held_n--;
-		break;
-	case RCPT_DEFERRED:
-		heap_remove(&queue->deferred, &rcpt->due);
-		queue->deferred_n--;
-		queue->queues->deferred_n--;
-		break;
-	case RCPT_SENDING:
-		list_remove(&rcpt->node);
-		queue->sending_n--;
-		break;
-	case RCPT_OVER:
-		check(rcpt->state != RCPT_OVER);
-	}
-	wheel_remove(&rcpt->expiry);
-}
-
-void
-rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const char *text)
-{
-	const struct queue_ops *ops = &queue->queues->o.ops;
-
-	rcpt_enter(rcpt, queue, RCPT_SENDING);
-	ops->give_up(ops->ctx, rcpt, status, text);
-}
-
-void
-rcpt_expire(struct rcpt *rcpt, struct queue *queue)
-{
-	settings_used(queue->queues, rcpt->route->settings, SETTING_bounce_after);
-	rcpt_give_up(rcpt, queue, "4.4.7", "delivery time expired");
-}
-
-void
-rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
-{
-	struct queues *queues = rcpt->queue->queues;
-	struct message *message = rcpt->message;
-	struct spool_rcpt_state state = {
-		.outcome = (uint8_t)outcome, .attempts = rcpt->attempts,
-	};
-
-	if (outcome == SPOOL_WAITING)
-		state.due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
-	if (queues->o.spool != NULL) {
-		spool_settle(queues->o.spool, &message->spool, rcpt->index, &state);
-	}
-}
-
-static void
-job_unref(struct queues *queues, struct job *job)
-{
-	if (--job->refs > 0)
-		return;
-	table_remove(&queues->jobs, span_text(job->name));
-	free(job);
-}
-
-void
-message_hold(struct message *message)
-{
-	message->holds++;
-}
-
-static void
-message_maybe_free(struct queues *queues, struct message *message)
-{
-	if (message->live > 0 || message->holds > 0)
-		return;
-	job_unref(queues, message->job);
-	message_free(message);
-}
-
-void
-message_unhold(struct queues *queues, struct message *message)
-{
-	check(message->holds > 0);
-	message->holds--;
-	message_maybe_free(queues, message);
-}
-
-void
-message_poll(struct message *message, struct now now)
-{
-	struct queue *last = NULL;
-
-	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
-		struct rcpt *rcpt = &message->rcpts[i];
-
-		if ((rcpt->state != RCPT_READY && rcpt->state != RCPT_DEFERRED) || rcpt->queue == last)
-			continue;
-		last = rcpt->queue;
-		queue_poll(last, now);
-	}
-}
-
-void
-route_use(struct route *route)
-{
-	route->rcpts_n++;
-	if (list_linked(&route->reap))
-		list_remove(&route->reap);
-}
-
-void
-route_unuse(struct route *route, mono_us_t now)
-{
-	check(route->rcpts_n > 0);
-	if (--route->rcpts_n > 0)
-		return;
-	route->left_at = now;
-	list_add_tail(&route->queues->reap_routes, &route->reap);
-}
-
-static void
-rcpt_forget(struct rcpt *rcpt, mono_us_t now)
-{
-	struct queues *queues = rcpt->queue->queues;
-
-	rcpt_unlink(rcpt);
-	rcpt->state = RCPT_OVER;
-	route_unuse(rcpt->route, now);
-	if (rcpt->home != NULL)
-		route_unuse(rcpt->home, now);
-	rcpt->route = rcpt->home = NULL;
-	check(queues->rcpts_n > 0);
-	queues->rcpts_n--;
-	rcpt->message->live--;
-	message_maybe_free(queues, rcpt->message);
-}
-
-void
-queue_rcpt_over(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
-{
-	struct queue *queue = rcpt->queue;
-
-	/* What an operator throws away says nothing of how fast the rest will go. */
-	if (outcome != SPOOL_DROPPED)
-		pace_add(&queue->over, 1, now.mono);
-	rcpt_journal(rcpt, outcome, now);
-	rcpt_forget(rcpt, now.mono);
-	queue_maybe_reap(queue);
-}
-
-static struct job *
-job_get(struct queues *queues, struct span name)
-{
-	struct job *job = table_get(&queues->jobs, name);
-
-	if (job == NULL) {
-		job = mem_alloc(sizeof *job + name.n + 1);
-		if (name.n > 0)
-			memcpy(job->name, name.p, name.n);
-		table_put(&queues->jobs, span_text(job->name), job);
-	}
-	job->refs++;
-	return job;
-}
-
-struct message *
-message_new(unsigned rcpts_n)
-{
-	return mem_alloc(sizeof(struct message) + rcpts_n * sizeof(struct rcpt));
-}
-
-void
-message_free(struct message *message)
-{
-	free(message);
-}
 
 /* ---- sites, settings, queues ---- */
 
@@ -377,6 +139,24 @@ queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *v
 /* ---- reaping ---- */
 
 void
+route_use(struct route *route)
+{
+	route->rcpts_n++;
+	if (list_linked(&route->reap))
+		list_remove(&route->reap);
+}
+
+void
+route_unuse(struct route *route, mono_us_t now)
+{
+	check(route->rcpts_n > 0);
+	if (--route->rcpts_n > 0)
+		return;
+	route->left_at = now;
+	list_add_tail(&route->queues->reap_routes, &route->reap);
+}
+
+void
 queue_maybe_reap(struct queue *queue)
 {
 	if (queue_n(queue) == 0 && queue->slots_n == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
@@ -487,7 +267,7 @@ on_expired(void *ctx, struct wheel_node *node)
 	mono_us_t now = loop_now(queues->o.loop).mono;
 
 	if (!rcpt_expired(rcpt, now)) {         /* its settings have changed */
-		wheel_add(&queues->expiry, node, expiry_of(rcpt, now));
+		wheel_add(&queues->expiry, node, rcpt_expiry_at(rcpt, now));
 		return;
 	}
 	rcpt_unlink(rcpt);
@@ -606,60 +386,6 @@ queues_free(struct queues *queues)
 	free(queues);
 }
 
-/* A reception that lies ahead: the clock was set back since, and due times of before are seen from there. */
-static wall_ms_t
-now_of_due(wall_ms_t due, wall_ms_t received, wall_ms_t now)
-{
-	return due.ms >= received.ms && received.ms > now.ms ? received : now;
-}
-
-static void
-rcpt_init(struct rcpt *rcpt, struct message *message, unsigned index, const struct spool_rcpt_state *state,
-	  struct now now)
-{
-	rcpt->message = message;
-	rcpt->index = (uint16_t)index;
-	rcpt->state = RCPT_OVER;
-	list_init(&rcpt->node);
-	wheel_node_init(&rcpt->expiry);
-	if (state == NULL)
-		return;
-	rcpt->attempts = state->attempts;
-	if (state->due.ms != 0)
-		rcpt->due.key = now.mono + (state->due.ms - now_of_due(state->due, message->received, now.wall).ms) * US_PER_MS;
-}
-
-void
-queues_add(struct queues *queues, struct message *message, const struct envelope *envelope,
-	   const struct spool_rcpt_state *states, struct now now)
-{
-	const struct ruleset_vmta *vmta = ruleset_vmta(queues->o.ruleset, envelope->vmta);
-
-	check(vmta != NULL);            /* the caller has looked */
-	message->received = envelope->received;
-	message->accepted = now.mono - max_i64(0, now.wall.ms - envelope->received.ms) * US_PER_MS;
-	message->job = job_get(queues, envelope->job);
-	message->priority = envelope->priority;
-	message_hold(message);
-	for (unsigned i = 0; i < envelope->rcpts_n; i++) {
-		struct rcpt *rcpt = &message->rcpts[i];
-
-		rcpt_init(rcpt, message, i, states ? &states[i] : NULL, now);
-		if (states != NULL && states[i].outcome != SPOOL_WAITING)
-			continue;
-		message->live++;
-		queues->rcpts_n++;
-		rcpt->route = route_get(queues, envelope->rcpts[i].domain, vmta, now);
-		route_use(rcpt->route);
-	}
-	/* Placed when all are counted: one that is given up at once must not be the message's last. */
-	for (unsigned i = 0; i < envelope->rcpts_n; i++)
-		if (message->rcpts[i].route != NULL)
-			route_place(&message->rcpts[i], now);
-	message_poll(message, now);
-	message_unhold(queues, message);
-}
-
 static void
 poll_one(void *ctx, struct queue *queue)
 {
@@ -670,20 +396,4 @@ void
 queues_poll_all(struct queues *queues, struct now now)
 {
 	queues_match(queues, SPAN("*"), poll_one, &now);
-}
-
-void
-queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states)
-{
-	struct now now = loop_now(queues->o.loop);
-
-	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
-		const struct rcpt *rcpt = &message->rcpts[i];
-
-		states[i] = (struct spool_rcpt_state){
-			.outcome = rcpt->state == RCPT_OVER ? SPOOL_DELIVERED : SPOOL_WAITING, .attempts = rcpt->attempts,
-		};
-		if (rcpt->due.key != 0)
-			states[i].due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
-	}
 }
