@@ -451,7 +451,7 @@ domain "a.example" {{ smtp_hosts = "{mx.at}" }}\n''')
     def test_under_load_nothing_is_dropped_lost_or_doubled(self):
         receivers = [self.receiver() for _ in range(4)]
         bundles = list(self.bundles(receivers))
-        node = self.begin(bundles[0], settings="max_smtp_in = 100", listener="max_errors = 1000000")
+        node = self.begin(bundles[0], settings="max_smtp_in = 100", listener="max_errors = 1000000, max_messages_per_connection = 1000000")
         stop, accepted, troubles, delays = now() + LOAD_S, [], [], []
 
         def client(k):
