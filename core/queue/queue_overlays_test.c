@@ -926,5 +926,5 @@ main(void)
 		cmocka_unit_test(a_paused_job_stays_so_across_a_restart_and_expires_in_its_time),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }

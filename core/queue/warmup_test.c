@@ -119,5 +119,5 @@ main(void)
 		cmocka_unit_test(the_count_outlives_a_restart_and_the_day_does_not),
 		cmocka_unit_test(other_sites_and_other_virtual_mtas_do_not_warm_up),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }
