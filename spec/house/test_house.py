@@ -56,6 +56,16 @@ class House(unittest.TestCase):
                  if re.search(rf"^#include {header}", text, re.M) and not re.fullmatch(where, name)]
         self.assertEqual(wrong, [])
 
+    def test_the_top_level_holds_what_it_should_and_nothing_else(self):
+        try:
+            listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+        except FileNotFoundError:
+            listed = None
+        if listed is None or listed.returncode != 0:
+            self.skipTest("needs git, and a checkout")
+        names = {path.split("/")[0] for path in listed.stdout.splitlines() if not path.startswith(".")}
+        self.assertEqual(names, {"core", "lua", "policies", "spec", "deps", "Makefile", "README.md", "LICENSE"})
+
     def test_headers_compile_alone(self):
         flags = subprocess.run("pkg-config --cflags luajit jansson libpcre2-8", shell=True, capture_output=True, text=True).stdout.split()
         headers = [os.path.relpath(p, ROOT) for p in glob.glob(os.path.join(ROOT, "core/**/*.h"), recursive=True)]
