@@ -6,6 +6,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/interned.h"
 
+#include "policy/setting.h"
+
 #define SOURCES_MAX 16          /* with more they are laid each time */
 
 struct source {
@@ -35,6 +37,46 @@ interned_fini(struct interned *interned)
 	}
 }
 
+/* A field at a time: bytes between fields are anybody's, and would tell equal settings apart. */
+static void
+copy_field(const struct setting *setting, void *to, const void *from)
+{
+	if (setting->kind == SETTING_DURATIONS) {
+		struct duration_list *list = to;
+		const struct duration_list *given = from;
+
+		list->n = given->n;
+		memcpy(list->us, given->us, given->n * sizeof list->us[0]);
+	} else if (setting->kind == SETTING_RATE) {
+		struct rate_spec *rate = to;
+		const struct rate_spec *given = from;
+
+		rate->count = given->count;
+		rate->burst = given->burst;
+		rate->window_us = given->window_us;
+	} else {
+		memcpy(to, from, setting->size);
+	}
+}
+
+void
+interned_lay(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+	     const struct ruleset_vmta *vmta, struct queue_settings *out)
+{
+	struct queue_settings laid;
+
+	ruleset_resolve(ruleset, provider, domain, vmta, &laid);
+	memset(out, 0, sizeof *out);
+	for (unsigned i = 0; i < SETTINGS_N; i++) {
+		const struct setting *setting = &setting_table[i];
+
+		copy_field(setting, (char *)out + setting->offset, (const char *)&laid + setting->offset);
+		out->where[i].file = laid.where[i].file;
+		out->where[i].line = laid.where[i].line;
+		out->where[i].scope = laid.where[i].scope;
+	}
+}
+
 static const struct queue_settings *
 by_value(struct interned *interned, const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
 	 const struct ruleset_vmta *vmta)
@@ -42,7 +84,7 @@ by_value(struct interned *interned, const struct ruleset *ruleset, const struct 
 	struct queue_settings *settings = mem_alloc(sizeof *settings), *known;
 	struct span bytes = span_make(settings, sizeof *settings);
 
-	ruleset_resolve(ruleset, provider, domain, vmta, settings);
+	interned_lay(ruleset, provider, domain, vmta, settings);
 	known = table_get(&interned->by_value, bytes);
 	if (known != NULL) {
 		free(settings);

@@ -20,3 +20,6 @@ void interned_fini(struct interned *interned);
 const struct queue_settings *interned_get(struct interned *interned, const struct ruleset *ruleset,
 					  const struct ruleset_provider *provider, struct span domain,
 					  const struct ruleset_vmta *vmta);
+/* What the ruleset resolves, with the bytes that no field has as zeros: equal settings are equal in every byte. */
+void interned_lay(const struct ruleset *ruleset, const struct ruleset_provider *provider, struct span domain,
+		  const struct ruleset_vmta *vmta, struct queue_settings *out);

@@ -43,7 +43,7 @@ all_are_what_the_ruleset_resolves_whoever_asked_before(void **state)
 					const struct queue_settings *got =
 						interned_get(&interned, ruleset, provider, span_text(domains[d]), ruleset->vmtas[v]);
 
-					ruleset_resolve(ruleset, provider, span_text(domains[d]), ruleset->vmtas[v], &expected);
+					interned_lay(ruleset, provider, span_text(domains[d]), ruleset->vmtas[v], &expected);
 					assert_memory_equal(got, &expected, sizeof expected);
 				}
 	interned_fini(&interned);
