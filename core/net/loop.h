@@ -23,6 +23,7 @@ struct loop_ops {
 	void (*post)(struct loop *loop, struct loop_call *call);
 	void (*run)(struct loop *loop);
 	void (*stop)(struct loop *loop);
+	bool (*run_posted)(struct loop *loop);
 };
 
 struct loop {
@@ -37,6 +38,8 @@ static inline void loop_post(struct loop *loop, struct loop_call *call) { loop->
 /* Runs until loop_stop(). */
 static inline void loop_run(struct loop *loop) { loop->ops->run(loop); }
 static inline void loop_stop(struct loop *loop) { loop->ops->stop(loop); }
+/* Runs what was posted so far, here; false: nothing was. For the loop's own thread, or while that one stands still. */
+static inline bool loop_run_posted(struct loop *loop) { return loop->ops->run_posted(loop); }
 
 /* The real one, on libev. Not the default loop; one per thread. */
 struct loop *loop_os_new(struct err *err);

@@ -25,6 +25,7 @@ struct loop_os {
 	ev_check                   after_wait;
 	ev_async                   wake;
 	_Atomic(struct loop_call *) posted;     /* newest first */
+	struct loop_call          *row;         /* taken from there, oldest first */
 	atomic_bool                stop;
 	struct list                turn_ends;
 	struct list                signals;
@@ -52,11 +53,12 @@ loop_os_post(struct loop *loop, struct loop_call *call)
 		ev_async_send(l->ev, &l->wake);
 }
 
+/* Onto the end of the row, oldest first. */
 static void
-run_posted(struct loop_os *l)
+take_posted(struct loop_os *l)
 {
 	struct loop_call *newest = atomic_exchange_explicit(&l->posted, NULL, memory_order_acquire);
-	struct loop_call *oldest = NULL;
+	struct loop_call *oldest = NULL, **end = &l->row;
 
 	while (newest) {
 		struct loop_call *next = newest->next;
@@ -65,13 +67,28 @@ run_posted(struct loop_os *l)
 		oldest = newest;
 		newest = next;
 	}
-	while (oldest) {
-		struct loop_call *call = oldest;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = oldest;
+}
 
-		oldest = call->next;
+/* A call may stand still while another thread runs what is behind it (net/peers.h): so the row is the
+ * loop's, not this function's. */
+static bool
+run_posted(struct loop_os *l)
+{
+	bool some = false;
+
+	take_posted(l);
+	while (l->row != NULL) {
+		struct loop_call *call = l->row;
+
+		l->row = call->next;
 		call->next = NULL;
 		call->fn(call->ctx);
+		some = true;
 	}
+	return some;
 }
 
 static void
@@ -148,10 +165,17 @@ loop_os_stop(struct loop *loop)
 	ev_async_send(l->ev, &l->wake);
 }
 
+static bool
+loop_os_run_posted(struct loop *loop)
+{
+	return run_posted(container_of(loop, struct loop_os, loop));
+}
+
 static const struct loop_ops loop_os_ops = {
 	.post = loop_os_post,
 	.run = loop_os_run,
 	.stop = loop_os_stop,
+	.run_posted = loop_os_run_posted,
 };
 
 static void

@@ -163,10 +163,21 @@ sim_stop(struct loop *loop)
 	sim_of(loop)->stop = true;
 }
 
+static bool
+sim_run_posted(struct loop *loop)
+{
+	struct loop_sim *sim = sim_of(loop);
+	bool some = sim->first != NULL;
+
+	run_posted(sim);
+	return some;
+}
+
 static const struct loop_ops loop_sim_ops = {
 	.post = sim_post,
 	.run = sim_run,
 	.stop = sim_stop,
+	.run_posted = sim_run_posted,
 };
 
 struct loop *
