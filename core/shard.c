@@ -54,9 +54,7 @@ on_recovered(void *ctx, const struct spool_recovered *recovered)
 static void
 on_states(void *ctx, const struct spool_message *spooled, struct spool_rcpt_state *states)
 {
-	struct shard *shard = ctx;
-
-	queues_states(shard->queues, container_of(spooled, struct message, spool), states);
+	message_states(container_of(spooled, struct message, spool), states);
 }
 
 static bool
