@@ -102,6 +102,9 @@ struct world {
 	struct policy   *policy;
 	struct resolver *resolver;
 	struct queues   *queues;
+	struct peers    *peers;                 /* of several shards one; else NULL */
+	unsigned         me;
+	struct queues *const *all;
 	struct play      play;
 	struct prng      prng;
 	struct canned    canned[64];
