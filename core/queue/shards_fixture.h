@@ -149,6 +149,45 @@ shards_run(struct shards *s, int64_t us)
 	shards_at(s, until);
 }
 
+/* Another policy for all, under a halt. */
+static inline void
+shards_swap(struct shards *s, const char *policy)
+{
+	struct err err = { 0 };
+
+	peers_halt(&s->peers);
+	for (unsigned i = 0; i < s->peers.n; i++)
+		if (!world_swap(s->w[i], policy, &err))
+			fail_msg("refused: %s", err.text);
+	peers_resume(&s->peers);
+}
+
+/* What is on the disk while they stand still. */
+static inline void
+shards_save(struct shards *s, struct buf *out)
+{
+	peers_halt(&s->peers);
+	for (unsigned i = 0; i < s->peers.n; i++)
+		queues_save(s->all[i], s->w[i]->loop.now, out);
+}
+
+/* The node ends and starts again with n shards; what waited is gone: there is no spool. */
+static inline struct shards *
+shards_restart(struct shards *s, unsigned n, const char *policy, bool clean, int64_t away_us)
+{
+	struct shards *fresh = shards_new(n, policy, prng_u64(&s->prng));
+	struct buf saved;
+
+	buf_init(&saved, 0);
+	shards_save(s, &saved);
+	shards_at(fresh, shards_now(s) + away_us);
+	for (unsigned i = 0; i < n; i++)
+		queues_load(fresh->all[i], buf_span(&saved), clean, fresh->w[i]->loop.now);
+	buf_fini(&saved);
+	shards_free(s);
+	return fresh;
+}
+
 /* ---- all together ---- */
 
 #define shards_sum(s, what) shards_sum_of(s, offsetof(struct world, what))
