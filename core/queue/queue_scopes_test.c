@@ -291,5 +291,5 @@ main(void)
 		cmocka_unit_test(a_raised_cap_wakes_whoever_waits),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
 }
