@@ -39,6 +39,7 @@
 #include "queue/overlay.h"
 #include "queue/recent.h"
 #include "queue/scope.h"
+#include "queue/scopes_shared.h"
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
 #include "util/pace.h"
@@ -206,6 +207,7 @@ struct site {
 	char  *name;
 	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
 	struct scope scope;             /* total_* */
+	struct scope_queue lines[SCOPE_LINES_N];
 	struct list  queues;            /* struct queue */
 	uint32_t     queues_n;
 };
@@ -316,15 +318,15 @@ struct queues_options {
 	struct resolver *resolver;
 	struct loop     *loop;
 	struct log      *log;
+	struct peers *peers;            /* NULL: the only shard */
+	unsigned      me;
+	struct queues *const *all;      /* peers->n; complete before the first event */
+	struct scopes_shared *shared;   /* of node, pools, virtual MTAs; NULL with one shard */
 	uint64_t         seed;
 	struct queue_ops ops;
 	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
 	void           (*on_changed)(void *ctx);
 	void            *changed_ctx;
-	struct peers    *peers;         /* NULL: the only shard */
-	unsigned         me;
-	struct queues *const *all;      /* peers->n; complete before the first event */
-	struct scopes_shared *shared;   /* of node, pools, virtual MTAs; NULL with one shard */
 	/* A setting had a say in what becomes of mail: for the coverage of policies. May be NULL. */
 	void           (*on_used)(void *ctx, const struct where *where, const char *name);
 	void            *used_ctx;
@@ -341,6 +343,7 @@ struct queues {
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */
 	bool           changed;         /* since queues_save() */
 	struct scope   node;
+	struct scope_queue node_lines[SCOPE_LINES_N];
 	struct scope **vmtas, **pools;  /* by index */
 	struct list    accepting;       /* struct accept: on their way to the disk */
 	struct wheel   expiry;

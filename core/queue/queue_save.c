@@ -76,8 +76,8 @@ scope_restore(struct queues *queues, const char *kind, const char *name, struct 
 {
 	struct saved *saved = saved_take(queues, kind, name);
 
-	rate_take_up(queues, &scope->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
-	rate_take_up(queues, &scope->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
+	rate_take_up(queues, &scope->use->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
+	rate_take_up(queues, &scope->use->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
 	saved_free(saved);
 }
 
@@ -145,7 +145,7 @@ static struct saved
 saved_of(const char *kind, const char *name, const struct scope *scope, const struct queue *queue, mono_us_t now, char key[KEY_MAX])
 {
 	struct saved saved = {
-		.key = key, .connects = rate_saved(&scope->connects, now), .messages = rate_saved(&scope->messages, now),
+		.key = key, .connects = rate_saved(&scope->use->connects, now), .messages = rate_saved(&scope->use->messages, now),
 		.last_error = queue && queue->last_error ? queue->last_error : "",
 	};
 	size_t n;
@@ -244,9 +244,15 @@ worth_saving(const struct scope *scope)
 }
 
 void
+scope_save(struct buf *out, const char *kind, const char *name, const struct scope *scope, mono_us_t now)
+{
+	if (worth_saving(scope))
+		put_scope(out, kind, name, scope, NULL, now);
+}
+
+void
 queues_save(struct queues *queues, struct now now, struct buf *out)
 {
-	const struct ruleset *ruleset = queues->o.ruleset;
 	bool is_first = queues->o.me == 0;
 	struct queue *queue;
 	struct site *site;
@@ -260,22 +266,21 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 			put_scope(out, "queue", queue->name, &queue->scope, queue, now.mono);
 	pos = 0;
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
-		if (worth_saving(&site->scope))
-			put_scope(out, "site", site->name, &site->scope, NULL, now.mono);
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		if (worth_saving(queues->vmtas[i]))
-			put_scope(out, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], NULL, now.mono);
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		if (worth_saving(queues->pools[i]))
-			put_scope(out, "pool", ruleset->pools[i]->name, queues->pools[i], NULL, now.mono);
-	if (worth_saving(&queues->node))
-		put_scope(out, "node", "", &queues->node, NULL, now.mono);
+		scope_save(out, "site", site->name, &site->scope, now.mono);
+	queues_scopes_save(queues, now, out);
 	put_unclaimed(queues, out, now.mono);
 	if (is_first)
 		queues_pauses_save(queues, now.mono, out);
 	overlays_save(&queues->overlays, SAVED_OVERLAY, !is_first, now, out);
 	recent_save(&queues->recent, SAVED_RECENT, now, out);
 	warmups_save(queues, SAVED_WARMUP, out);
+}
+
+/* Of the node, a virtual MTA or a pool: all shards have it. */
+static bool
+is_declared(struct span key)
+{
+	return span_starts(key, SPAN("vmta ")) || span_starts(key, SPAN("pool ")) || span_starts(key, SPAN("node "));
 }
 
 /* ---- back ---- */
@@ -321,6 +326,8 @@ get_scope(const struct part *part, struct span *in)
 
 	if (!get_saved(in, &read, &key, &error))
 		return false;
+	if (is_declared(key) && !queues_keep_scopes(queues))
+		return true;
 	saved_free(table_remove(&queues->saved, key));
 	saved = mem_alloc(sizeof *saved);
 	*saved = read;
@@ -346,18 +353,6 @@ get_job_pause(struct queues *queues, struct span *in, bool lifted, mono_us_t unt
 	queues_pause_restore(queues, pattern, name, lifted, until);
 	free(name);
 	return true;
-}
-
-static void
-restore_declared(struct queues *queues, struct now now)
-{
-	const struct ruleset *ruleset = queues->o.ruleset;
-
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		scope_restore(queues, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], now);
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		scope_restore(queues, "pool", ruleset->pools[i]->name, queues->pools[i], now);
-	scope_restore(queues, "node", "", &queues->node, now);
 }
 
 static bool
@@ -474,7 +469,7 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		break;
 	}
 	queues_overlays_start(queues, now);
-	restore_declared(queues, now);
+	queues_scopes_restore(queues, now);
 }
 
 void

@@ -105,6 +105,7 @@ struct world {
 	struct peers    *peers;                 /* of several shards one; else NULL */
 	unsigned         me;
 	struct queues *const *all;
+	struct scopes_shared *shared;
 	struct play      play;
 	struct prng      prng;
 	struct canned    canned[64];
