@@ -274,7 +274,7 @@ class Case(unittest.TestCase):
             return
         expected = process.running()
         status = process.stop(20)
-        self.assertNotRegex(process.log, r"Sanitizer|runtime error:|check failed", "the node's log")
+        self.assertNotRegex(process.log, r"Sanitizer|runtime error:|broken invariant", "the node's log")
         if expected:
             self.assertEqual(status, 0, "exit status of the node after SIGTERM")
         elif not process.crashed:
