@@ -299,6 +299,17 @@ class Case(unittest.TestCase):
         until(lambda: answers(host, port), "smtp-sink listens")
         return port
 
+    def relay(self, listener="", settings="", extra="", **options):
+        """A node that hands everything to a receiver of ours; both."""
+        from receiver import Receiver
+        mx = Receiver(**options)
+        self.addCleanup(mx.stop)
+        return self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", {settings} }}\n{extra}', listener=listener), mx
+
+    def delivered(self, mx, n=1):
+        until(lambda: len(mx.messages) >= n, lambda: f"{n} messages arrive; {mx.commands()[-5:]}")
+        return mx.messages[n - 1]
+
     def send(self, node, to="user@example.com", sender="sender@sender.example", body=b"Subject: test\r\n\r\nhello\r\n", **parameters):
         """One message by a plain client; the reply to its final dot."""
         from client import Client
