@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import stat
-import struct
 import subprocess
 
 import harness
