@@ -155,7 +155,7 @@ segment_bytes_for(uint64_t total)
 	return bytes > SPOOL_SEGMENT_MAX ? SPOOL_SEGMENT_MAX : bytes;
 }
 
-static void
+void
 spool_free(struct spool *spool)
 {
 	struct timers *timers = &spool->loop->timers;
@@ -172,7 +172,7 @@ spool_free(struct spool *spool)
 	free(spool);
 }
 
-static struct spool *
+struct spool *
 spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 	  const struct spool_options *options, const struct spool_owner *owner)
 {
