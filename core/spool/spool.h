@@ -166,6 +166,9 @@ bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, str
 bool spool_state_lost(const struct spool *spool);       /* it was damaged */
 
 bool spool_refuses(struct spool *spool);         /* spool_begin() would say no */
+/* What was settled cannot be written, too much of it or for too long: after a crash it would be done again, so
+ * nothing new should be begun. Cheap. Any thread. */
+bool spool_stalls(const struct spool *spool);
 
 struct spool_stats {
 	uint64_t segments, live_messages, bytes, commits, syncs, compacted;

@@ -131,6 +131,10 @@ struct spool {
 	bool was_background;            /* the last job was no batch */
 	bool closing;
 	struct err failing;             /* kind set: why nothing is accepted */
+	bool      journals_fail;        /* the last batch could not write them all */
+	uint64_t  unsafe;               /* settled, and not written down since then */
+	mono_us_t unsafe_since;         /* the first of them; 0: none */
+	_Atomic bool stalls;            /* spool_stalls() */
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
@@ -159,6 +163,7 @@ struct spool *spool_new(struct disk *disk, struct worker *worker, struct loop *l
 void spool_free(struct spool *spool);
 void spool_pump(struct spool *spool);           /* starts what is due, if the worker is free */
 void spool_retry_later(struct spool *spool);    /* pumps in a second */
+void spool_stall_review(struct spool *spool);   /* what spool_stalls() says from now on */
 bool spool_room(struct spool *spool, uint64_t bytes, struct err *err);   /* are that many free? */
 
 /* spool_job.c: the one job; done(spool) runs on the loop, then spool_pump() */
