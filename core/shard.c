@@ -120,6 +120,8 @@ load_state(struct shard *shard, struct err *err)
 	ok = spool_state_load(shard->spool, &saved, &clean, err);
 	if (ok && buf_len(&saved) > 0)
 		queues_load(shard->queues, buf_span(&saved), clean, loop_now(shard->loop));
+	else if (ok && spool_state_lost(shard->spool))
+		shard->queues->spent_at = loop_now(shard->loop).mono;   /* as after a crash */
 	buf_fini(&saved);
 	return ok;
 }
