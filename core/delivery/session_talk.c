@@ -78,9 +78,12 @@ list_extensions(struct session *s)
 	size_t n = 0;
 
 	s->esmtp[0] = '\0';
-	for (unsigned i = 0; i < countof(names); i++)
-		if (s->client.extensions & names[i].bit)
-			n += (size_t)snprintf(s->esmtp + n, sizeof s->esmtp - n, "%s%s", n ? "," : "", names[i].name);
+	for (unsigned i = 0; i < countof(names); i++) {
+		if (!(s->client.extensions & names[i].bit))
+			continue;
+		n += span_put(span_text(n > 0 ? "," : ""), s->esmtp + n, sizeof s->esmtp - n);
+		n += span_put(span_text(names[i].name), s->esmtp + n, sizeof s->esmtp - n);
+	}
 }
 
 static void
