@@ -202,7 +202,7 @@ delivery_waiting_final(const struct delivery *delivery)
 	return n;
 }
 
-const struct tls_client *
+struct tls_client *
 delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err)
 {
 	struct span key = span_text(ca != NULL ? ca : "");

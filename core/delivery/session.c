@@ -206,6 +206,8 @@ on_tls(void *ctx, const struct err *err)
 	session_enter(s);
 	s->in_tls_handshake = false;
 	session_tell(s, TRACE_EVENT, span_text(err == NULL ? s->conn->tls_version : err->text));
+	if (err == NULL && s->conn->tls_resumed)
+		session_tell(s, TRACE_EVENT, SPAN("the TLS session is one of before"));
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
 		session_arm_by(s, SETTING_command_timeout);

@@ -51,4 +51,4 @@ void session_free_spare(struct session *session);
 /* An overlay has turned the address off for the queue: its idle sessions by it end. */
 void delivery_source_off(struct delivery *delivery, const struct queue *queue, const struct ip *source);
 /* NULL: the file of certificates cannot be read; err says so. */
-const struct tls_client *delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err);
+struct tls_client *delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err);

@@ -89,7 +89,10 @@ list_extensions(struct session *s)
 static void
 start_tls(struct session *s)
 {
-	const struct tls_client *tls;
+	const struct tls_peer peer = {
+		.host = s->host, .verify = session_settings(s)->verify_tls, .whose = s->slot.lane->queue->vmta->name,
+	};
+	struct tls_client *tls;
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
@@ -102,7 +105,7 @@ start_tls(struct session *s)
 	}
 	s->in_tls_handshake = true;
 	session_arm_by(s, SETTING_command_timeout);
-	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
+	conn_start_tls_client(s->conn, tls, &peer);
 }
 
 /* A swap may have taken the address from the virtual MTA: what is open by it takes no further message. */
