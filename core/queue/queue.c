@@ -226,10 +226,10 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 		if ((first = pick(lane, now)) == NULL)
 			continue;
 		/* Mail that pick() has sent to another queue may have taken the place: the gate is closed now, and has a line. */
-		if (!queue_take_session(q))
+		if (!queue_take_session(q, now.mono))
 			continue;
 		if (!queue_take_connect(q, now.mono)) {
-			queue_give_session(q);
+			queue_give_back_session(q, now.mono);
 			*wake_at = min_i64(*wake_at, now.mono + US_PER_MS);
 			return;
 		}

@@ -31,6 +31,7 @@
 #include "queue/overlay.h"
 #include "queue/recent.h"
 #include "queue/scope.h"
+#include "queue/scopes_shared.h"
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
 #include "util/pace.h"
@@ -163,6 +164,7 @@ struct site {
 	char  *name;
 	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
 	struct scope scope;             /* total_* */
+	struct scope_queue lines[SCOPE_LINES_N];
 	struct list  queues;            /* struct queue */
 	uint32_t     queues_n;
 };
@@ -270,6 +272,10 @@ struct queues_options {
 	struct resolver *resolver;
 	struct loop     *loop;
 	struct log      *log;
+	struct peers *peers;            /* NULL: the only shard */
+	unsigned      me;
+	struct queues *const *all;      /* peers->n; complete before the first event */
+	struct scopes_shared *shared;   /* of node, pools, virtual MTAs; NULL with one shard */
 	uint64_t         seed;
 	struct queue_ops ops;
 	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
@@ -291,6 +297,7 @@ struct queues {
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */
 	bool           changed;         /* since queues_save() */
 	struct scope   node;
+	struct scope_queue node_lines[SCOPE_LINES_N];
 	struct scope **vmtas, **pools;  /* by index */
 	struct list    accepting;       /* struct accept: on their way to the disk */
 	struct wheel   expiry;

@@ -37,8 +37,9 @@ void message_maybe_free(struct queues *queues, struct message *message);        
 
 /* queue_scopes.c: taken of all scopes or of none */
 bool queue_take_connect(struct queue *queue, mono_us_t now);
-bool queue_take_session(struct queue *queue);
+bool queue_take_session(struct queue *queue, mono_us_t now);
 void queue_give_session(struct queue *queue);
+void queue_give_back_session(struct queue *queue, mono_us_t now);       /* taken a moment ago, and not used */
 bool queue_take_messages(struct queue *queue, uint32_t n, mono_us_t now);
 uint32_t queue_messages_available(const struct queue *queue, mono_us_t now);
 void lane_count_connecting(struct lane *lane, int delta);       /* in its queue and scopes too */
@@ -82,9 +83,20 @@ void queues_overlays_changed(void *applying, const struct overlay_target *target
 /* queue_lay.c */
 void queue_overlays_begin(struct queue *queue, mono_us_t now);                  /* a queue is new: what lies there holds */
 
-/* queue_swap.c */
+/* queue_declared.c: the scopes of the node, the virtual MTAs and the pools */
 void queues_scopes_init(struct queues *queues, struct now now);                 /* as the ruleset declares them */
 void queues_scopes_fini(struct queues *queues);
+bool queues_keep_scopes(const struct queues *queues);   /* this shard is the one that saves and restores them */
+void queues_scopes_save(const struct queues *queues, struct now now, struct buf *out);
+void queues_scopes_restore(struct queues *queues, struct now now);              /* the bytes were loaded */
+/* What was declared, by the ruleset before, is declared anew by this one: scopes of a name stay. */
+struct scopes_before { const struct ruleset *ruleset; struct scope **vmtas, **pools; };
+void queues_scopes_redeclare(struct queues *queues, struct scopes_before *before, struct now now);
+void queues_scopes_drop(struct queues *queues, struct scopes_before *before, struct now now);   /* nobody points to what has not stayed */
+/* `before` was declared, and now something else is. spends: a rate that is new begins as if it were used up. */
+void scope_declared(struct scope *scope, const struct scope_limits *before, bool spends, struct now now);
+
+/* queue_swap.c */
 /* What waits in a queue that no route leads to goes where its routes lead. True: there is more. */
 bool queue_move_on(struct queue *queue, struct now now);
 
@@ -102,6 +114,7 @@ void queue_recall(struct queue *queue, struct now now);         /* those that wa
 void scope_restore(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct now now);
 void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
+void scope_save(struct buf *out, const char *kind, const char *name, const struct scope *scope, mono_us_t now);        /* if it limits */
 /* As a restart would find it: should it come back it is not fresh. */
 void scope_remember(struct queues *queues, const char *kind, const char *name, const struct scope *scope, struct now now);
 void queue_remember(const struct queue *queue, struct now now);

@@ -32,7 +32,7 @@ site_get(struct queues *queues, struct span name, const struct ruleset_provider 
 	site->name = mem_strndup(name.p, name.n);
 	site->provider = provider;
 	list_init(&site->queues);
-	scope_init(&site->scope, &queues->o.loop->timers);
+	scope_init(&site->scope, &queues->o.loop->timers, site->lines);
 	table_put(&queues->sites, span_text(site->name), site);
 	return site;
 }
@@ -94,7 +94,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->site = site;
 	queue->vmta = vmta;
 	queue->settings = settings;
-	scope_init(&queue->scope, &queues->o.loop->timers);
+	scope_init(&queue->scope, NULL, NULL);
 	list_init(&queue->slots);
 	queue->is_new = queues->swapping;
 	queue_declare(queue);
@@ -169,7 +169,7 @@ static mono_us_t
 quiet_at(struct scope *scope, mono_us_t now)
 {
 	const struct rate_spec *specs[] = { &scope->limits.max_connect_rate, &scope->limits.max_msg_rate };
-	struct rate *rates[] = { &scope->connects, &scope->messages };
+	struct rate *rates[] = { &scope->use->connects, &scope->use->messages };
 	const struct rate fresh = { 0 };
 	mono_us_t at = now;
 
