@@ -189,8 +189,6 @@ check_options(struct node *node, struct err *err)
 {
 	const struct node_options *options = node->given;
 
-	if (node->workers_n > 1)
-		return err_set(err, ERR_PERM, "--workers %u: more than one worker is not there yet", node->workers_n);
 	if (options->http != NULL)
 		return err_set(err, ERR_PERM, "--http: the HTTP interface is not there yet");
 	if (options->resolver != NULL && !endpoint_parse(span_text(options->resolver), 53, &node->resolver, err))

@@ -46,9 +46,7 @@ on_recovered(void *ctx, const struct spool_recovered *recovered)
 static void
 on_states(void *ctx, const struct spool_message *spooled, struct spool_rcpt_state *states)
 {
-	struct shards *shards = ctx;
-
-	queues_states(shards->queues[0], container_of(spooled, struct message, spool), states);
+	message_states(container_of(spooled, struct message, spool), states);
 }
 
 static bool
@@ -133,6 +131,8 @@ open_spool(struct shards *shards, struct finding *finding, struct err *err)
 	shards->finding = finding;
 	take_spool(first, spool_open(first->disk, first->worker, first->loop, &options, &owner, err));
 	shards->finding = NULL;
+	for (unsigned i = 1; first->spool != NULL && i < shards->n; i++)
+		take_spool(shards->all[i], spool_join(first->spool, shards->all[i]->loop));
 	return first->spool != NULL;
 }
 

@@ -71,6 +71,7 @@ open_queues(struct shard *shard)
 	struct queues_options options = {
 		.ruleset = policy_ruleset(shard->policy), .resolver = shard->resolver, .loop = shard->loop,
 		.log = shard->log, .seed = prng_u64(&shard->prng), .on_changed = on_changed, .changed_ctx = shard,
+		.peers = shard->shards->peers, .me = shard->me, .all = shard->shards->queues, .shared = shard->shards->shared,
 	};
 
 	shard->delivery = delivery_new(shard);

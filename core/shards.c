@@ -83,6 +83,8 @@ shards_open(const struct shards_options *options, struct err *err)
 	check((options->n > 1) == (options->peers != NULL));
 	shards->n = options->n;
 	shards->peers = options->peers;
+	if (shards->n > 1)
+		shards->shared = scopes_shared_new(shards->peers);
 	shards->all = mem_alloc(shards->n * sizeof(struct shard *));
 	shards->queues = mem_alloc(shards->n * sizeof(struct queues *));
 	for (unsigned i = 0; i < shards->n; i++) {
@@ -229,8 +231,12 @@ shards_close(struct shards *shards)
 	shards_halt(shards);
 	shards_resume(shards);
 	state_free(shards->state);
+	/* A message may be another one's. */
+	for (unsigned i = shards->n; i-- > 0;)
+		queues_close(shards->queues[i]);
 	for (unsigned i = shards->n; i-- > 0;)
 		shard_free(shards->all[i]);
+	scopes_shared_free(shards->shared);
 	account_close(shards->account);
 	free(shards->queues);
 	free(shards->all);

@@ -35,6 +35,7 @@ struct shards {
 	unsigned         n;
 	struct peers    *peers;         /* NULL: there is one only */
 	struct queues  **queues;        /* of all, as they know each other */
+	struct scopes_shared *shared;   /* what their queues have in common; NULL: there is one shard only */
 	struct account  *account;       /* NULL: none; closed with them */
 	struct state    *state;         /* what outlives the process, of all */
 	struct finding  *finding;       /* what the spool holds, while it is opened */

@@ -68,8 +68,6 @@ consider(void *ctx, const struct rcpt *rcpt)
 		search->cap = search->cap ? 2 * search->cap : 64;
 		search->candidates = mem_grow(search->candidates, search->cap * sizeof *search->candidates);
 	}
-	if (rcpt->message->holds == UINT16_MAX)
-		return;
 	message_hold(rcpt->message);
 	search->candidates[search->n++] = (struct candidate){ rcpt->message, rcpt->index };
 }

@@ -176,14 +176,14 @@ queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *r
 void
 message_hold(struct message *message)
 {
-	message->holds++;
+	message->refs++;
 }
 
 void
 message_unhold(struct queues *queues, struct message *message)
 {
-	check(message->holds > 0);
-	message->holds--;
+	check(message->refs > 0);
+	message->refs--;
 }
 
 bool
@@ -632,11 +632,11 @@ a_long_search_that_finds_nothing_ends(void **state)
 	e->message = message_that_left(0x1f);
 	join(e, &c);
 	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
-	assert_true(e->message->holds > 500);
+	assert_true(e->message->refs > 500);
 	drain(&c);
 	rows = take_result(&c);
 	assert_int_equal(json_array_size(rows), 0);
-	assert_int_equal(e->message->holds, 0);
+	assert_int_equal(e->message->refs, 0);
 	json_decref(rows);
 	free(e->message);
 	engine_free(e);
@@ -654,10 +654,10 @@ a_search_ends_with_its_peer_and_holds_nothing(void **state)
 	message = e->message = message_that_left(0x1f);
 	join(e, &c);
 	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
-	assert_true(message->holds > 500);
+	assert_true(message->refs > 500);
 	c.conn.events->on_close(c.conn.ctx, NULL);
 	assert_true(c.closed);
-	assert_int_equal(message->holds, 0);
+	assert_int_equal(message->refs, 0);
 	engine_free(e);
 	free(message);
 	buf_fini(&c.told);

@@ -43,7 +43,7 @@ queue_is_above_a_cap(const struct queue *q)
 bool
 queue_is_held(const struct queue *q, mono_us_t now)
 {
-	return q->queues->stopping || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
+	return q->queues->stopping || (q->left && list_empty(&q->routes)) || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
 	       q->hold.sources_until > now || (q->deferred_by_rule && q->retry_until > now);
 }
 

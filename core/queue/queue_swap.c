@@ -155,7 +155,6 @@ queue_take_ruleset(struct queue *q, struct now now)
 		domain = list_first(&q->routes, struct route, in_queue)->name;
 	q->settings = settings_intern(queues, q->site->provider, span_text(domain), q->vmta);
 	q->reactions_known = false;
-	q->is_new = false;
 	queue_declare(q);
 	scope_declared(&q->scope, &before, true, now);
 	shift_scope(q, SCOPE_POOL, q->vmta->limit_pool != NULL ? queues->pools[q->vmta->limit_pool->index] : NULL);
@@ -220,9 +219,11 @@ bequeath(struct queue *q, struct queue *heir, struct now now)
 {
 	struct overlays *overlays = &q->queues->overlays;
 
-	if (!heir->is_new)
+	struct warmup_used used = warmup_used(q);
+
+	if (!queue_is_new(heir))
 		return;
-	warmup_inherit(heir, q);
+	warmup_inherit(heir, &used);
 	overlays_copy(overlays, OVERLAY_QUEUE, q->name, heir->name, now.mono);
 	if (heir->site != q->site && heir->site->queues_n == 1)
 		overlays_copy(overlays, OVERLAY_SITE, q->site->name, heir->site->name, now.mono);
@@ -244,6 +245,10 @@ find_heirs(struct queues *queues, struct now now)
 	uint32_t pos = 0;
 
 	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		q->left = q->away != NULL && list_empty(&q->routes);
+		if (q->left)
+			queue_bequeath_to(q, q->away);
+		q->away = NULL;
 		if (q->heir == NULL)
 			continue;
 		move_sessions(q);
@@ -311,14 +316,23 @@ routes_take_ruleset(struct queues *queues, struct now now)
 		int64_t lasted = route->settings->bounce_after;
 
 		route_take_ruleset(route, now);
+		if (before != NULL && route->settings->bounce_after < lasted)
+			before->expires_sooner = true;
+		if (route->queue == NULL) {
+			if (before != NULL && before->away == NULL)
+				before->away = route;
+			continue;
+		}
+		if (route->settings->bounce_after < lasted)
+			route->queue->expires_sooner = true;
+		if (before == NULL)
+			continue;
 		if (route->queue != before && before->heir == NULL)
 			before->heir = route->queue;
 		if (lane != NULL && route->hosts == hosts && route->queue == before)
 			lane->stays = true;
 		else if (lane != NULL && route->hosts == hosts)
 			lane->heir = route->queue;
-		if (route->settings->bounce_after < lasted)
-			before->expires_sooner = route->queue->expires_sooner = true;
 	}
 }
 
@@ -348,6 +362,8 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 
 	/* Nobody starts anything while half of it is the old one's. */
 	queues->stopping = queues->swapping = true;
+	queues->swaps++;
+	travels_gather(queues);
 	queues->spent_at = now.mono;
 	forget_routes(queues, fresh);
 	forget_queues(queues, fresh, now);
@@ -362,6 +378,7 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	queues_scopes_drop(queues, &before, now);
 	queues_overlays_start(queues, now);
 	interned_fini(&settings);
+	travels_post(queues);
 	queues->swapping = false;
 	queues->stopping = stopping;
 	queues_changed(queues);
