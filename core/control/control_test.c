@@ -91,6 +91,12 @@ shards_resume(struct shards *shards)
 	assert_true(shards->halts-- > 0);
 }
 
+void
+shards_save_now(struct shards *shards)
+{
+	fail();
+}
+
 struct queue *
 shards_find_queue(const struct shards *shards, struct span name)
 {
@@ -239,7 +245,7 @@ add_queues(struct engine *e, const char *format, unsigned n)
 		q->settings = &settings;
 		q->queues = &e->queues;
 		q->ready_n = (i * 7919) % n;
-		scope_init(&q->scope, &e->loop.timers);
+		scope_init(&q->scope, &e->loop.timers, NULL);
 		q->scope.limits.max_smtp_out = 0;       /* none left of none: closed */
 		q->scopes[SCOPE_QUEUE] = &q->scope;
 	}
