@@ -28,6 +28,7 @@ world_open_queues(struct world *w)
 {
 	struct queues_options options = {
 		.ruleset = policy_ruleset(w->policy), .resolver = w->resolver, .loop = &w->loop, .log = &w->log, .seed = 5,
+		.shared = w->shared, .me = w->me,
 		.ops = { play_start, play_send, play_quit, play_idle, play_give_up, play_queue_failed, NULL, w },
 	};
 
@@ -302,7 +303,7 @@ world_check(struct world *w)
 		assert_int_equal(connecting, q->connecting);
 		assert_int_equal(waiting, q->routing_n);
 		assert_int_equal(q->deferred.n, q->deferred_n);
-		assert_int_equal(gauge_in_use(&q->scope.sessions), q->slots_n);
+		assert_int_equal(gauge_in_use(&q->scope.use->sessions), q->slots_n);
 		if (q->deferred_n > 0)
 			assert_true(timer_started(&q->timer) || w->queues->stopping);
 		if (q->ready_n > 0 && !is_held(q) && q->slots_n == 0 && !timer_started(&q->timer) && q->waiter.scope == NULL)

@@ -169,10 +169,10 @@ open_outside(struct world *world)
 /* ---- the node ---- */
 
 static bool
-on_bound(void *ctx, struct shard *shard, struct err *err)
+on_bound(void *ctx, struct shards *shards, struct err *err)
 {
 	(void)err;
-	shard->account = account_open_sink(on_record, ctx);
+	shards->account = account_open_sink(on_record, ctx);
 	return true;
 }
 
@@ -262,7 +262,6 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 	struct shard_options options = {
 		.loop = world->loop, .disk = &world->disk->disk, .names = world->names, .log = &world->log, .policy = policy,
 		.seed = prng_u64(&world->prng), .listeners = &world->listener, .listeners_n = 1,
-		.on_bound = on_bound, .ctx = world,
 	};
 
 	if (policy == NULL)
@@ -273,14 +272,15 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 	options.net = world->inside = net_sim_new(world->wire);
 	options.worker = world->worker = worker_sim_new(world->loop, 0);
 	world->muted = false;
-	world->shard = shard_open(&options, err);
-	if (world->shard == NULL) {
+	world->shards = shards_open(&(struct shards_options){ .each = &options, .n = 1, .on_bound = on_bound, .ctx = world }, err);
+	if (world->shards == NULL) {
 		close_life(world);
 		disk_sim_revive(world->disk);           /* the process is gone, and its lock with it */
 		return false;
 	}
+	world->shard = world->shards->all[0];
 	cover(world);
-	shard_start(world->shard);
+	shards_start(world->shards);
 	injector_node_is_up(world->injector);
 	return true;
 }
@@ -288,7 +288,8 @@ open_node(struct world *world, struct policy_report *report, struct err *err)
 static void
 close_node(struct world *world)
 {
-	shard_close(world->shard);
+	shards_close(world->shards);
+	world->shards = NULL;
 	world->shard = NULL;
 	close_life(world);
 }
@@ -316,9 +317,9 @@ stop(struct world *world)
 	mono_us_t began = now_of(world);
 	bool waits = true;
 
-	shard_stop(world->shard);
-	while (waits && !shard_is_idle(world->shard) && world_turn(world, began + STOP_FINAL_US))
-		waits = now_of(world) < began + STOP_US || delivery_waiting_final(world->shard->delivery) > 0;
+	shards_stop(world->shards);
+	while (waits && !shards_are_idle(world->shards) && world_turn(world, began + STOP_FINAL_US))
+		waits = now_of(world) < began + STOP_US || shards_waiting_final(world->shards) > 0;
 	close_node(world);
 	disk_sim_revive(world->disk);
 }
@@ -348,7 +349,7 @@ world_swap(struct world *world, const char *path, const char *text, struct polic
 	fresh = load(world, path, text, report);
 	if (fresh == NULL)
 		return false;
-	if (!shard_swap(world->shard, fresh, false, err)) {
+	if (!shards_swap(world->shards, &fresh, false, err)) {
 		policy_free(fresh);
 		return false;
 	}
@@ -415,6 +416,7 @@ world_free(struct world *world)
 mono_us_t world_now(const struct world *world) { return now_of(world) - WORLD_START_US; }
 uint64_t world_seed(const struct world *world) { return world->o.seed; }
 struct shard *world_shard(const struct world *world) { return world->shard; }
+struct shards *world_shards(const struct world *world) { return world->shards; }
 const struct ledger *world_ledger(const struct world *world) { return world->ledger; }
 
 uint64_t

@@ -53,7 +53,8 @@ void world_free(struct world *world);
 mono_us_t world_now(const struct world *world);
 uint64_t world_seed(const struct world *world);
 /* NULL: the node is down. */
-struct shard *world_shard(const struct world *world);
+struct shard *world_shard(const struct world *world);   /* the first; NULL: the node is down */
+struct shards *world_shards(const struct world *world);
 
 /* ---- time ---- */
 

@@ -126,5 +126,5 @@ world_status(struct world *world, struct err *err)
 {
 	if (world->shard == NULL)
 		return err_set(err, ERR_PERM, "the node is down: restart() it first"), NULL;
-	return control_status(world->shard, loop_now(world->loop).mono);
+	return control_status(world->shards, loop_now(world->loop).mono);
 }

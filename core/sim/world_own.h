@@ -4,7 +4,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "shard.h"
+#include "shards.h"
 #include "sim/disk_sim.h"
 #include "sim/loop_sim.h"
 #include "sim/net_sim.h"
@@ -35,7 +35,8 @@ struct world {
 	struct disk_sim *disk;
 	struct resolver_source *names;
 	struct log      log;
-	struct shard   *shard;          /* NULL: the node is down */
+	struct shards  *shards;         /* NULL: the node is down */
+	struct shard   *shard;          /* the first of them */
 	struct prng     prng;
 	struct ruleset_listener listener;       /* where the world's own client comes in */
 	char            listener_name[256];

@@ -269,7 +269,8 @@ takes_no_record_that_stands_in_the_text_of_a_mail(void **state)
 	box_init(&box, 200);
 	file = fake_file(&box.post->fake, box.seg);
 	assert_int_equal(sscanf(box.seg, "%" SCNx64, &number), 1);
-	forged = spool_record_message(number, box.at[1] + 80, &parts, NULL, NULL);
+	forged = spool_record_message(&parts, NULL, NULL);
+	spool_fresh_seal(forged, number, box.at[1] + 80);
 	memcpy(file->now + box.at[1] + 80, forged->p, forged->n);
 	memset(file->now + box.at[1], 0, SPOOL_RECORD_HEADER);
 	post_open(box.post);
@@ -305,7 +306,7 @@ gives_no_number_again_that_was_set_aside(void **state)
 	fake_file_put(&box.post->fake, "00000000000000ff.seg.damaged", SPAN("precious"));
 	fake_file_put(&box.post->fake, "00000000000000ff.jnl", SPAN("precious"));
 	post_open(box.post);
-	assert_true(box.post->spool->active->number > 0xff);
+	assert_true(box.post->spool->core->active->number > 0xff);
 	assert_non_null(fake_file(&box.post->fake, "00000000000000ff.jnl.damaged"));
 	box_fini(&box);
 }
