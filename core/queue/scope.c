@@ -269,6 +269,8 @@ scope_wake(struct scope *scope, struct now now)
 void
 scope_gave_back(struct scope *scope, mono_us_t now)
 {
-	if (scope_is_shared(scope))
-		scope_wake_soon(scope, now);
+	if (!scope_is_shared(scope))
+		return;
+	atomic_thread_fence(memory_order_seq_cst);      /* rate_give() alone says nothing of what comes after it */
+	scope_wake_soon(scope, now);
 }
