@@ -123,3 +123,9 @@ peers_sim_free(struct peers *peers)
 	free(p->last);
 	free(p);
 }
+
+bool
+peers_sim_is_quiet(const struct peers *peers)
+{
+	return list_empty(&container_of(peers, const struct peers_sim, peers)->under_way);
+}

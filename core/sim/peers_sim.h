@@ -16,3 +16,5 @@
 struct peers *peers_sim_new(struct loop *loop, unsigned n, uint64_t seed);
 /* NULL is fine. What is under way never arrives. */
 void peers_sim_free(struct peers *peers);
+/* Nothing is under way. */
+bool peers_sim_is_quiet(const struct peers *peers);

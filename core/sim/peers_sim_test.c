@@ -85,7 +85,9 @@ keeps_the_order_of_each_pair_within_its_time(void **state)
 	set_up(&f, 1);
 	post_all(&f, letters);
 	assert_int_equal(f.arrived, 0);
+	assert_false(peers_sim_is_quiet(f.peers));
 	loop_run(f.loop);
+	assert_true(peers_sim_is_quiet(f.peers));
 	assert_int_equal(f.arrived, LETTERS);
 	assert_false(f.wrong);
 	assert_true(f.earliest == 1000);                /* some take no time */
