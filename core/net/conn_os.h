@@ -90,7 +90,7 @@ void linger_start(struct net_os *net, int fd, struct buf *out, bool drain);
 void linger_free_all(struct net_os *net);
 
 /* listen_os.c */
-struct listener *listen_os_tcp(struct net *net, const struct endpoint *at,
+struct listener *listen_os_tcp(struct net *net, const struct endpoint *at, enum listen_share share,
 			       void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
 struct listener *listen_os_unix(struct net *net, const char *path,
 				void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);

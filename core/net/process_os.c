@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <malloc.h>
 #include <pwd.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -47,6 +48,17 @@ process_open_files(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+unsigned
+process_cores(void)
+{
+	cpu_set_t cores;
+
+	/* On a machine of more than CPU_SETSIZE it fails. */
+	if (sched_getaffinity(0, sizeof cores, &cores) != 0)
+		return (unsigned)max_i64(1, sysconf(_SC_NPROCESSORS_ONLN));
+	return (unsigned)CPU_COUNT(&cores);
 }
 
 static const struct passwd *

@@ -111,6 +111,12 @@ policy_load(const char *path, const struct policy_env *env, struct policy_report
 }
 
 void
+policy_seed(struct policy *policy, uint64_t seed)
+{
+	sandbox_seed(policy->sandbox, seed);
+}
+
+void
 policy_free(struct policy *policy)
 {
 	if (!policy)

@@ -302,7 +302,7 @@ world_check(struct world *w)
 		assert_int_equal(connecting, q->connecting);
 		assert_int_equal(waiting, q->routing_n);
 		assert_int_equal(q->deferred.n, q->deferred_n);
-		assert_int_equal(gauge_in_use(&q->scope.sessions), q->slots_n);
+		assert_int_equal(gauge_in_use(&q->scope.use->sessions), q->slots_n);
 		if (q->deferred_n > 0)
 			assert_true(timer_started(&q->timer) || w->queues->stopping);
 		if (q->ready_n > 0 && !is_held(q) && q->slots_n == 0 && !timer_started(&q->timer) && q->waiter.scope == NULL)

@@ -10,6 +10,10 @@
  * Only what is due and not paused goes away. What has to wait waits in its own queue, so that an
  * overlay's end has to call back no more than what stands ready elsewhere, and
  * the spool knows nothing of all this.
+ *
+ * The other virtual MTA may have hosts of its own, and so another site, of another shard: then
+ * a recipient goes there with its home. Whether it still should is known at
+ * home only, so it stays until it is sent, has to wait, or is called back.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
@@ -112,23 +116,33 @@ way_of(const struct rcpt *rcpt, struct now now)
 
 	if (rcpt->due.key > now.mono)
 		return home;
-	for (unsigned hops = 0; to->queue->hold.reroute != NULL && !stays_in(to->queue, rcpt); hops++) {
+	if (home->state == ROUTE_AWAY)
+		return rcpt->route;
+	for (unsigned hops = 0; to->queue != NULL && to->queue->hold.reroute != NULL && !stays_in(to->queue, rcpt); hops++) {
 		const struct ruleset_vmta *vmta = choose(to->queue, rcpt->message);
 
 		if (vmta == NULL)
 			break;
 		if (vmta == home->vmta || hops == HOPS_MAX)
 			return home;
-		to = route_get(to->queues, span_text(to->name), vmta, now);
+		to = route_get(to->queues, span_text(to->name), vmta, to->queue->site, now);
 		keep_for_a_while(to, now.mono);
 	}
 	return to;
 }
 
+static bool
+is_at_home(const struct rcpt *rcpt)
+{
+	const struct queue *q = rcpt->route->queue;
+
+	return rcpt->home == NULL && (q == NULL || q->hold.reroute == NULL);
+}
+
 bool
 rcpt_is_astray(struct rcpt *rcpt, struct now now)
 {
-	if (rcpt->home == NULL && rcpt->route->queue->hold.reroute == NULL)
+	if (is_at_home(rcpt))
 		return false;
 	return way_of(rcpt, now) != rcpt->route;
 }
@@ -139,7 +153,7 @@ rcpt_reroute(struct rcpt *rcpt, struct now now)
 	struct route *home = rcpt->home != NULL ? rcpt->home : rcpt->route;
 	struct route *to;
 
-	if (rcpt->home == NULL && rcpt->route->queue->hold.reroute == NULL)
+	if (is_at_home(rcpt))
 		return;
 	to = way_of(rcpt, now);
 	if (to == rcpt->route)
@@ -204,4 +218,5 @@ queue_recall(struct queue *q, struct now now)
 	for (unsigned i = 0; i < n; i++)
 		call_back(queues[i], q, now);
 	free(queues);
+	travels_recall(q);
 }

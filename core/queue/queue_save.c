@@ -72,8 +72,8 @@ scope_restore(struct queues *queues, const char *kind, const char *name, struct 
 {
 	struct saved *saved = saved_take(queues, kind, name);
 
-	rate_take_up(queues, &scope->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
-	rate_take_up(queues, &scope->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
+	rate_take_up(queues, &scope->use->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
+	rate_take_up(queues, &scope->use->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
 	saved_free(saved);
 }
 
@@ -141,7 +141,7 @@ static struct saved
 saved_of(const char *kind, const char *name, const struct scope *scope, const struct queue *queue, mono_us_t now, char key[KEY_MAX])
 {
 	struct saved saved = {
-		.key = key, .connects = rate_saved(&scope->connects, now), .messages = rate_saved(&scope->messages, now),
+		.key = key, .connects = rate_saved(&scope->use->connects, now), .messages = rate_saved(&scope->use->messages, now),
 		.last_error = queue && queue->last_error ? queue->last_error : "",
 	};
 	size_t n;
@@ -240,9 +240,15 @@ worth_saving(const struct scope *scope)
 }
 
 void
+scope_save(struct buf *out, const char *kind, const char *name, const struct scope *scope, mono_us_t now)
+{
+	if (worth_saving(scope))
+		put_scope(out, kind, name, scope, NULL, now);
+}
+
+void
 queues_save(struct queues *queues, struct now now, struct buf *out)
 {
-	const struct ruleset *ruleset = queues->o.ruleset;
 	struct queue *queue;
 	struct site *site;
 	uint32_t pos = 0;
@@ -255,21 +261,20 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 			put_scope(out, "queue", queue->name, &queue->scope, queue, now.mono);
 	pos = 0;
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
-		if (worth_saving(&site->scope))
-			put_scope(out, "site", site->name, &site->scope, NULL, now.mono);
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		if (worth_saving(queues->vmtas[i]))
-			put_scope(out, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], NULL, now.mono);
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		if (worth_saving(queues->pools[i]))
-			put_scope(out, "pool", ruleset->pools[i]->name, queues->pools[i], NULL, now.mono);
-	if (worth_saving(&queues->node))
-		put_scope(out, "node", "", &queues->node, NULL, now.mono);
+		scope_save(out, "site", site->name, &site->scope, now.mono);
+	queues_scopes_save(queues, now, out);
 	put_unclaimed(queues, out, now.mono);
 	queues_pauses_save(queues, now.mono, out);
 	overlays_save(&queues->overlays, SAVED_OVERLAY, now, out);
 	recent_save(&queues->recent, SAVED_RECENT, now, out);
 	warmups_save(queues, SAVED_WARMUP, out);
+}
+
+/* Of the node, a virtual MTA or a pool: all shards have it. */
+static bool
+is_declared(struct span key)
+{
+	return span_starts(key, SPAN("vmta ")) || span_starts(key, SPAN("pool ")) || span_starts(key, SPAN("node "));
 }
 
 static bool
@@ -284,6 +289,8 @@ get_scope(struct queues *queues, struct span *in)
 	if (!span_get_bytes(in, &key) || !get_rate(in, &connects) || !get_rate(in, &messages) ||
 	    !span_get_u64(in, &left) || !span_get_u32(in, &step) || !span_get_bytes(in, &error))
 		return false;
+	if (is_declared(key) && !queues_keep_scopes(queues))
+		return true;
 	saved_free(table_remove(&queues->saved, key));
 	saved = mem_alloc(sizeof *saved);
 	saved->key = mem_strndup(key.p, key.n);
@@ -308,18 +315,6 @@ get_job_pause(struct queues *queues, struct span *in, bool lifted, mono_us_t unt
 	queues_pause_restore(queues, pattern, name, lifted, until);
 	free(name);
 	return true;
-}
-
-static void
-restore_declared(struct queues *queues, struct now now)
-{
-	const struct ruleset *ruleset = queues->o.ruleset;
-
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		scope_restore(queues, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], now);
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		scope_restore(queues, "pool", ruleset->pools[i]->name, queues->pools[i], now);
-	scope_restore(queues, "node", "", &queues->node, now);
 }
 
 void
@@ -362,7 +357,7 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		break;
 	}
 	queues_overlays_start(queues, now);
-	restore_declared(queues, now);
+	queues_scopes_restore(queues, now);
 }
 
 void

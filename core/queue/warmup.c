@@ -114,13 +114,20 @@ warmup_take(struct queue *q, uint32_t n, struct now now)
 	(void)warmup_available(q, now);         /* lays the overlay if that was the last */
 }
 
-void
-warmup_inherit(struct queue *heir, const struct queue *from)
+struct warmup_used
+warmup_used(const struct queue *from)
 {
-	const struct warmup_count *left = table_get(&from->queues->warmups, span_text(from->name));
+	const struct warmup_count *count = table_get(&from->queues->warmups, span_text(from->name));
+
+	return count != NULL ? (struct warmup_used){ count->day, count->used, count->is_moving } : (struct warmup_used){ 0 };
+}
+
+void
+warmup_inherit(struct queue *heir, const struct warmup_used *left)
+{
 	struct warmup_count *count;
 
-	if (left == NULL)
+	if (left->day == 0 && left->used == 0)
 		return;
 	count = count_of(heir->queues, heir->name);
 	if (left->day < count->day || (left->day == count->day && left->used < count->used))

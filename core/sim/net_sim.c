@@ -256,14 +256,14 @@ sim_dial(struct net *base, const struct ip *source, const struct endpoint *to,
 }
 
 static struct listener *
-sim_listen(struct net *base, const struct endpoint *at,
+sim_listen(struct net *base, const struct endpoint *at, enum listen_share share,
 	   void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err)
 {
 	struct net_sim *net = sim_of(base);
 	struct listener_sim *l;
 	char where[ENDPOINT_TEXT_MAX];
 
-	if (at->port && find_listener(net->wire, at, true)) {
+	if (share != LISTEN_JOINS && at->port && find_listener(net->wire, at, true)) {
 		endpoint_format(at, where);
 		err_set(err, ERR_PERM, "cannot listen on %s: address already in use", where);
 		return NULL;

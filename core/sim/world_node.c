@@ -14,6 +14,7 @@
 
 #include "delivery/delivery.h"
 #include "policy/coverage.h"
+#include "policy/twins.h"
 #include "sim/peers_sim.h"
 #include "sim/world_own.h"
 
@@ -61,16 +62,6 @@ make_listener(struct world *world, const struct ruleset *ruleset)
 	l->command_timeout = NEVER_US;
 }
 
-static struct policy *
-load(struct world *world, struct bundle *bundle, struct policy_report *report)
-{
-	struct policy_env env = {
-		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng), .bundle = bundle,
-	};
-
-	return policy_load(bundle->policy, &env, report);
-}
-
 static void
 free_policies(struct policy **policies, unsigned n)
 {
@@ -87,47 +78,27 @@ workers_of(const struct world *world, const struct policy *policy)
 	return n > 0 ? (unsigned)min_i64(n, PEERS_MAX) : 1;
 }
 
-/* What it says is what the first one said, unless it fails where that did not. */
-static struct policy *
-load_again(struct world *world, struct bundle *bundle, struct policy_report *report)
-{
-	struct policy_report again;
-	struct policy *policy;
-
-	policy_report_init(&again);
-	policy = load(world, bundle, &again);
-	if (policy == NULL) {
-		policy_report_fini(report);
-		*report = again;
-	} else {
-		policy_report_fini(&again);
-	}
-	return policy;
-}
-
 /* The same texts once for each shard; *n_inout 0: as many as they say. NULL: the report says why. */
 static struct policy **
 load_all(struct world *world, const char *path, const char *text, unsigned *n_inout, struct policy_report *report)
 {
 	struct bundle *bundle = bundle_new(path, "");
-	struct policy *policy, **all = NULL;
-	unsigned loaded = 0;
+	struct policy_env env = {
+		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng), .bundle = bundle,
+	};
+	struct policy *first, **all = NULL;
 
 	if (text != NULL)
 		bundle_put(bundle, path, span_text(text));
-	policy = load(world, bundle, report);
-	if (policy != NULL) {
+	first = policy_load(path, &env, report);
+	if (first != NULL) {
 		if (*n_inout == 0)
-			*n_inout = workers_of(world, policy);
+			*n_inout = workers_of(world, first);
 		all = mem_alloc(*n_inout * sizeof(struct policy *));
-		all[loaded++] = policy;
+		all[0] = first;
 	}
-	while (policy != NULL && loaded < *n_inout) {
-		policy = load_again(world, bundle, report);
-		all[loaded++] = policy;
-	}
-	if (policy == NULL && all != NULL) {
-		free_policies(all, loaded);
+	if (first != NULL && !twins_load(all, *n_inout, path, &env, report)) {
+		free_policies(all, 1);
 		all = NULL;
 	}
 	bundle_free(bundle);

@@ -97,7 +97,7 @@ tell_queue(void *ctx, struct queue *queue)
 		return;
 	gate_decide(queue, now, &gates);
 	gate_text(&gates, now, text, sizeof text);
-	tell(t, "%s: %u queued, %u sessions; %s%s%s", queue->name, queue_n(queue), gauge_in_use(&queue->scope.sessions), text,
+	tell(t, "%s: %u queued, %u sessions; %s%s%s", queue->name, queue_n(queue), gauge_in_use(&queue->scope.use->sessions), text,
 	     queue->last_error != NULL ? "; last error: " : "", queue->last_error != NULL ? queue->last_error : "");
 }
 

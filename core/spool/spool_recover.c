@@ -76,8 +76,8 @@ among(const uint64_t *numbers, size_t n, uint64_t number)
 static bool
 names_read(struct spool_recovery *r, struct err *err)
 {
-	struct spool *spool = r->spool;
-	struct disk *disk = spool->disk;
+	struct spool_core *core = r->core;
+	struct disk *disk = core->disk;
 	char name[SPOOL_NAME_MAX];
 
 	if (!disk->ops->list(disk, on_name, r, err))
@@ -89,8 +89,8 @@ names_read(struct spool_recovery *r, struct err *err)
 	if (r->debris)
 		disk->ops->remove(disk, "removed", NULL);
 	for (size_t i = 0; i < r->journals_n; i++) {
-		if (spool->next_number <= r->journals[i])
-			spool->next_number = r->journals[i] + 1;
+		if (core->next_number <= r->journals[i])
+			core->next_number = r->journals[i] + 1;
 		if (among(r->segments, r->segments_n, r->journals[i]))
 			continue;
 		snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)r->journals[i]);
@@ -176,7 +176,7 @@ journal_record(struct spool_recovery *r, struct spool_segment *segment, const st
 static bool
 cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, uint64_t at, uint64_t size, struct err *err)
 {
-	const struct disk_ops *ops = segment->spool->disk->ops;
+	const struct disk_ops *ops = segment->core->disk->ops;
 	char name[SPOOL_NAME_MAX];
 
 	if (at == size)
@@ -184,7 +184,7 @@ cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, u
 	spool_segment_name(segment, suffix, name);
 	if (!ops->truncate(file, at, err) || !ops->sync(file, err))
 		return false;
-	log_warning(segment->spool->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
+	log_warning(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
 		    (unsigned long long)(size - at));
 	return true;
 }
@@ -194,9 +194,9 @@ cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, u
  * them clean, and not have them on the disk; writing them again makes them dirty.
  */
 static bool
-secure(struct spool *spool, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
+secure(struct spool_core *core, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
 {
-	const struct disk_ops *ops = spool->disk->ops;
+	const struct disk_ops *ops = core->disk->ops;
 	char *bytes = mem_grow(NULL, SECURE_BYTES);
 	bool ok = true;
 	size_t n;
@@ -234,7 +234,7 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 static bool
 journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 	struct spool_scan scan;
@@ -248,7 +248,7 @@ journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = ok && journal_walk(r, segment, &scan, err) && cut(segment, file, ".jnl", scan.at, size, err) &&
-	     (r->spool->was_clean || secure(r->spool, file, 0, scan.at, err));
+	     (r->core->was_clean || secure(r->core, file, 0, scan.at, err));
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = scan.at;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -336,7 +336,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 static bool
 segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 	struct spool_scan scan;
@@ -350,7 +350,7 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = ok && segment_walk(r, segment, &scan, err) && cut(segment, file, ".seg", scan.at, size, err) &&
-	     (scan.at == segment->marked || secure(r->spool, file, segment->marked, scan.at, err));
+	     (scan.at == segment->marked || secure(r->core, file, segment->marked, scan.at, err));
 	segment->end = segment->written = segment->synced = scan.at;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -360,16 +360,16 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 static bool
 segments_read(struct spool_recovery *r, struct err *err)
 {
-	struct spool *spool = r->spool;
+	struct spool_core *core = r->core;
 
 	for (size_t i = 0; i < r->segments_n; i++) {
-		struct spool_segment *segment = spool_segment_new(spool, r->segments[i]);
+		struct spool_segment *segment = spool_segment_new(core, r->segments[i]);
 
 		segment->created = segment->file_made = segment->journal_made = true;
 		if (!journal_read(r, segment, err) || !segment_read(r, segment, err))
 			return false;
-		if (spool->next_id <= segment->max_id)
-			spool->next_id = segment->max_id + 1;
+		if (core->next_id <= segment->max_id)
+			core->next_id = segment->max_id + 1;
 	}
 	return true;
 }
@@ -377,12 +377,12 @@ segments_read(struct spool_recovery *r, struct err *err)
 /* ---- all of it ---- */
 
 static void
-segments_review(struct spool *spool)
+segments_review(struct spool_core *core)
 {
-	list_each (pos, &spool->segments) {
+	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		if (segment->notes.n)
-			spool->wants_notes = true;
+			core->wants_notes = true;
 		spool_segment_review(segment);
 	}
 }
@@ -397,16 +397,16 @@ recovery_fini(struct spool_recovery *r)
 }
 
 bool
-spool_recover(struct spool *spool, struct err *err)
+spool_recover(struct spool_core *core, struct err *err)
 {
-	struct spool_recovery r = { .spool = spool, .copies_cap = 256, .heard_cap = 256 };
+	struct spool_recovery r = { .core = core, .copies_cap = 256, .heard_cap = 256 };
 	bool ok;
 
 	r.copies = mem_alloc(r.copies_cap * sizeof(*r.copies));
 	r.heard = mem_alloc(r.heard_cap * sizeof(*r.heard));
-	ok = spool_state_look(spool, err) && names_read(&r, err) && segments_read(&r, err) && spool_state_begin(spool, err) && spool_regroup(&r, err);
+	ok = spool_state_look(core, err) && names_read(&r, err) && segments_read(&r, err) && spool_state_begin(core, err) && spool_regroup(&r, err);
 	if (ok)
-		segments_review(spool);
+		segments_review(core);
 	recovery_fini(&r);
 	return ok;
 }

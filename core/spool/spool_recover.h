@@ -25,7 +25,7 @@ struct spool_heard {
 };
 
 struct spool_recovery {
-	struct spool *spool;
+	struct spool_core *core;
 	uint64_t *segments, *journals;  /* numbers found */
 	size_t segments_n, journals_n;
 	struct spool_copy  *copies;
