@@ -234,7 +234,7 @@ compaction_begin(struct spool_core *core)
 		compaction->items = mem_alloc(ITEMS_MAX * sizeof(*compaction->items));
 		spool_segment_pin(segment);
 		segment->moves = true;
-		core->compact_at = 0;          /* there may be more */
+		core->compact_at = 0;           /* there may be more */
 		core->compaction = compaction;
 		return true;
 	}

@@ -207,14 +207,18 @@ spool_tell(struct spool *face)
 }
 
 static void
-on_tell(void *ctx, struct now now)
+tell_and_pump(struct spool *face)
 {
-	struct spool *face = ctx;
-
 	spool_tell(face);
 	spool_enter(face);
 	spool_pump(face->core);
 	spool_leave(face);
+}
+
+static void
+on_tell(void *ctx, struct now now)
+{
+	tell_and_pump(ctx);
 }
 
 static void
@@ -234,7 +238,7 @@ on_mail(void *ctx)
 	if (face == &core->first && core->retry_at != MONO_NEVER)
 		timer_start(&face->loop->timers, &core->retry_timer, core->retry_at);
 	spool_leave(face);
-	spool_tell(face);
+	tell_and_pump(face);
 }
 
 /* ---- faces ---- */
@@ -277,8 +281,9 @@ spool_join(struct spool *first, struct loop *loop)
 	return face;
 }
 
-void
-spool_part(struct spool *face)
+/* Whoever waits is told; on_commit may commit again. */
+static void
+tell_the_last(struct spool *face)
 {
 	struct spool_core *core = face->core;
 	bool waits = true;
@@ -295,8 +300,17 @@ spool_part(struct spool *face)
 		waits = face->waiting > 0;
 		spool_leave(face);
 	}
+}
+
+void
+spool_part(struct spool *face)
+{
+	struct spool_core *core = face->core;
+
+	tell_the_last(face);
 	spool_enter(face);
 	check(face->open == 0);
+	/* The others do not watch its timer. */
 	if (timer_started(&face->gather_timer) && core->gather_at != MONO_NEVER) {
 		core->gather_at = MONO_NEVER;
 		core->wants_notes = true;

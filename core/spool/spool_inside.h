@@ -100,7 +100,6 @@ struct spool_writer {
 
 struct spool_compaction;
 struct spool_saving;
-
 struct spool_mail;
 
 /* The spool as one loop sees it. */
@@ -172,11 +171,12 @@ struct spool_core {
 void spool_face_init(struct spool *face, struct spool_core *core, struct loop *loop);
 void spool_face_fini(struct spool *face);
 void spool_part(struct spool *face);            /* without the lock: what spool_close() does to any but the first */
-void spool_enter(struct spool *face);           /* takes the lock */
-void spool_leave(struct spool *face);           /* gives it back; what the caller's own loop is told now is spool_tell()'s to tell */
-void spool_told(struct spool_ticket *ticket);   /* its batch is done, or there is none: in line to be told */
-void spool_tell_later(struct spool_ticket *ticket);     /* the same, told when the loop turns */
-void spool_tell(struct spool *face);            /* without the lock: tells what is told */
+void spool_enter(struct spool *face);           /* takes the lock, */
+void spool_leave(struct spool *face);           /* gives it back */
+/* Puts it in line to be told; wakes the loop, unless that is the caller's, who calls spool_tell() when he has left. */
+void spool_told(struct spool_ticket *ticket);
+void spool_tell_later(struct spool_ticket *ticket);     /* the same without that call: when the loop turns */
+void spool_tell(struct spool *face);            /* without the lock: those in line */
 void spool_gather(struct spool_core *core);     /* notes are to be written within SPOOL_GATHER_US; */
 void spool_gathered(struct spool_core *core);   /* now they are */
 void spool_retry_later(struct spool_core *core);        /* pumps in a second */
@@ -240,10 +240,10 @@ bool spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record
 void spool_reader_unload(struct spool_reader *reader);
 
 /* spool_recover.c */
-bool spool_recover(struct spool_core *core, struct err *err);        /* and tells the owner */
+bool spool_recover(struct spool_core *core, struct err *err);    /* and tells the owner */
 
 /* spool_compact.c */
-bool spool_remove_start(struct spool_core *core);        /* false: nothing to remove yet */
+bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
 bool spool_compact_start(struct spool_core *core);
 void spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note);
 void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err);
@@ -253,5 +253,5 @@ void spool_compact_end(struct spool_core *core);
 bool spool_state_start(struct spool_core *core);
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
 bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */
-void spool_state_end(struct spool_core *core);        /* sets it */
+void spool_state_end(struct spool_core *core);         /* sets it */
 void spool_state_free(struct spool_core *core);
