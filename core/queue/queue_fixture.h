@@ -28,6 +28,7 @@ world_open_queues(struct world *w)
 {
 	struct queues_options options = {
 		.ruleset = policy_ruleset(w->policy), .resolver = w->resolver, .loop = &w->loop, .log = &w->log, .seed = 5,
+		.shared = w->shared, .me = w->me,
 		.ops = { play_start, play_send, play_quit, play_idle, play_give_up, play_queue_failed, NULL, w },
 	};
 

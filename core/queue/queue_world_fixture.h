@@ -118,6 +118,8 @@ struct world {
 	mono_us_t        last_attempt;
 	uint64_t         next_id, turns;
 	bool             slow_give_up;          /* ended a second later, as with a report */
+	struct scopes_shared *shared;           /* NULL: it is the only shard */
+	unsigned         me;
 	void            *ctx;                   /* the test's */
 };
 

@@ -16,9 +16,9 @@ assert_nothing_is_left(struct world *w)
 	assert_int_equal(w->queues->deferred_n, 0);
 	assert_int_equal(w->queues->sessions_n, 0);
 	assert_true(list_empty(&w->queues->reap_routes));
-	assert_int_equal(gauge_in_use(&w->queues->node.sessions), 0);
+	assert_int_equal(gauge_in_use(&w->queues->node.use->sessions), 0);
 	for (unsigned i = 0; i < policy_ruleset(w->policy)->vmtas_n; i++) {
-		assert_int_equal(gauge_in_use(&w->queues->vmtas[i]->sessions), 0);
+		assert_int_equal(gauge_in_use(&w->queues->vmtas[i]->use->sessions), 0);
 		assert_int_equal(w->queues->vmtas[i]->use->connecting, 0);
 	}
 	assert_int_equal(w->queues->node.use->connecting, 0);
