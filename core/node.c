@@ -116,7 +116,7 @@ workers_under(const struct node *node, const struct policy *policy)
 {
 	unsigned n = node->given->workers > 0 ? node->given->workers : policy_ruleset(policy)->node.workers;
 
-	return n > 0 ? n : 1;
+	return n > 0 ? n : (unsigned)min_i64(process_cores(), PEERS_MAX);
 }
 
 static bool

@@ -239,8 +239,9 @@ struct touched {
 	uint64_t recipients;
 };
 
+/* saves: who is told that it is done may pull the plug. One shard's queues see to that themselves. */
 static struct touched
-for_each_shard(const struct call *call, act_fn *act)
+for_each_shard(const struct call *call, act_fn *act, bool saves)
 {
 	struct touched sum = { 0 };
 
@@ -251,6 +252,8 @@ for_each_shard(const struct call *call, act_fn *act)
 		sum.recipients += act(call, shard, &queues, loop_now(shard->loop));
 		sum.queues += queues;
 	}
+	if (saves && call->shards->n > 1)
+		shards_save_now(call->shards);
 	return sum;
 }
 
@@ -272,7 +275,7 @@ pause_in(const struct call *call, struct shard *shard, unsigned *queues_out, str
 static bool
 on_pause(const struct call *call, struct err *err)
 {
-	return tell(call, for_each_shard(call, pause_in));
+	return tell(call, for_each_shard(call, pause_in, true));
 }
 
 static uint64_t
@@ -297,7 +300,7 @@ on_suspend(const struct call *call, struct err *err)
 		return err_prefix(err, "suspend: how long: ");
 	if (option(call, "job") != NULL && lasts_us == DURATION_NEVER)
 		return err_set(err, ERR_PERM, "suspend: a job that is held without an end is paused: sluice pause --job");
-	return tell(call, for_each_shard(call, suspend_in));
+	return tell(call, for_each_shard(call, suspend_in, true));
 }
 
 static const char *
@@ -323,7 +326,7 @@ on_lift(const struct call *call, struct err *err)
 
 	if (option(call, "job") != NULL && overlay_name(call) != NULL)
 		return err_set(err, ERR_PERM, "lift: a job has no overlays that have names; leave out one of the two");
-	sum = for_each_shard(call, lift_in);
+	sum = for_each_shard(call, lift_in, true);
 	/* What lies on a queue outlives it, so only a name that nothing lies on is a mistake. */
 	if (sum.queues == 0 && is_missing(call))
 		return no_such_queue(call, err);
@@ -353,7 +356,7 @@ act_on_mail(const struct call *call, act_fn *act, struct err *err)
 {
 	if (is_missing(call))
 		return no_such_queue(call, err);
-	return tell(call, for_each_shard(call, act));
+	return tell(call, for_each_shard(call, act, false));
 }
 
 static bool

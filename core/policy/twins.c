@@ -1,7 +1,9 @@
 /*
  * twins - each is loaded with the seed of the first, so that what a policy draws
  * while it is loaded comes out the same; then its hooks get a seed of their own.
- * What a load has to say the first one has said.
+ * What a load has to say the first one has said. pairs() goes through a table in
+ * another order in each Lua state, so what is declared in such a loop is put into
+ * the first one's order: shards tell each other virtual MTAs by their index.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/twins.h"
@@ -64,6 +66,7 @@ twins_load(struct policy **all, unsigned n, const char *path, const struct polic
 		all[loaded] = load_one(all[0], path, env, report);
 		if (all[loaded] == NULL)
 			break;
+		policy_order_as(all[loaded], all[0]);
 		policy_seed(all[loaded], prng_u64(&prng));
 	}
 	if (loaded == n)

@@ -65,6 +65,28 @@ what_a_load_draws_is_the_same_for_all(void **state)
 	done(&rig);
 }
 
+static void
+virtual_mtas_have_the_same_index_in_all_whatever_order_a_table_gives(void **state)
+{
+	struct rig rig;
+
+	assert_true(load(&rig, "local names = {}\nfor i = 1, 40 do names[\"v\" .. i * 7919] = i end\n"
+			       "for name in pairs(names) do vmta(name) { source = \"any\" } end\n"
+			       "for name in pairs(names) do pool(name .. \"p\") { name } end\n"));
+	for (unsigned i = 1; i < N; i++) {
+		const struct ruleset *first = policy_ruleset(rig.all[0]), *twin = policy_ruleset(rig.all[i]);
+
+		for (unsigned v = 0; v < 40; v++) {
+			assert_string_equal(twin->vmtas[v]->name, first->vmtas[v]->name);
+			assert_int_equal(twin->vmtas[v]->index, v);
+			assert_ptr_equal(ruleset_vmta(twin, span_text(first->vmtas[v]->name)), twin->vmtas[v]);
+			assert_string_equal(twin->pools[v]->name, first->pools[v]->name);
+			assert_int_equal(twin->pools[v]->index, v);
+		}
+	}
+	done(&rig);
+}
+
 /* A clock that each reading moves on. */
 static struct now
 later_and_later(void *ctx)
@@ -99,6 +121,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_shard_gets_the_same_texts_and_says_them_once),
 		cmocka_unit_test(what_a_load_draws_is_the_same_for_all),
+		cmocka_unit_test(virtual_mtas_have_the_same_index_in_all_whatever_order_a_table_gives),
 		cmocka_unit_test(a_policy_that_says_something_else_each_time_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
