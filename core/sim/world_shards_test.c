@@ -145,6 +145,14 @@ what_an_operator_asks_is_about_all_shards(void **state)
 
 	inject(world, 10 * DOMAINS);
 	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 10 * DOMAINS);
+	for (unsigned i = 1; i <= DOMAINS; i++) {
+		char line[100];
+
+		snprintf(line, sizeof line, "{\"command\":\"why\",\"arguments\":[\"u%u@d%u.example\"]}", i, i + 1);
+		answer = command(world, line);
+		assert_int_equal(json_array_size(json_object_get(answer, "result")), i < DOMAINS);
+		json_decref(answer);
+	}
 	run(world, US_PER_S);
 	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 9 * DOMAINS);
 	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), DOMAINS);
@@ -161,9 +169,6 @@ what_an_operator_asks_is_about_all_shards(void **state)
 		snprintf(line, sizeof line, "{\"command\":\"why\",\"arguments\":[\"d%u.example/mta-1\"]}", i);
 		assert_int_equal(result_of(world, line, "queued"), 9);
 	}
-	answer = command(world, "{\"command\":\"why\",\"arguments\":[\"u47@d24.example\"]}");
-	assert_int_equal(json_array_size(json_object_get(answer, "result")), 1);
-	json_decref(answer);
 	world_free(world);
 }
 
@@ -179,7 +184,7 @@ what_an_operator_does_reaches_all_shards(void **state)
 	run(world, 3600 * US_PER_S);
 	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 9 * DOMAINS);
 	assert_int_equal(result_of(world, "{\"command\":\"drop\",\"arguments\":[\"d1*\"]}", "recipients"), 9 * 11);
-	assert_int_equal(result_of(world, "{\"command\":\"resume\",\"arguments\":[\"*\"]}", "queues"), DOMAINS - 11);
+	assert_int_equal(result_of(world, "{\"command\":\"resume\",\"arguments\":[\"*\"]}", "recipients"), 9 * (DOMAINS - 11));
 	assert_true(world_run_until_idle(world, &err));
 	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), 10 * DOMAINS - 9 * 11);
 	world_free(world);
