@@ -183,7 +183,7 @@ dial(struct session *s)
 
 	for (unsigned i = 0; i < countof(asked); i++)
 		queue_used(s->slot.lane->queue, asked[i]);
-	snprintf(s->helo, sizeof s->helo, "%s", vmta->hostname ? vmta->hostname : ruleset->node.hostname);
+	span_put(span_text(vmta->hostname ? vmta->hostname : ruleset->node.hostname), s->helo, sizeof s->helo);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
@@ -194,7 +194,7 @@ dial(struct session *s)
 		session_address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 		return;
 	}
-	smtp_client_init(&s->client, &config);
+	smtp_client_restart(&s->client, &config);
 	s->client_live = true;
 	s->replies = 0;
 	s->half_sent = false;

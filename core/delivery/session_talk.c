@@ -89,15 +89,21 @@ list_extensions(struct session *s)
 	size_t n = 0;
 
 	s->esmtp[0] = '\0';
-	for (unsigned i = 0; i < countof(names); i++)
-		if (s->client.extensions & names[i].bit)
-			n += (size_t)snprintf(s->esmtp + n, sizeof s->esmtp - n, "%s%s", n ? "," : "", names[i].name);
+	for (unsigned i = 0; i < countof(names); i++) {
+		if (!(s->client.extensions & names[i].bit))
+			continue;
+		n += span_put(span_text(n > 0 ? "," : ""), s->esmtp + n, sizeof s->esmtp - n);
+		n += span_put(span_text(names[i].name), s->esmtp + n, sizeof s->esmtp - n);
+	}
 }
 
 static void
 start_tls(struct session *s)
 {
-	const struct tls_client *tls;
+	const struct tls_peer peer = {
+		.host = s->host, .verify = session_settings(s)->verify_tls, .whose = s->slot.lane->queue->vmta->name,
+	};
+	struct tls_client *tls;
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
@@ -110,7 +116,7 @@ start_tls(struct session *s)
 	}
 	s->in_tls_handshake = true;
 	session_arm_by(s, SETTING_command_timeout);
-	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
+	conn_start_tls_client(s->conn, tls, &peer);
 }
 
 /* A swap may have taken the address from the virtual MTA: what is open by it takes no further message. */

@@ -39,7 +39,7 @@ void
 target_init(struct target *target, struct resolver *resolver, const struct host_set *hosts,
 	    const struct ruleset_vmta *vmta, struct prng *prng, void (*on_ready)(void *ctx), void *ctx)
 {
-	memset(target, 0, sizeof *target);
+	memset(target, 0, offsetof(struct target, addresses));
 	target->resolver = resolver;
 	target->hosts = hosts;
 	target->on_ready = on_ready;
@@ -188,7 +188,7 @@ target_host_name(const struct target *target, const struct endpoint *at, char ou
 	char ip[IP_TEXT_MAX];
 
 	if (target->host != NULL && target->host->name[0] != '\0') {
-		snprintf(out, DOMAIN_MAX, "%s", target->host->name);
+		span_put(span_text(target->host->name), out, DOMAIN_MAX);
 		return;
 	}
 	ip_format(&at->ip, ip);

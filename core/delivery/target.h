@@ -25,16 +25,17 @@ struct target {
 	uint16_t *order;                /* of hosts->hosts */
 	unsigned next_host;
 	const struct smtp_host *host;   /* whose addresses these are */
-	struct ip addresses[RESOLVER_RECORDS_MAX];
 	unsigned addresses_n, next_address;
 	unsigned hosts_tried;           /* that had an address to hand out */
 	unsigned refused;               /* hosts and addresses left out that may not be used */
 	unsigned unknown;               /* hosts without any address */
 	unsigned dns_failed;            /* hosts that could not be looked up now */
-	char     dns_detail[160];
 	struct resolver_query *query;
 	void   (*on_ready)(void *ctx);
 	void    *ctx;
+	/* as many as counted */
+	struct ip addresses[RESOLVER_RECORDS_MAX];
+	char     dns_detail[160];       /* of the last in dns_failed */
 };
 
 enum target_result {

@@ -13,6 +13,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
+#define UNSAFE_MAX 1000u                /* outcomes that a crash may undo, */
+#define UNSAFE_US (10 * US_PER_S)       /* or for so long, before nothing new is begun */
 #define FRESH_BYTES_DEFAULT (64u * 1024u * 1024u)
 
 static void
@@ -41,6 +43,7 @@ on_retry(void *ctx, struct now now)
 {
 	struct spool *spool = ctx;
 
+	spool_stall_review(spool);
 	spool->probe_due = spool->failing.kind != ERR_NONE;
 	if (spool->probe_due)
 		spool_retry_later(spool);
@@ -52,6 +55,26 @@ spool_retry_later(struct spool *spool)
 {
 	if (!spool->closing && !timer_started(&spool->retry_timer))
 		timer_start(&spool->loop->timers, &spool->retry_timer, spool->loop->now.mono + SPOOL_RETRY_US);
+}
+
+void
+spool_stall_review(struct spool *spool)
+{
+	mono_us_t now = spool->loop->now.mono;
+	bool before = spool->stalls;
+
+	if (!spool->unsafe || !spool->unsafe_since)
+		spool->unsafe_since = spool->unsafe ? now : 0;
+	spool->stalls = spool->unsafe >= UNSAFE_MAX || (spool->unsafe && now - spool->unsafe_since >= UNSAFE_US);
+	if (spool->stalls && !before)
+		log_error(spool->log, "spool: what became of %llu recipients cannot be written down, and a crash now would send to them again; "
+			  "no new transactions until it can", (unsigned long long)spool->unsafe);
+}
+
+bool
+spool_stalls(const struct spool *spool)
+{
+	return spool->stalls;
 }
 
 static bool
@@ -155,7 +178,7 @@ segment_bytes_for(uint64_t total)
 	return bytes > SPOOL_SEGMENT_MAX ? SPOOL_SEGMENT_MAX : bytes;
 }
 
-static void
+void
 spool_free(struct spool *spool)
 {
 	struct timers *timers = &spool->loop->timers;
@@ -172,7 +195,7 @@ spool_free(struct spool *spool)
 	free(spool);
 }
 
-static struct spool *
+struct spool *
 spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 	  const struct spool_options *options, const struct spool_owner *owner)
 {
@@ -290,6 +313,10 @@ spool_settle(struct spool *spool, struct spool_message *message, uint16_t rcpt,
 	}
 	over = message->live == 0;
 	spool_segment_note(segment, &note);
+	if (spool->journals_fail) {
+		spool->unsafe++;
+		spool_stall_review(spool);
+	}
 	spool_compact_settled(spool, message, &note);
 	if (over) {
 		spool_fresh_drop(spool, message);

@@ -19,7 +19,8 @@
  * the segment is sealed.
  *
  * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
- * what is synced and the notes are written again.
+ * what is synced and the notes are written again. A crash meanwhile would undo them, so
+ * when there are many of them, or for long, nobody should begin more (spool_stalls()).
  *
  * Either way the spool then refuses (`failing`) and tries a batch each second,
  * which must sync something real; the first that succeeds opens it again.
@@ -307,6 +308,7 @@ part_done(struct part *part, bool failed)
 	if (part->journal_ok) {
 		spool_notes_fini(&part->notes);
 	} else {
+		spool->unsafe += spool->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
 		spool_segment_dirty(segment);
 	}
@@ -336,6 +338,10 @@ fail_or_mend(struct spool *spool, const struct spool_batch *batch)
 {
 	const struct err *err = batch->err.kind ? &batch->err : &batch->journal_err;
 
+	spool->journals_fail = batch->journal_err.kind != ERR_NONE;
+	if (!spool->journals_fail)
+		spool->unsafe = 0;
+	spool_stall_review(spool);
 	if (err->kind) {
 		if (!spool->failing.kind)
 			log_error(spool->log, "%s; new messages are refused until it works again", err->text);

@@ -16,6 +16,8 @@
 #define SPOOL_RESERVE_BYTES (64u * 1024u)               /* kept for journals */
 #define SPOOL_PENDING_MAX (256u * 1024u * 1024u)        /* bytes that wait for the worker */
 #define SPOOL_HEAD_MAX (64u * 1024u * 1024u)            /* meta, and head */
+#define SPOOL_IDS_RESERVED (1u << 20)                   /* by a segment's start */
+#define SPOOL_DAMAGED ".damaged"                        /* behind the name of what was set aside */
 #define SPOOL_GATHER_US (5 * US_PER_MS)
 #define SPOOL_RETRY_US US_PER_S
 
@@ -57,6 +59,7 @@ struct spool_segment {
 	bool created;                   /* both files are there, and the start of it is synced */
 	bool sealed;                    /* nothing more is appended: a sync failed */
 	bool cut;                       /* what stands behind `written` must go before anything is accepted */
+	bool damaged, journal_damaged;  /* set aside, not removed, when it is dead */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
 	mono_us_t retry_at;
@@ -96,6 +99,8 @@ struct spool_writer {
 
 struct spool_compaction;
 struct spool_saving;
+struct spool_look_options;
+struct spool_counts;
 
 struct spool {
 	struct disk  *disk;
@@ -126,6 +131,10 @@ struct spool {
 	bool was_background;            /* the last job was no batch */
 	bool closing;
 	struct err failing;             /* kind set: why nothing is accepted */
+	bool      journals_fail;        /* the last batch could not write them all */
+	uint64_t  unsafe;               /* settled, and not written down since then */
+	mono_us_t unsafe_since;         /* the first of them; 0: none */
+	_Atomic bool stalls;            /* spool_stalls() */
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
@@ -139,14 +148,22 @@ struct spool {
 	struct spool_fresh *last_state;         /* for spool_close() */
 	bool last_state_lost;                   /* it was too large to be kept */
 	bool was_clean;                 /* the node before closed in order */
+	bool state_lost;                /* the state file was damaged */
+	uint64_t damages, unread;       /* places found; messages that stood there, at least */
+	const struct spool_look_options *look;  /* nothing may be written; NULL: a node's */
+	struct spool_counts *counts;    /* then */
 
 	struct timer tell_timer, gather_timer, retry_timer;
 	uint64_t commits, syncs, compacted;
 };
 
 /* spool.c */
+struct spool *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
+			const struct spool_options *options, const struct spool_owner *owner);
+void spool_free(struct spool *spool);
 void spool_pump(struct spool *spool);           /* starts what is due, if the worker is free */
 void spool_retry_later(struct spool *spool);    /* pumps in a second */
+void spool_stall_review(struct spool *spool);   /* what spool_stalls() says from now on */
 bool spool_room(struct spool *spool, uint64_t bytes, struct err *err);   /* are that many free? */
 
 /* spool_job.c: the one job; done(spool) runs on the loop, then spool_pump() */
@@ -202,6 +219,10 @@ void spool_reader_unload(struct spool_reader *reader);
 /* spool_recover.c */
 bool spool_recover(struct spool *spool, struct err *err);        /* and tells the owner */
 
+/* spool_damage.c */
+/* NAME.damaged, or with a number behind it, which no file has. */
+bool spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err);
+
 /* spool_compact.c */
 bool spool_remove_start(struct spool *spool);           /* false: nothing to remove yet */
 bool spool_compact_start(struct spool *spool);
@@ -212,6 +233,7 @@ void spool_compact_end(struct spool *spool);
 /* spool_state.c */
 bool spool_state_start(struct spool *spool);
 bool spool_state_look(struct spool *spool, struct err *err);    /* is the clean marker there? */
+bool spool_state_damaged(struct spool *spool, bool *damaged_out, struct err *err);
 bool spool_state_begin(struct spool *spool, struct err *err);   /* takes the clean marker away */
 void spool_state_end(struct spool *spool);              /* sets it */
 void spool_state_free(struct spool *spool);

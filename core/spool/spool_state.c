@@ -166,8 +166,9 @@ read_whole(struct disk *disk, const char *name, struct buf *to, struct err *err)
 	if (!file)
 		return false;
 	ok = ops->size(file, &size, err);
+	/* Larger than it may be, it is damaged: its front is enough to know. */
 	if (ok && size > STATE_MAX + SPOOL_RECORD_HEADER)
-		ok = err_set(err, ERR_PERM, "spool: the file %s is too large", name);
+		size = SPOOL_RECORD_HEADER - 1;
 	if (ok && size > 0) {
 		char *room = buf_grow(to, (size_t)size);
 		ok = room ? ops->read(file, 0, room, (size_t)size, &got, err)
@@ -179,26 +180,73 @@ read_whole(struct disk *disk, const char *name, struct buf *to, struct err *err)
 	return ok;
 }
 
-bool
-spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err)
+/* *payload_out lives as long as *bytes. *damaged_out: a file is there, and no good. */
+static bool
+state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, bool *damaged_out, struct err *err)
 {
 	struct spool_record record;
-	struct buf bytes;
-	bool there, ok;
+	bool there;
 
-	*clean_out = spool->was_clean;
-	if (!is_there(spool->disk, STATE, &there, err))
+	*payload_out = (struct span){ 0 };
+	*damaged_out = false;
+	if (!is_there(disk, STATE, &there, err))
 		return false;
 	if (!there)
 		return true;
+	if (!read_whole(disk, STATE, bytes, err))
+		return false;
+	*damaged_out = !spool_record_parse(buf_span(bytes), 0, 0, &record) || record.kind != STATE_KIND;
+	if (!*damaged_out)
+		*payload_out = record.payload;
+	return true;
+}
+
+static bool
+set_aside(struct spool *spool, struct err *err)
+{
+	char aside[SPOOL_NAME_MAX];
+
+	if (!spool_name_free(spool->disk, STATE, aside, err) || !spool->disk->ops->rename(spool->disk, STATE, aside, err))
+		return false;
+	log_error(spool->log, "spool: the file " STATE " is damaged: limits and retries begin anew, pauses and overlays are gone; "
+		  "it is set aside as %s", aside);
+	spool->state_lost = true;
+	return true;
+}
+
+bool
+spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err)
+{
+	struct span payload;
+	struct buf bytes;
+	bool damaged, ok;
+
 	buf_init(&bytes, 0);
-	ok = read_whole(spool->disk, STATE, &bytes, err);
-	if (ok && (!spool_record_parse(buf_span(&bytes), 0, 0, &record) || record.kind != STATE_KIND))
-		ok = err_set(err, ERR_PERM, "spool: the file " STATE " is damaged; remove it to start without it");
-	if (ok && !buf_add(out, record.payload))
+	ok = state_read(spool->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(spool, err));
+	if (ok && !buf_add(out, payload))
 		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
 	buf_fini(&bytes);
+	*clean_out = spool->was_clean && !spool->state_lost;
 	return ok;
+}
+
+bool
+spool_state_damaged(struct spool *spool, bool *damaged_out, struct err *err)
+{
+	struct span payload;
+	struct buf bytes;
+	bool ok;
+
+	buf_init(&bytes, 0);
+	ok = state_read(spool->disk, &bytes, &payload, damaged_out, err);
+	buf_fini(&bytes);
+	return ok;
+}
+
+bool
+spool_state_lost(const struct spool *spool)
+{
+	return spool->state_lost;
 }
 
 bool
