@@ -296,6 +296,11 @@ close_node(struct world *world)
 bool
 world_crash(struct world *world, struct err *err)
 {
+	/* It may have gone while the node started. */
+	if (world->shard == NULL && world->disk->dead) {
+		disk_sim_crash(world->disk, &world->prng);
+		return true;
+	}
 	if (world->shard == NULL)
 		return err_set(err, ERR_PERM, "crash: the node is down already");
 	world_note(world, "the power goes");
