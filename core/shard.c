@@ -15,9 +15,9 @@
 #include "reception/reception.h"
 
 #define TICK_US        (1 * US_PER_S)
-#define SAVE_LARGE     (4u << 20)               /* bytes of state, above which a save is work */
-#define SAVE_LARGE_US  (10 * US_PER_S)
 #define SAVE_PAUSE_US  (200 * US_PER_MS)        /* between two saves, whatever changes */
+#define SAVE_BYTE_US   2                        /* and for each byte of state: a hundred times what it costs */
+#define SAVE_MOST_US   (10 * US_PER_S)
 
 /* ---- what the spool found ---- */
 
@@ -190,7 +190,7 @@ watch_memory(struct shard *shard)
 static mono_us_t
 save_again_at(const struct shard *shard)
 {
-	return shard->saved_at + (shard->saved_n > SAVE_LARGE ? SAVE_LARGE_US : SAVE_PAUSE_US);
+	return shard->saved_at + min_i64(SAVE_PAUSE_US + (int64_t)shard->saved_n * SAVE_BYTE_US, SAVE_MOST_US);
 }
 
 static void
