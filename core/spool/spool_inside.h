@@ -231,6 +231,7 @@ void spool_compact_told(struct spool *spool, struct spool_ticket *ticket, const 
 void spool_compact_end(struct spool *spool);
 
 /* spool_state.c */
+bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);
 bool spool_state_start(struct spool *spool);
 bool spool_state_look(struct spool *spool, struct err *err);    /* is the clean marker there? */
 bool spool_state_damaged(struct spool *spool, bool *damaged_out, struct err *err);
