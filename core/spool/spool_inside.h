@@ -271,6 +271,7 @@ void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, co
 void spool_compact_end(struct spool_core *core);
 
 /* spool_state.c */
+bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);
 bool spool_state_start(struct spool_core *core);
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
 bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);
