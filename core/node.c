@@ -19,6 +19,7 @@
 #include "delivery/delivery.h"
 #include "last_good.h"
 #include "net/process.h"
+#include "net/watchdog.h"
 #include "reception/reception.h"
 #include "shard.h"
 #include "swap.h"
@@ -32,6 +33,8 @@ struct node {
 	struct shard   *shard;
 	struct log      log;
 	struct clock    clock;
+	struct notify   notify;
+	struct watchdog *watchdog;
 	struct policy  *policy;         /* until the shard takes it */
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
 	struct loop    *loop;
@@ -91,6 +94,7 @@ on_signal(void *ctx, int signum)
 		return;
 	}
 	log_info(&node->log, "stopping: transactions in flight are finished");
+	notify_say(&node->notify, "STOPPING=1");
 	node->stopping = true;
 	node->stop_at = loop_now(node->loop).mono + STOP_US;
 	shard_stop(node->shard);
@@ -204,7 +208,8 @@ open_doors(struct node *node, struct err *err)
 	node->aside = node->worker ? worker_os_new(node->loop, "policy", err) : NULL;
 	node->names = node->aside ? resolver_os_new(node->loop, &names, err) : NULL;
 	node->disk = node->names ? disk_os_open(node->settings.spool, err) : NULL;
-	return node->disk != NULL;
+	node->watchdog = node->disk ? watchdog_os_new(&node->log, &node->notify, err) : NULL;
+	return node->watchdog != NULL;
 }
 
 /* What needs root is done: no root from here on, so that every file is made by the user. */
@@ -354,7 +359,10 @@ say_ready(struct node *node)
 {
 	log_info(&node->log, "spool %s, control socket %s", node->settings.spool, node->control_path);
 	reception_each_listener(node->shard->reception, say_listener, node);
+	if (process_is_root())
+		log_warning(&node->log, "runs as root, which it needs for ports below 1024 only: node { user = \"sluice\" } ends that");
 	fputs("ready\n", stderr);
+	notify_say(&node->notify, "READY=1");
 }
 
 static void
@@ -367,7 +375,9 @@ go(struct node *node)
 	timer_init(&node->stop_tick, on_stop_tick, node);
 	shard_start(node->shard);
 	say_ready(node);
+	watchdog_watch(node->watchdog, node->loop, "shard 0");
 	loop_run(node->loop);
+	watchdog_leave(node->watchdog, node->loop);
 }
 
 static void
@@ -388,6 +398,7 @@ close_all(struct node *node)
 		net_os_free(node->net);
 	if (node->loop != NULL)
 		loop_os_free(node->loop);
+	watchdog_os_free(node->watchdog);
 	policy_free(node->policy);
 	bundle_free(node->bundle);
 	free(node->control_path);
@@ -402,12 +413,14 @@ node_run(const struct node_options *options)
 
 	clock_os_init(&node->clock);
 	node->log = (struct log){ .level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr };
+	notify_init(&node->notify);
 	process_open_files();
 	load_policy(node, options);
 	ok = node->policy != NULL;
 	if (ok) {
 		node->settings = policy_ruleset(node->policy)->node;
-		ok = override(node, options, &err) && open_doors(node, &err) && open_shard(node, options, &err);
+		ok = override(node, options, &err) && process_harden(node->settings.user != NULL, &err) && open_doors(node, &err) &&
+		     open_shard(node, options, &err);
 		if (ok)
 			go(node);
 		else

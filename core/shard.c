@@ -15,9 +15,9 @@
 #include "reception/reception.h"
 
 #define TICK_US        (1 * US_PER_S)
-#define SAVE_LARGE     (4u << 20)               /* bytes of state, above which a save is work */
-#define SAVE_LARGE_US  (10 * US_PER_S)
 #define SAVE_PAUSE_US  (200 * US_PER_MS)        /* between two saves, whatever changes */
+#define SAVE_BYTE_US   2                        /* and for each byte of state: a hundred times what it costs */
+#define SAVE_MOST_US   (10 * US_PER_S)
 
 /* ---- what the spool found ---- */
 
@@ -120,6 +120,8 @@ load_state(struct shard *shard, struct err *err)
 	ok = spool_state_load(shard->spool, &saved, &clean, err);
 	if (ok && buf_len(&saved) > 0)
 		queues_load(shard->queues, buf_span(&saved), clean, loop_now(shard->loop));
+	else if (ok && spool_state_lost(shard->spool))
+		shard->queues->spent_at = loop_now(shard->loop).mono;   /* as after a crash */
 	buf_fini(&saved);
 	return ok;
 }
@@ -188,7 +190,7 @@ watch_memory(struct shard *shard)
 static mono_us_t
 save_again_at(const struct shard *shard)
 {
-	return shard->saved_at + (shard->saved_n > SAVE_LARGE ? SAVE_LARGE_US : SAVE_PAUSE_US);
+	return shard->saved_at + min_i64(SAVE_PAUSE_US + (int64_t)shard->saved_n * SAVE_BYTE_US, SAVE_MOST_US);
 }
 
 static void
