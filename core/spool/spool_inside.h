@@ -275,5 +275,5 @@ bool spool_state_start(struct spool_core *core);
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
 bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);
 bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */
-void spool_state_end(struct spool_core *core);         /* sets it */
+void spool_state_end(struct spool_core *core);              /* sets it */
 void spool_state_free(struct spool_core *core);
