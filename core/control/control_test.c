@@ -204,6 +204,12 @@ spool_read_close(struct spool_reader *reader)
 	check(false);
 }
 
+bool
+spool_stalls(const struct spool *spool)
+{
+	return false;
+}
+
 mono_us_t
 queue_oldest(const struct queue *queue)
 {

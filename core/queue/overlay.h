@@ -131,8 +131,8 @@ void overlays_run(struct overlays *overlays, mono_us_t now, overlay_change_fn *o
 unsigned overlays_lift(struct overlays *overlays, struct overlay_target *target, const char *name,
 		       overlay_change_fn *on_change, void *ctx);
 
-/* Each as a `kind` byte and its fields. */
-void overlays_save(const struct overlays *overlays, uint8_t kind, struct now now, struct buf *out);
+/* Each as a `kind` byte and its fields; of_sites: those on sites and their queues only. */
+void overlays_save(const struct overlays *overlays, uint8_t kind, bool of_sites, struct now now, struct buf *out);
 /* One, behind its kind. False: damaged. */
 bool overlays_load(struct overlays *overlays, struct span *in, struct now now);
 

@@ -363,7 +363,6 @@ struct queues {
 	struct travel_box *boxes;       /* by shard: who leaves for it; NULL: the only shard */
 	unsigned       gathering;       /* callers who have not said all yet */
 	bool           leaving;         /* there is something in them */
-	bool           sends_astray;    /* somebody rerouted has left */
 	uint32_t       swaps;
 	bool           stopping;        /* no new sessions, no new transactions */
 	bool           swapping;
@@ -486,6 +485,7 @@ mono_us_t queue_oldest(const struct queue *queue);      /* acceptance of its old
 mono_us_t queue_next_attempt(const struct queue *queue, mono_us_t now); /* MONO_NEVER: not known */
 const char *queue_mode(const struct queue *queue);      /* "normal", "backoff", "suspended", "paused" */
 
-/* Limits, retry steps and pauses as bytes for spool_state_save(), and back. */
+/* Limits, retry steps and pauses as bytes for spool_state_save(), and back. Of several shards each saves its part; the parts
+ * one behind the other, the first shard's first, are what all load, and their number may have changed. */
 void queues_save(struct queues *queues, struct now now, struct buf *out);
 void queues_load(struct queues *queues, struct span saved, bool clean, struct now now);

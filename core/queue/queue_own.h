@@ -17,6 +17,7 @@ void queue_free(struct queue *queue);                   /* nothing is in it */
 void queue_declare(struct queue *queue);                /* its scope's limits, and its site's, from its settings */
 void route_use(struct route *route);                    /* one more recipient points there */
 void route_unuse(struct route *route, mono_us_t now);
+void route_keep(struct route *route, mono_us_t now);    /* one that nobody goes by after all is reaped like one that all have left */
 
 /* queue_rcpt.c */
 void rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now); /* by the settings of now */
@@ -46,7 +47,6 @@ void rcpt_send_off(struct queues *queues, struct rcpt *rcpt, unsigned to, struct
 void rcpt_leave(struct rcpt *rcpt, struct now now);             /* in no list: where its route leads */
 /* What was learnt of a receiver, to where the route leads: a swap has given its mail to that shard. */
 void queue_bequeath_to(struct queue *queue, const struct route *route);
-void travels_recall(struct queue *queue);       /* who is of this queue and waits, rerouted, with another shard */
 void travels_init(struct queues *queues);
 void travels_free(struct queues *queues);
 
@@ -72,7 +72,7 @@ bool queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough);   
 void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10 };
 void queues_pauses_init(struct queues *queues);
 void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
 /* until: MONO_NEVER: by hand. */
@@ -164,11 +164,29 @@ void route_answer_unref(struct route_answer *answer);
 unsigned domain_owner(const struct queues *queues, struct span domain);
 void route_place(struct rcpt *rcpt, struct now now);    /* into its stream, its heap, or its route's list */
 void route_forget(struct route *route);                 /* frees it: no recipient points to it */
-void route_refresh(struct route *route, struct now now);
-void route_take_ruleset(struct route *route, struct now now);   /* another one holds */
-void route_retry(struct route *route, struct now now);  /* FAILED: asks now */
 bool route_moved(const struct rcpt *rcpt, const struct lane *lane);
 void host_set_unref(struct queues *queues, struct host_set *set);
+
+/* route.c, for route_ask.c */
+void route_settle(struct route *route, struct queue *queue, struct host_set *hosts, struct now now);
+void route_lead_to(struct route *route, struct queue *queue);   /* NULL: to none of ours */
+void route_answered(struct route *route, struct now now);       /* DNS has answered us, now */
+bool route_is_asker(const struct route *route);                 /* its domain's name is ours */
+struct queue *route_queue_before_dns(struct route *route);
+void route_away(struct route *route, unsigned shard, struct route_answer *answer, struct now now);
+bool route_leads_away(struct route *route, const struct ruleset_provider *provider, struct span site_name,
+		      const struct smtp_host *hosts, unsigned n, bool by_address, int64_t ttl_us, struct now now);
+void route_ready(struct route *route, const struct ruleset_provider *provider, struct span site_name,
+		 const struct smtp_host *hosts, unsigned n, bool from_dns, int64_t ttl_us, struct now now);
+void route_dead(struct route *route, const char *why, struct now now);
+
+/* route_ask.c */
+void route_asks(struct route *route);                           /* it is new */
+void route_refresh(struct route *route, struct now now);
+void route_take_ruleset(struct route *route, struct now now);   /* another one holds */
+void route_retry(struct route *route, struct now now);          /* FAILED: asks now */
+bool route_by_ruleset(struct route *route, struct now now);     /* its hosts need no question. False: they do */
+void route_take_answer(struct route *route, const struct route_answer *answer, int64_t ttl_us, struct now now);
 
 /* Fewer events in the same time; unlimited is the loosest. */
 static inline bool

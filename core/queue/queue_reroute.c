@@ -11,9 +11,10 @@
  * overlay's end has to call back no more than what stands ready elsewhere, and
  * the spool knows nothing of all this.
  *
- * The other virtual MTA may have hosts of its own, and so another site, of another shard: then
- * a recipient goes there with its home. Whether it still should is known at
- * home only, so it stays until it is sent, has to wait, or is called back.
+ * By any virtual MTA a domain is of one site, and so of one shard, but for a while after its MX
+ * changed, until all its routes have asked again. Then a recipient goes to the other
+ * shard with its home, which learns there what sent it. If that is no home there either,
+ * nobody there knows better, and it goes as it came.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
@@ -90,16 +91,6 @@ choose(const struct queue *q, const struct message *message)
 	return vmta != q->vmta ? vmta : NULL;
 }
 
-/* One that nobody goes by after all is reaped like one that all have left. */
-static void
-keep_for_a_while(struct route *route, mono_us_t now)
-{
-	if (route->rcpts_n > 0 || list_linked(&route->reap))
-		return;
-	route->left_at = now;
-	list_add_tail(&route->queues->reap_routes, &route->reap);
-}
-
 /* What an operator holds here stays here: another way would be a way around the pause. */
 static bool
 stays_in(const struct queue *q, const struct rcpt *rcpt)
@@ -126,7 +117,7 @@ way_of(const struct rcpt *rcpt, struct now now)
 		if (vmta == home->vmta || hops == HOPS_MAX)
 			return home;
 		to = route_get(to->queues, span_text(to->name), vmta, to->queue->site, now);
-		keep_for_a_while(to, now.mono);
+		route_keep(to, now.mono);
 	}
 	return to;
 }
@@ -218,5 +209,4 @@ queue_recall(struct queue *q, struct now now)
 	for (unsigned i = 0; i < n; i++)
 		call_back(queues[i], q, now);
 	free(queues);
-	travels_recall(q);
 }

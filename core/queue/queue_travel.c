@@ -124,7 +124,6 @@ rcpt_leave(struct rcpt *rcpt, struct now now)
 	check(route->state == ROUTE_AWAY);
 	check(queues->rcpts_n > 0);
 	queues->rcpts_n--;
-	queues->sends_astray = queues->sends_astray || home != NULL;
 	rcpt->route = rcpt->home = NULL;
 	rcpt->queue = NULL;
 	put_in(queues, route->shard, rcpt, span_text(route->name), index_of(queues, route->vmta),
@@ -244,6 +243,7 @@ take_in(struct travel *travel, struct now now)
 		if ((rcpt->home = home) != NULL)
 			route_use(home);
 	}
+	route_keep(travel->route, now.mono);
 }
 
 static void
@@ -297,78 +297,6 @@ travels_post(struct queues *queues)
 			travel->to = queues->o.all[i];
 		first->call = (struct loop_call){ .fn = on_arrival, .ctx = first };
 		peers_post(queues->o.peers, queues->o.me, i, &first->call);
-	}
-}
-
-/* ---- called back ---- */
-
-struct recall {
-	struct loop_call call;
-	struct queues *to;
-	unsigned from, vmta;
-};
-
-static bool
-is_recalled(const struct rcpt *rcpt, const struct recall *recall)
-{
-	const struct route *home = rcpt->home;
-
-	return home != NULL && home->state == ROUTE_AWAY && home->shard == recall->from && home->vmta->index == recall->vmta;
-}
-
-/* They go home, and are sent out again where they still should be. */
-static void
-send_home(void *ctx, struct queue *queue)
-{
-	const struct recall *recall = ctx;
-	struct now now = loop_now(queue->queues->o.loop);
-	size_t n;
-	struct rcpt **found = queue_collect(queue, NULL, false, &n);
-	bool was = queue_freeze(queue);
-
-	for (size_t i = 0; i < n; i++) {
-		struct rcpt *rcpt = found[i];
-
-		if (!is_recalled(rcpt, recall))
-			continue;
-		rcpt_unlink(rcpt);
-		route_unuse(rcpt->route, now.mono);
-		rcpt->route = rcpt->home;
-		rcpt->home = NULL;
-		route_place(rcpt, now);
-	}
-	free(found);
-	queue_thaw(queue, was);
-	queue_poll(queue, now);
-}
-
-static void
-on_recall(void *ctx)
-{
-	struct recall *recall = ctx;
-	struct queues *queues = recall->to;
-
-	travels_gather(queues);
-	queues_match(queues, SPAN("*"), send_home, recall);
-	travels_post(queues);
-	free(recall);
-}
-
-void
-travels_recall(struct queue *queue)
-{
-	struct queues *queues = queue->queues;
-
-	if (!queues->sends_astray)
-		return;
-	for (unsigned i = 0; i < queues->shards_n; i++) {
-		struct recall *recall;
-
-		if (i == queues->o.me)
-			continue;
-		recall = mem_alloc(sizeof *recall);
-		*recall = (struct recall){ { .fn = on_recall, .ctx = recall }, queues->o.all[i], queues->o.me, queue->vmta->index };
-		peers_post(queues->o.peers, queues->o.me, i, &recall->call);
 	}
 }
 

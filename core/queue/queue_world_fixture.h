@@ -102,6 +102,10 @@ struct world {
 	struct policy   *policy;
 	struct resolver *resolver;
 	struct queues   *queues;
+	struct peers    *peers;                 /* of several shards one; else NULL */
+	unsigned         me;
+	struct queues *const *all;
+	struct scopes_shared *shared;
 	struct play      play;
 	struct prng      prng;
 	struct canned    canned[64];
@@ -118,8 +122,6 @@ struct world {
 	mono_us_t        last_attempt;
 	uint64_t         next_id, turns;
 	bool             slow_give_up;          /* ended a second later, as with a report */
-	struct scopes_shared *shared;           /* NULL: it is the only shard */
-	unsigned         me;
 	void            *ctx;                   /* the test's */
 };
 

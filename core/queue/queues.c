@@ -165,6 +165,15 @@ route_unuse(struct route *route, mono_us_t now)
 }
 
 void
+route_keep(struct route *route, mono_us_t now)
+{
+	if (route->rcpts_n > 0 || list_linked(&route->reap))
+		return;
+	route->left_at = now;
+	list_add_tail(&route->queues->reap_routes, &route->reap);
+}
+
+void
 queue_maybe_reap(struct queue *queue)
 {
 	if (queue_n(queue) == 0 && queue->slots_n == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))

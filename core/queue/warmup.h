@@ -33,5 +33,5 @@ struct warmup_used warmup_used(const struct queue *from);
 void warmup_inherit(struct queue *heir, const struct warmup_used *used);
 
 void warmups_save(struct queues *queues, uint8_t kind, struct buf *out);
-bool warmups_load(struct queues *queues, struct span *in, bool clean);         /* one, behind its kind. False: damaged */
+bool warmups_load(struct queues *queues, struct span *in, bool clean);         /* one, behind its kind; queues NULL: past it. False: damaged */
 void warmups_free(struct queues *queues);
