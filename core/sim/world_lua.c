@@ -160,13 +160,13 @@ l_refused_policy(lua_State *L, const char *path, struct policy_report *report, c
 
 /* ---- a world's life ---- */
 
-/* new(policy, seed, text) */
+/* new(policy, seed, text, workers) */
 static int
 l_new(lua_State *L)
 {
 	struct world_options options = {
 		.policy = luaL_checkstring(L, 1), .seed = (uint64_t)luaL_checknumber(L, 2), .expired = is_expired,
-		.coverage = l_coverage(L), .text = luaL_optstring(L, 3, NULL),
+		.coverage = l_coverage(L), .text = luaL_optstring(L, 3, NULL), .workers = (unsigned)luaL_optinteger(L, 4, 0),
 	};
 	struct lua_world *lw = lua_newuserdata(L, sizeof *lw);
 	struct policy_report report;
@@ -208,16 +208,18 @@ l_crash(lua_State *L)
 	return l_leave(lw, ok, &err);
 }
 
+/* restart(world, workers) */
 static int
 l_restart(lua_State *L)
 {
+	unsigned workers = (unsigned)luaL_optinteger(L, 2, 0);
 	struct lua_world *lw = l_enter(L);
 	struct policy_report report;
 	struct err err = { 0 };
 	bool ok;
 
 	policy_report_init(&report);
-	ok = world_restart(lw->world, &report, &err);
+	ok = world_restart(lw->world, workers, &report, &err);
 	lw->L = NULL;
 	if (!ok)
 		return l_refused_policy(L, "", &report, &err);

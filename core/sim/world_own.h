@@ -36,7 +36,7 @@ struct world {
 	struct resolver_source *names;
 	struct log      log;
 	struct shards  *shards;         /* NULL: the node is down */
-	struct shard   *shard;          /* the first of them */
+	struct peers   *peers;          /* NULL: one shard has none */
 	struct prng     prng;
 	struct ruleset_listener listener;       /* where the world's own client comes in */
 	char            listener_name[256];
@@ -52,6 +52,13 @@ struct world {
 	bool            failed;
 	struct err      failure;
 };
+
+/* world.c */
+void world_on_record(void *ctx, const struct account_record *record);   /* ctx is the world */
+
+/* world_node.c */
+bool world_open_node(struct world *world, struct policy_report *report, struct err *err);
+void world_close_node(struct world *world);
 
 /* world_time.c */
 bool world_turn(struct world *world, mono_us_t until);  /* one instant; false: nothing is due by then, or it failed */

@@ -25,7 +25,9 @@ local NEW_MAX = 16
 
 local World = {}
 
-local WORLD = { policy = text, text = text, seed = whole(0, 2 ^ 53) }
+local WORKERS_MAX = 128
+local WORLD = { policy = text, text = text, seed = whole(0, 2 ^ 53), workers = whole(1, WORKERS_MAX) }
+local RESTART = { workers = whole(1, WORKERS_MAX) }
 
 World.receiver = placed(function(self, host)
   host = text("receiver", host):lower()
@@ -151,7 +153,9 @@ World.swap = placed(function(self, file, given)
   must(native.swap(self.native, text("swap", file), given ~= nil and text("swap", given) or nil))
 end)
 World.crash = placed(function(self) must(native.crash(self.native)) end)
-World.restart = placed(function(self) must(native.restart(self.native)) end)
+World.restart = placed(function(self, given)
+  must(native.restart(self.native, given ~= nil and options("restart", given, RESTART).workers or nil))
+end)
 World.digest = placed(function(self) return native.digest(self.native) end)
 
 local DNS_FAULTS = { servfail = true, timeout = true, ok = true }
@@ -255,7 +259,8 @@ local function each_left(list_, fn)
 end
 
 -- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
--- well, that is the policy, and FILE only what it is called; so in swap(FILE, text).
+-- well, that is the policy, and FILE only what it is called; so in swap(FILE, text). workers = N: that many,
+-- whatever the policy says.
 sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")
@@ -263,7 +268,7 @@ sim.world = placed(function(given)
   if host.coverage then
     native.cover()
   end
-  world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text))
+  world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text, o.workers))
   remember(world)
   return world
 end)

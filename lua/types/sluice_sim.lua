@@ -13,6 +13,7 @@ local sim = {}
 ---@field policy string the file, from the folder where `sluice spec` was started
 ---@field text? string the policy itself; the file is then only its name
 ---@field seed? integer of all that is random (the runner's: --seed, else 1)
+---@field workers? integer event loops, 1 to 128 (as the policy says; "auto" is one)
 
 ---@param options sim.world_options
 ---@return sim.world
@@ -90,8 +91,12 @@ function world:digest() end
 function world:swap(file, text) end
 ---Power goes; time runs on, the node is down.
 function world:crash() end
+---@class sim.restart_options
+---@field workers? integer from now on (as before)
+
 ---Ends the node in order if it runs, and starts it with the policy file as it is now.
-function world:restart() end
+---@param options? sim.restart_options
+function world:restart(options) end
 
 ---@class sim.fault
 ---@field torn_write? boolean at the next crash a record is on its way to the disk, half written
