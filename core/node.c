@@ -468,7 +468,8 @@ run(struct node *node, struct err *err)
 	if (!check_options(node, err))
 		return false;
 	node->settings = settings_of(node, node->policies[0]);
-	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) && open_control(node, err) && go(node, err);
+	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) &&
+	       open_control(node, err) && go(node, err);
 }
 
 int
