@@ -21,6 +21,7 @@
 #include "control/control.h"
 #include "last_good.h"
 #include "net/process.h"
+#include "net/watchdog.h"
 #include "policy/twins.h"
 #include "reception/reception.h"
 #include "shards.h"
@@ -37,6 +38,8 @@ struct node {
 	struct shards  *shards;
 	struct log      log;
 	struct clock    clock;
+	struct notify   notify;
+	struct watchdog *watchdog;
 	struct policy **policies;       /* one for each worker, until the shards take them */
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
 	unsigned        workers_n;
@@ -96,6 +99,7 @@ on_signal(void *ctx, int signum)
 		return;
 	}
 	log_info(&node->log, "stopping: transactions in flight are finished");
+	notify_say(&node->notify, "STOPPING=1");
 	node->stopping = true;
 	node->stop_at = loop_now(node->loop).mono + STOP_US;
 	shards_stop(node->shards);
@@ -246,7 +250,8 @@ open_doors(struct node *node, struct err *err)
 	node->worker = worker_os_new(node->loop, "spool", err);
 	node->aside = node->worker ? worker_os_new(node->loop, "policy", err) : NULL;
 	node->disk = node->aside ? disk_os_open(node->settings.spool, err) : NULL;
-	return node->disk != NULL;
+	node->watchdog = node->disk ? watchdog_os_new(&node->log, &node->notify, err) : NULL;
+	return node->watchdog != NULL;
 }
 
 /* What needs root is done: no root from here on, so that every file is made by the user. */
@@ -411,7 +416,10 @@ say_ready(struct node *node)
 	if (node->workers_n > 1)
 		log_info(&node->log, "%u workers", node->workers_n);
 	reception_each_listener(node->shards->all[0]->reception, say_listener, node);
+	if (process_is_root())
+		log_warning(&node->log, "runs as root, which it needs for ports below 1024 only: node { user = \"sluice\" } ends that");
 	fputs("ready\n", stderr);
+	notify_say(&node->notify, "READY=1");
 }
 
 static bool
@@ -423,10 +431,12 @@ go(struct node *node, struct err *err)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
 	timer_init(&node->stop_tick, on_stop_tick, node);
 	shards_start(node->shards);
-	if (!workers_start(node->workers, err))
+	if (!workers_start(node->workers, node->watchdog, err))
 		return false;
 	say_ready(node);
+	watchdog_watch(node->watchdog, node->loop, "shard 0");
 	loop_run(node->loop);
+	watchdog_leave(node->watchdog, node->loop);
 	workers_stop(node->workers);
 	return true;
 }
@@ -444,6 +454,7 @@ close_all(struct node *node)
 	if (node->worker != NULL)
 		worker_os_free(node->worker);
 	workers_close(node->workers);
+	watchdog_os_free(node->watchdog);
 	for (unsigned i = 0; node->policies != NULL && i < node->workers_n; i++)
 		policy_free(node->policies[i]);
 	free(node->policies);
@@ -457,7 +468,8 @@ run(struct node *node, struct err *err)
 	if (!check_options(node, err))
 		return false;
 	node->settings = settings_of(node, node->policies[0]);
-	return open_doors(node, err) && open_shards(node, err) && open_control(node, err) && go(node, err);
+	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) &&
+	       open_control(node, err) && go(node, err);
 }
 
 int
@@ -470,6 +482,7 @@ node_run(const struct node_options *options)
 	node->given = options;
 	clock_os_init(&node->clock);
 	node->log = (struct log){ .level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr };
+	notify_init(&node->notify);
 	process_open_files();
 	ok = load_policy(node);
 	if (ok) {

@@ -11,9 +11,9 @@
 
 #include "shards.h"
 
-#define LARGE    (4u << 20)             /* bytes, above which a save is work */
-#define LARGE_US (10 * US_PER_S)
 #define PAUSE_US (200 * US_PER_MS)
+#define BYTE_US  2                      /* and for each byte: a hundred times what it costs */
+#define MOST_US  (10 * US_PER_S)
 #define AGAIN_US (1 * US_PER_S)         /* when the last write is still under way */
 
 struct state {
@@ -37,7 +37,7 @@ static struct spool *spool_of(const struct state *state) { return first_of(state
 mono_us_t
 state_pause(size_t bytes)
 {
-	return bytes > LARGE ? LARGE_US : PAUSE_US;
+	return min_i64(PAUSE_US + (int64_t)bytes * BYTE_US, MOST_US);
 }
 
 /* ---- one alone ---- */

@@ -1,6 +1,6 @@
 /*
  * workers - threads that run a loop each. Signals are the first loop's to hear, so
- * the others block them all.
+ * the others block them all, but for the one by which the watchdog asks for a stack.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers.h"
@@ -10,9 +10,11 @@
 #include <signal.h>
 
 struct seat {
-	struct loop *loop;
-	pthread_t    thread;
-	bool         runs;
+	struct loop     *loop;
+	struct watchdog *watchdog;
+	char             name[32];      /* of which the system shows 15 bytes */
+	pthread_t        thread;
+	bool             runs;
 };
 
 static bool
@@ -71,7 +73,11 @@ workers_close(struct workers *workers)
 static void *
 run(void *arg)
 {
-	loop_run(((struct seat *)arg)->loop);
+	struct seat *seat = arg;
+
+	watchdog_watch(seat->watchdog, seat->loop, seat->name);
+	loop_run(seat->loop);
+	watchdog_leave(seat->watchdog, seat->loop);
 	return NULL;
 }
 
@@ -79,25 +85,28 @@ static bool
 start_one(struct workers *workers, unsigned i, struct err *err)
 {
 	struct seat *seat = &workers->seats[i];
-	char name[32];                  /* of which the system takes 15 bytes */
 	int sys = pthread_create(&seat->thread, NULL, run, seat);
 
 	if (sys != 0) {
 		errno = sys;
 		return err_sys(err, "cannot start worker %u", i);
 	}
-	snprintf(name, sizeof name, "shard-%u", i);
-	pthread_setname_np(seat->thread, name);
+	pthread_setname_np(seat->thread, seat->name);
 	seat->runs = true;
 	peers_os_running(workers->peers, i, true);
 	return true;
 }
 
 bool
-workers_start(struct workers *workers, struct err *err)
+workers_start(struct workers *workers, struct watchdog *watchdog, struct err *err)
 {
 	sigset_t all, before;
 	bool ok = true;
+
+	for (unsigned i = 0; i < workers->n; i++) {
+		snprintf(workers->seats[i].name, sizeof workers->seats[i].name, "shard %u", i);
+		workers->seats[i].watchdog = watchdog;
+	}
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -12,6 +12,7 @@
 #include "net/conn.h"
 #include "net/peers.h"
 #include "net/resolver.h"
+#include "net/watchdog.h"
 
 struct workers {
 	unsigned       n;
@@ -25,7 +26,8 @@ struct workers {
 struct workers *workers_open(unsigned n, const struct resolver_os_options *names, struct err *err);
 void workers_close(struct workers *workers);    /* NULL is fine */
 
-bool workers_start(struct workers *workers, struct err *err);   /* false: none runs */
+/* False: none runs. Each is watched by the watchdog; the first one its thread sees to. */
+bool workers_start(struct workers *workers, struct watchdog *watchdog, struct err *err);
 /* Each ends its turn; no mail is lost: who halts the peers afterwards delivers it. */
 void workers_stop(struct workers *workers);
 

@@ -51,19 +51,44 @@ struct account {
 
 /* Fields. */
 
-static void
-put_field(struct buf *out, struct span value)
+static bool
+is_control(unsigned char c)
 {
-	bool quote = false;
-	for (size_t i = 0; i < value.n && !quote; i++)
-		quote = value.p[i] == '"' || value.p[i] == ',';
-	if (quote)
-		buf_add_char(out, '"');
+	return c < ' ' || c == 127;
+}
+
+static void
+put_with_care(struct buf *out, struct span value)
+{
 	for (size_t i = 0; i < value.n; i++) {
 		unsigned char c = (unsigned char)value.p[i];
 		if (c == '"')
 			buf_add_char(out, '"');
-		buf_add_char(out, c < ' ' || c == 127 ? ' ' : (char)c);
+		buf_add_char(out, is_control(c) ? ' ' : (char)c);
+	}
+}
+
+/* One field of several parts. Most hold nothing that wants care, and go out as they are: two records a message are
+ * forty fields. */
+static void
+put_parts(struct buf *out, const struct span *parts, size_t parts_n)
+{
+	bool quote = false, control = false;
+
+	for (size_t k = 0; k < parts_n; k++) {
+		for (size_t i = 0; i < parts[k].n; i++) {
+			unsigned char c = (unsigned char)parts[k].p[i];
+			quote |= c == '"' || c == ',';
+			control |= is_control(c);
+		}
+	}
+	if (quote)
+		buf_add_char(out, '"');
+	for (size_t k = 0; k < parts_n; k++) {
+		if (quote || control)
+			put_with_care(out, parts[k]);
+		else
+			buf_add(out, parts[k]);
 	}
 	if (quote)
 		buf_add_char(out, '"');
@@ -73,7 +98,8 @@ static void
 next_field(struct buf *out, struct span value)
 {
 	buf_add_char(out, ',');
-	put_field(out, value);
+	if (value.n > 0)
+		put_parts(out, &value, 1);
 }
 
 /* "2026-01-02 03:04:05+0000" */
@@ -85,31 +111,30 @@ next_time(struct buf *out, wall_ms_t wall)
 	if (wall.ms == 0)
 		return;
 	wall_format(wall, text);
-	buf_printf(out, "%.10s %.8s+0000", text, text + 11);
+	buf_add(out, span_make(text, 10));
+	buf_add_char(out, ' ');
+	buf_add(out, span_make(text + 11, 8));
+	buf_add_text(out, "+0000");
 }
 
 static void
-next_joined(struct buf *out, const char *before, struct span value, const char *after)
+next_diagnosis(struct buf *out, struct span diag)
 {
-	struct buf text;
-	if (value.n == 0) {
-		next_field(out, value);
-		return;
-	}
-	buf_init(&text, 0);
-	buf_add_text(&text, before);
-	buf_add(&text, value);
-	buf_add_text(&text, after);
-	next_field(out, buf_span(&text));
-	buf_fini(&text);
+	const struct span parts[] = { SPAN("smtp;"), diag };
+
+	buf_add_char(out, ',');
+	if (diag.n > 0)
+		put_parts(out, parts, countof(parts));
 }
 
 static void
 next_status(struct buf *out, struct span status)
 {
-	char meaning[80];
-	snprintf(meaning, sizeof(meaning), " (%s)", account_status_text(status));
-	next_joined(out, "", status, meaning);
+	const struct span parts[] = { status, SPAN(" ("), span_text(account_status_text(status)), SPAN(")") };
+
+	buf_add_char(out, ',');
+	if (status.n > 0)
+		put_parts(out, parts, countof(parts));
 }
 
 static const char *
@@ -141,7 +166,7 @@ account_format(const struct account_record *r, struct buf *out)
 	bool of_rcpt = r->type == ACCOUNT_DELIVERED || r->type == ACCOUNT_BOUNCED || r->type == ACCOUNT_DEFERRED;
 	bool failed = r->type == ACCOUNT_BOUNCED || r->type == ACCOUNT_DEFERRED;
 
-	put_field(out, span_text(type_letters(r->type)));
+	buf_add_text(out, type_letters(r->type));
 	next_time(out, r->logged);
 	next_time(out, r->queued);
 	next_field(out, r->orig);
@@ -149,7 +174,7 @@ account_format(const struct account_record *r, struct buf *out)
 	next_field(out, r->orcpt);
 	next_field(out, span_text(action_of(r->type)));
 	next_status(out, r->status);
-	next_joined(out, "smtp;", r->diag, "");
+	next_diagnosis(out, r->diag);
 	next_field(out, r->mta);
 	if (r->category.n > 0)
 		next_field(out, r->category);
@@ -163,7 +188,7 @@ account_format(const struct account_record *r, struct buf *out)
 	next_field(out, r->esmtp);
 	buf_add_char(out, ',');
 	if (of_rcpt)
-		buf_printf(out, "%llu", (unsigned long long)r->size_bytes);
+		buf_add_u64(out, r->size_bytes);
 	next_field(out, r->vmta);
 	next_field(out, r->job);
 	next_field(out, r->env_id);

@@ -160,7 +160,7 @@ drive(struct inject_session *session)
 			return;
 		case SMTP_CLIENT_START_TLS:
 			flush(session);
-			conn_start_tls_client(session->conn, session->inject->tls, "", false);
+			conn_start_tls_client(session->conn, session->inject->tls, &(struct tls_peer){ .host = "" });
 			break;
 		case SMTP_CLIENT_CLOSED:
 			flush(session);

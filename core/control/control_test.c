@@ -204,6 +204,12 @@ spool_read_close(struct spool_reader *reader)
 	check(false);
 }
 
+bool
+spool_stalls(const struct spool *spool)
+{
+	return false;
+}
+
 mono_us_t
 queue_oldest(const struct queue *queue)
 {
@@ -245,7 +251,7 @@ add_queues(struct engine *e, const char *format, unsigned n)
 		q->settings = &settings;
 		q->queues = &e->queues;
 		q->ready_n = (i * 7919) % n;
-		scope_init(&q->scope, NULL, NULL);
+		scope_init(&q->scope, &e->loop.timers);
 		q->scope.limits.max_smtp_out = 0;       /* none left of none: closed */
 		q->scopes[SCOPE_QUEUE] = &q->scope;
 	}

@@ -108,6 +108,7 @@ delivery_new(struct shard *shard)
 
 	delivery->shard = shard;
 	list_init(&delivery->sessions);
+	list_init(&delivery->spares);
 	table_init(&delivery->tls, prng_u64(&shard->prng));
 	delivery->react = react_new(shard);
 	list_init(&delivery->unseen);
@@ -149,6 +150,8 @@ delivery_free(struct delivery *delivery)
 		return;
 	while (!list_empty(&delivery->sessions))
 		session_abort(session_of(delivery->sessions.next));
+	list_each_safe(node, &delivery->spares)
+		session_free_spare(session_of(node));
 	bounces_free(delivery->shard);
 	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
 		tls_client_free(tls->client);
@@ -199,7 +202,7 @@ delivery_waiting_final(const struct delivery *delivery)
 	return n;
 }
 
-const struct tls_client *
+struct tls_client *
 delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err)
 {
 	struct span key = span_text(ca != NULL ? ca : "");

@@ -32,6 +32,7 @@
 
 #define RATE_IDLE_US    (240 * US_PER_S)        /* POLICY.md: up to 4 minutes for a message rate */
 #define QUIT_TIMEOUT_US (5 * US_PER_S)
+#define SPARES_MAX      256
 
 struct session *
 session_of(struct list *node)
@@ -62,14 +63,40 @@ session_enter(struct session *s)
 }
 
 void
+session_free_spare(struct session *s)
+{
+	smtp_client_fini(&s->client);
+	arena_fini(&s->arena);
+	free(s);
+}
+
+/*
+ * In a storm every attempt is a session, and 11 KB are too much for malloc()'s caches: the last one's memory, still
+ * in the processor's cache, serves the next.
+ */
+static void
+keep_spare(struct session *s)
+{
+	struct delivery *delivery = s->delivery;
+
+	arena_reset(&s->arena);
+	smtp_client_rest(&s->client);
+	if (delivery->spares_n == SPARES_MAX) {
+		session_free_spare(s);
+		return;
+	}
+	list_add_head(&delivery->spares, &s->node);
+	delivery->spares_n++;
+}
+
+void
 session_left(struct session *s)
 {
 	if (--s->depth > 0 || s->state != OVER)
 		return;
 	check(s->conn == NULL);
 	check(!s->in_transaction);
-	arena_fini(&s->arena);
-	free(s);
+	keep_spare(s);
 }
 
 static const char *
@@ -107,8 +134,6 @@ session_drop_connection(struct session *s)
 		session_tell(s, TRACE_EVENT, SPAN("the connection ends"));
 	conn_close(s->conn);
 	s->conn = NULL;
-	if (s->client_live)
-		smtp_client_fini(&s->client);
 	s->client_live = false;
 	s->in_tls_handshake = false;
 }
@@ -136,12 +161,13 @@ static void
 on_open(void *ctx)
 {
 	struct session *s = ctx;
-
 	char text[IP_TEXT_MAX + 32];
 
 	ip_format(&s->conn->local.ip, s->local);
-	snprintf(text, sizeof text, "connected from %s", s->local);
-	session_tell(s, TRACE_EVENT, span_text(text));
+	if (trace_on(&s->delivery->shard->trace)) {
+		snprintf(text, sizeof text, "connected from %s", s->local);
+		session_tell(s, TRACE_EVENT, span_text(text));
+	}
 	s->state = TALKING;
 	session_arm_by(s, SETTING_greeting_timeout);
 }
@@ -180,6 +206,8 @@ on_tls(void *ctx, const struct err *err)
 	session_enter(s);
 	s->in_tls_handshake = false;
 	session_tell(s, TRACE_EVENT, span_text(err == NULL ? s->conn->tls_version : err->text));
+	if (err == NULL && s->conn->tls_resumed)
+		session_tell(s, TRACE_EVENT, SPAN("the TLS session is one of before"));
 	if (err == NULL) {
 		smtp_client_tls_started(&s->client);
 		session_arm_by(s, SETTING_command_timeout);
@@ -206,15 +234,14 @@ connection_lost(struct session *s, const char *why)
 {
 	struct smtp_reply reply;
 
-	session_fail_reply(&reply, "4.4.2", "%s", why);
 	switch (s->state) {
 	case CONNECTING:
-		snprintf(reply.enhanced, sizeof reply.enhanced, "4.4.1");
-		/* fall through */
 	case TALKING:
+		session_fail_reply(&reply, s->state == CONNECTING ? "4.4.1" : "4.4.2", "%s", why);
 		session_address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 		return;
 	case OPEN:
+		session_fail_reply(&reply, "4.4.2", "%s", why);
 		session_break(s, &reply, true);
 		if (s->carried_n > 0)
 			session_next_host(s, true);
@@ -235,14 +262,9 @@ static void
 on_close(void *ctx, const struct err *err)
 {
 	struct session *s = ctx;
-	char why[400];
 
 	session_enter(s);
-	if (err != NULL)
-		snprintf(why, sizeof why, "%s", err->text);
-	else
-		snprintf(why, sizeof why, "connection closed by the peer");
-	connection_lost(s, why);
+	connection_lost(s, err != NULL ? err->text : "connection closed by the peer");
 	session_left(s);
 }
 
@@ -309,17 +331,33 @@ on_start(void *ctx, struct now now)
 	session_left(s);
 }
 
+static struct session *
+session_new(struct delivery *delivery)
+{
+	struct session *s;
+
+	if (delivery->spares_n == 0) {
+		s = mem_alloc(sizeof *s);
+		arena_init(&s->arena);
+		return s;
+	}
+	s = session_of(delivery->spares.next);
+	list_remove(&s->node);
+	delivery->spares_n--;
+	memset(s, 0, offsetof(struct session, arena));
+	return s;
+}
+
 struct queue_slot *
 session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *first)
 {
-	struct session *s = mem_alloc(sizeof *s);
+	struct session *s = session_new(delivery);
 
 	s->delivery = delivery;
 	s->number = trace_number(&delivery->shard->trace);
 	s->state = SEEKING;
 	s->connect_paid = true;
 	s->connect_paid_at = loop_now(delivery->shard->loop).mono;
-	arena_init(&s->arena);
 	target_init(&s->target, delivery->shard->resolver, lane->hosts, lane->queue->vmta, &delivery->shard->prng, on_target_ready, s);
 	list_add_tail(&delivery->sessions, &s->node);
 	delivery->sessions_n++;

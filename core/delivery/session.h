@@ -2,8 +2,8 @@
  * session - one outbound SMTP connection and the cycle that opens it: hosts in
  * turn until one takes us, then transactions as the queue hands them out.
  *
- * Ownership  Made by delivery for a lane; frees itself when its connection is gone
- *            and the queue has its slot back.
+ * Ownership  Made by delivery for a lane; when its connection is gone and the queue has
+ *            its slot back it becomes a spare, or frees itself where there are enough.
  * Threads    The shard's.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -18,6 +18,8 @@ struct delivery {
 	struct shard *shard;
 	struct list   sessions;         /* struct session */
 	unsigned      sessions_n;
+	struct list   spares;           /* struct session: memory for those to come */
+	unsigned      spares_n;
 	unsigned     *next_source;      /* by virtual MTA's index: sources are used in turn */
 	struct table  tls;              /* tls_ca -> struct delivery_tls */
 	struct react *react;
@@ -44,8 +46,9 @@ bool session_waits_for_final(const struct session *session);
 /* Now: what was under way waits again as before, for it was no attempt of the peer's making. */
 void session_abort(struct session *session);
 struct session *session_of(struct list *node);
+void session_free_spare(struct session *session);
 
 /* An overlay has turned the address off for the queue: its idle sessions by it end. */
 void delivery_source_off(struct delivery *delivery, const struct queue *queue, const struct ip *source);
 /* NULL: the file of certificates cannot be read; err says so. */
-const struct tls_client *delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err);
+struct tls_client *delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err);

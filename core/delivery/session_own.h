@@ -11,6 +11,7 @@
 #include "delivery/react.h"
 #include "delivery/session.h"
 #include "delivery/target.h"
+#include "smtp/smtp_body.h"
 
 #define SESSION_CLOSE_TIMEOUT_US (1 * US_PER_S)     /* for the peer to end a connection that it knows is over */
 
@@ -25,7 +26,6 @@ struct session {
 	uint64_t            number;             /* in a trace */
 	unsigned            depth;              /* events on the stack */
 	struct conn        *conn;
-	struct smtp_client  client;
 	bool                client_live;
 	bool                in_tls_handshake;
 	bool                pumping;
@@ -39,7 +39,6 @@ struct session {
 	char                host[DOMAIN_MAX];
 	char                address[IP_TEXT_MAX], local[IP_TEXT_MAX];
 	char                esmtp[128];
-	struct smtp_reply   last;               /* why the last address failed */
 	bool                any_failed;
 	struct timer        timer;
 	enum setting_id     timeout;            /* what the timer stands for; SETTINGS_N: no setting */
@@ -53,16 +52,20 @@ struct session {
 	struct rcpt       **carried;
 	struct duration_list *carried_floors;   /* of each */
 	unsigned            carried_n;
-	struct smtp_reply   carried_reply;
 	/* the transaction under way */
-	struct arena        arena;              /* reset after each */
 	struct envelope     envelope;
 	struct spool_reader reader;
 	struct smtp_client_message message;
 	struct rcpt       **rcpts;
 	bool               *refused_here;       /* the peer was not asked: by recipient */
 	bool                in_transaction, body_wanted;
+	struct smtp_body_guard guard;           /* of the body that is being sent */
 	bool                half_sent;          /* the peer has part of a body: no command would be read as one */
+	/* from here on as the one before left it: see session_start() */
+	struct arena        arena;              /* of the transaction; reset after each */
+	struct smtp_client  client;             /* begun anew by each connection */
+	struct smtp_reply   last;               /* why the last address failed: any_failed */
+	struct smtp_reply   carried_reply;
 };
 
 static inline struct now session_now(const struct session *s) { return loop_now(s->delivery->shard->loop); }

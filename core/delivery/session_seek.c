@@ -122,7 +122,7 @@ seek_failed(struct session *s)
 		if (verdict.bounce == REACTION_BOUNCE_QUEUE)
 			outcome_bounce_queue(s->delivery->shard, lane->queue, &reply, now);
 	} else if (s->target.refused > 0) {
-		queue_lane_dead(lane, "5.4.4", "every mail exchanger resolves to an address that is not one (loopback)", now);
+		queue_lane_dead(lane, "5.4.4", "every mail exchanger resolves to an address that leads back here or nowhere", now);
 	} else {
 		queue_lane_dead(lane, "5.4.4", "no mail exchanger has an address that can be reached", now);
 	}
@@ -183,7 +183,7 @@ dial(struct session *s)
 
 	for (unsigned i = 0; i < countof(asked); i++)
 		queue_used(s->slot.lane->queue, asked[i]);
-	snprintf(s->helo, sizeof s->helo, "%s", vmta->hostname ? vmta->hostname : ruleset->node.hostname);
+	span_put(span_text(vmta->hostname ? vmta->hostname : ruleset->node.hostname), s->helo, sizeof s->helo);
 	target_host_name(&s->target, &s->at, s->host);
 	ip_format(&s->at.ip, s->address);
 	s->local[0] = '\0';
@@ -194,7 +194,7 @@ dial(struct session *s)
 		session_address_failed(s, SMTP_STAGE_CONNECT, &reply, false);
 		return;
 	}
-	smtp_client_init(&s->client, &config);
+	smtp_client_restart(&s->client, &config);
 	s->client_live = true;
 	s->replies = 0;
 	s->half_sent = false;
@@ -202,11 +202,23 @@ dial(struct session *s)
 	session_arm_by(s, SETTING_connect_timeout);
 }
 
+static enum target_result
+next_address(struct session *s)
+{
+	const struct ruleset *ruleset = policy_ruleset(s->delivery->shard->policy);
+	enum target_result result;
+
+	while ((result = target_next(&s->target, session_settings(s), &s->at)) == TARGET_ADDRESS &&
+	       target_leads_back(&s->target, ruleset, &s->at))
+		s->target.refused++;
+	return result;
+}
+
 /* False: the resolver is asked, or there is none left. */
 static bool
 find_address(struct session *s)
 {
-	switch (target_next(&s->target, session_settings(s), &s->at)) {
+	switch (next_address(s)) {
 	case TARGET_WAIT:
 		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
 		return false;

@@ -9,7 +9,8 @@
  *
  * A reply that is owed has its time from the last whole reply, not from the last
  * bytes. The body goes out as the peer takes it: PENDING_MAX is all that waits in
- * memory.
+ * memory. Whatever way it got into the spool, nothing of it goes out that a peer could take for
+ * the end of the message.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
@@ -30,22 +31,32 @@ tell_body(struct session *s)
 	session_tell(s, TRACE_EVENT, span_text(text));
 }
 
+static bool
+send_piece(struct session *s, struct buf *room, bool *done_out, struct err *err)
+{
+	struct span bytes;
+
+	if (!spool_read_next(&s->reader, READ_PIECE, room, &bytes, done_out, err))
+		return false;
+	if (!smtp_body_may_go(&s->guard, bytes) || (*done_out && !smtp_body_may_end(&s->guard)))
+		return err_set(err, ERR_PERM, "%s: a message in the spool has a bare CR, LF or dot in it and is not sent",
+			       s->slot.lane->queue->name);
+	conn_write(s->conn, bytes);
+	return true;
+}
+
 /* As much of the body as the peer's socket may be behind. */
 static void
 send_body(struct session *s)
 {
 	struct buf room;
-	struct span bytes;
 	struct err err = { 0 };
 	struct smtp_reply reply;
 	bool done = false, ok = true, may_take = conn_pending(s->conn) < PENDING_MAX;
 
 	buf_init(&room, 0);
-	while (!done && ok && conn_pending(s->conn) < PENDING_MAX) {
-		ok = spool_read_next(&s->reader, READ_PIECE, &room, &bytes, &done, &err);
-		if (ok)
-			conn_write(s->conn, bytes);
-	}
+	while (!done && ok && conn_pending(s->conn) < PENDING_MAX)
+		ok = send_piece(s, &room, &done, &err);
 	buf_fini(&room);
 	if (!ok) {
 		/* Half a message is on its way and cannot be taken back: without the final dot it is none. */
@@ -78,15 +89,21 @@ list_extensions(struct session *s)
 	size_t n = 0;
 
 	s->esmtp[0] = '\0';
-	for (unsigned i = 0; i < countof(names); i++)
-		if (s->client.extensions & names[i].bit)
-			n += (size_t)snprintf(s->esmtp + n, sizeof s->esmtp - n, "%s%s", n ? "," : "", names[i].name);
+	for (unsigned i = 0; i < countof(names); i++) {
+		if (!(s->client.extensions & names[i].bit))
+			continue;
+		n += span_put(span_text(n > 0 ? "," : ""), s->esmtp + n, sizeof s->esmtp - n);
+		n += span_put(span_text(names[i].name), s->esmtp + n, sizeof s->esmtp - n);
+	}
 }
 
 static void
 start_tls(struct session *s)
 {
-	const struct tls_client *tls;
+	const struct tls_peer peer = {
+		.host = s->host, .verify = session_settings(s)->verify_tls, .whose = s->slot.lane->queue->vmta->name,
+	};
+	struct tls_client *tls;
 	struct smtp_reply reply;
 	struct err err = { 0 };
 
@@ -99,7 +116,7 @@ start_tls(struct session *s)
 	}
 	s->in_tls_handshake = true;
 	session_arm_by(s, SETTING_command_timeout);
-	conn_start_tls_client(s->conn, tls, s->host, session_settings(s)->verify_tls);
+	conn_start_tls_client(s->conn, tls, &peer);
 }
 
 /* A swap may have taken the address from the virtual MTA: what is open by it takes no further message. */
@@ -185,6 +202,7 @@ step(struct session *s)
 		ready(s);
 		return s->state == OPEN && s->in_transaction;
 	case SMTP_CLIENT_BODY:
+		s->guard = (struct smtp_body_guard){ .cr = false };
 		s->body_wanted = true;
 		return true;
 	case SMTP_CLIENT_DONE:

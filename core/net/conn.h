@@ -38,8 +38,7 @@ struct conn_ops {
 	size_t (*pending)(const struct conn *conn);
 	void (*pause)(struct conn *conn, bool paused);
 	void (*start_tls_server)(struct conn *conn, const struct tls_server *tls);
-	void (*start_tls_client)(struct conn *conn, const struct tls_client *tls,
-				 const char *host, bool verify);
+	void (*start_tls_client)(struct conn *conn, struct tls_client *tls, const struct tls_peer *peer);
 	void (*close)(struct conn *conn);
 };
 
@@ -50,6 +49,7 @@ struct conn {
 	struct endpoint           local, peer;          /* unix sockets: IP_NONE */
 	const char               *tls_version;          /* "TLSv1.2"; NULL in clear */
 	const char               *tls_cipher;
+	bool                      tls_resumed;          /* outbound: the session was one of before */
 	uint32_t                  peer_uid;             /* unix sockets only; else UINT32_MAX */
 };
 
@@ -62,9 +62,9 @@ static inline void conn_pause(struct conn *conn, bool paused) { conn->ops->pause
  * (RFC 3207, 4.2); output written before is sent first, in clear. on_tls follows. */
 static inline void conn_start_tls_server(struct conn *conn, const struct tls_server *tls) { conn->ops->start_tls_server(conn, tls); }
 static inline void
-conn_start_tls_client(struct conn *conn, const struct tls_client *tls, const char *host, bool verify)
+conn_start_tls_client(struct conn *conn, struct tls_client *tls, const struct tls_peer *peer)
 {
-	conn->ops->start_tls_client(conn, tls, host, verify);
+	conn->ops->start_tls_client(conn, tls, peer);
 }
 /* What was written is still sent where the peer takes it, within a few seconds. */
 static inline void conn_close(struct conn *conn) { if (conn) conn->ops->close(conn); }

@@ -78,7 +78,7 @@ void conn_os_end(struct conn_os *c, const struct err *err);     /* err NULL: in 
 
 /* conn_tls_os.c; the functions take a conn that has c->tls */
 void conn_tls_start_server(struct conn *conn, const struct tls_server *tls);
-void conn_tls_start_client(struct conn *conn, const struct tls_client *tls, const char *host, bool verify);
+void conn_tls_start_client(struct conn *conn, struct tls_client *tls, const struct tls_peer *peer);
 void conn_tls_free(struct conn_os *c);
 void conn_tls_input(struct conn_os *c, struct span bytes);
 void conn_tls_resume(struct conn_os *c);        /* goes on with what was held, or tells a late error */

@@ -58,12 +58,12 @@ conn_tls_start_server(struct conn *conn, const struct tls_server *server)
 }
 
 void
-conn_tls_start_client(struct conn *conn, const struct tls_client *client, const char *host, bool verify)
+conn_tls_start_client(struct conn *conn, struct tls_client *client, const struct tls_peer *peer)
 {
 	struct conn_os *c = container_of(conn, struct conn_os, conn);
 	struct conn_tls *tls = begin(c);
 
-	tls->session = tls_session_new_client(client, host, verify, &c->out, &tls->err);
+	tls->session = tls_session_new_client(client, peer, loop_now(c->net->net.loop).mono, &c->out, &tls->err);
 	first_step(c);
 }
 
@@ -110,6 +110,8 @@ handshake(struct conn_os *c)
 	tls->open = true;
 	c->conn.tls_version = tls_session_version(tls->session);
 	c->conn.tls_cipher = tls_session_cipher(tls->session);
+	c->conn.tls_resumed = tls_session_resumed(tls->session);
+	tls_session_remember(tls->session, loop_now(c->net->net.loop).mono);
 	conn_os_mark_dirty(c);
 	conn_os_update_interest(c);
 	c->conn.events->on_tls(c->conn.ctx, NULL);

@@ -36,8 +36,7 @@ struct fixture {
 	struct loop_turn_end turn_end;
 	bool               (*until)(struct fixture *f);
 	struct end           client, server;
-	const char          *host;
-	bool                 verify;
+	struct tls_peer      peer;
 	struct span          early;             /* the client writes it before there are keys */
 	bool                 client_in_clear;   /* the client sends what it likes instead of a handshake */
 };
@@ -88,7 +87,7 @@ in_clear(struct end *end, struct span data)
 		conn_start_tls_server(end->conn, f->tls_server);
 	} else if (!f->client_in_clear) {
 		assert_true(span_eq(data, SPAN("220 go on\r\n")));
-		conn_start_tls_client(end->conn, f->tls_client, f->host, f->verify);
+		conn_start_tls_client(end->conn, f->tls_client, &f->peer);
 		if (f->early.n)
 			conn_write(end->conn, f->early);
 	}
@@ -241,7 +240,7 @@ set_up(struct fixture *f, const char *certificate, const char *key)
 	f->tls_client = tls_client_new(in_dir("ca.pem"), &err);
 	if (!f->tls_client)
 		fail_msg("%s", err.text);
-	f->host = "mx.example.com";
+	f->peer.host = "mx.example.com";
 	timer_init(&f->deadline, too_late, f);
 	timer_start(&f->loop->timers, &f->deadline, loop_now(f->loop).mono + DEADLINE_US);
 	f->turn_end = (struct loop_turn_end){ .fn = at_turn_end, .ctx = f };
@@ -290,7 +289,7 @@ turns_to_tls_in_the_middle_with_either_kind_of_key(void **state)
 		struct fixture f;
 
 		set_up(&f, names[i][0], names[i][1]);
-		f.verify = true;
+		f.peer.verify = true;
 		f.server.echo = true;
 		dial(&f);
 		run_until(&f, both_secure);
@@ -405,8 +404,8 @@ refuses_a_certificate_that_does_not_verify(void **state)
 		struct fixture f;
 
 		set_up(&f, cases[i].certificate, cases[i].key);
-		f.verify = true;
-		f.host = cases[i].host;
+		f.peer.verify = true;
+		f.peer.host = cases[i].host;
 		dial(&f);
 		run_until(&f, client_closed);
 		assert_string_equal(f.client.tls_error, cases[i].text);
@@ -427,7 +426,7 @@ tells_the_peer_why_it_gave_up(void **state)
 	struct fixture f;
 
 	set_up(&f, "stranger.pem", "stranger.key");
-	f.verify = true;
+	f.peer.verify = true;
 	f.client.close_at = AT_TLS;
 	dial(&f);
 	run_until(&f, server_closed);
@@ -446,7 +445,7 @@ takes_any_certificate_where_none_is_asked_for(void **state)
 		struct fixture f;
 
 		set_up(&f, "stranger.pem", "stranger.key");
-		f.host = hosts[i];
+		f.peer.host = hosts[i];
 		dial(&f);
 		run_until(&f, both_secure);
 		tear_down(&f);
@@ -459,8 +458,8 @@ a_final_dot_is_no_part_of_the_name(void **state)
 	struct fixture f;
 
 	set_up(&f, "good.pem", "good.key");
-	f.verify = true;
-	f.host = "mx.example.com.";
+	f.peer.verify = true;
+	f.peer.host = "mx.example.com.";
 	dial(&f);
 	run_until(&f, both_secure);
 	tear_down(&f);
@@ -538,6 +537,113 @@ the_peers_end_in_the_handshake_is_an_error_of_it(void **state)
 	assert_string_equal(f.server.tls_error, "TLS: the peer closed the connection during the handshake");
 	assert_string_equal(f.server.close_error, f.server.tls_error);
 	tear_down(&f);
+}
+
+/* Another connection to the same listener. */
+static void
+dial_again(struct fixture *f, struct tls_peer peer)
+{
+	struct end *ends[] = { &f->client, &f->server };
+
+	for (size_t i = 0; i < countof(ends); i++) {
+		conn_close(ends[i]->conn);
+		buf_fini(&ends[i]->got);
+		memset(ends[i], 0, sizeof(*ends[i]));
+		end_init(f, ends[i]);
+	}
+	f->peer = peer;
+	dial(f);
+}
+
+/* Whether its handshake was a short one. */
+static bool
+resumes(struct fixture *f, struct tls_peer peer)
+{
+	dial_again(f, peer);
+	run_until(f, both_secure);
+	assert_false(f->server.conn->tls_resumed);
+	return f->client.conn->tls_resumed;
+}
+
+static void
+a_host_is_met_again_without_a_second_look_at_its_certificate(void **state)
+{
+	struct tls_peer mx = { .host = "mx.example.com", .verify = true, .whose = "mta-1" };
+	struct fixture f;
+
+	set_up(&f, "good.pem", "good.key");
+	f.server.echo = true;
+	assert_false(resumes(&f, mx));
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(resumes(&f, mx));
+		f.server.echo = true;
+		conn_write(f.client.conn, SPAN("hello world!"));
+		run_until(&f, client_got_12);
+		assert_true(span_eq(buf_span(&f.client.got), SPAN("hello world!")));
+	}
+	tear_down(&f);
+}
+
+static void
+only_the_same_with_the_same_demands_resume(void **state)
+{
+	struct tls_peer mx = { .host = "mx.example.com", .verify = false, .whose = "mta-1" }, other;
+	struct fixture f;
+
+	set_up(&f, "good.pem", "good.key");
+	assert_false(resumes(&f, mx));
+	other = mx;
+	other.whose = "mta-2";
+	assert_false(resumes(&f, other));
+	other = mx;
+	other.verify = true;
+	assert_false(resumes(&f, other));
+	other = mx;
+	other.host = "other.example.com";
+	assert_false(resumes(&f, other));
+	other = mx;
+	other.whose = NULL;
+	assert_false(resumes(&f, other));
+	assert_false(resumes(&f, other));
+	assert_true(resumes(&f, mx));
+	tear_down(&f);
+}
+
+static void
+who_was_refused_is_never_resumed(void **state)
+{
+	struct tls_peer mx = { .host = "mx.example.com", .verify = true, .whose = "mta-1" };
+	struct fixture f;
+
+	set_up(&f, "stranger.pem", "stranger.key");
+	mx.verify = false;
+	assert_false(resumes(&f, mx));
+	mx.verify = true;
+	for (unsigned i = 0; i < 2; i++) {
+		dial_again(&f, mx);
+		run_until(&f, client_closed);
+		assert_non_null(strstr(f.client.tls_error, "certificate refused"));
+	}
+	tear_down(&f);
+}
+
+static void
+a_server_that_has_forgotten_makes_a_whole_handshake(void **state)
+{
+	struct tls_peer mx = { .host = "mx.example.com", .verify = true, .whose = "mta-1" };
+	struct tls_server *before;
+	struct fixture f;
+	struct err err;
+
+	set_up(&f, "good.pem", "good.key");
+	assert_false(resumes(&f, mx));
+	before = f.tls_server;
+	f.tls_server = tls_server_new(in_dir("good.pem"), in_dir("good.key"), &err);
+	assert_non_null(f.tls_server);
+	assert_false(resumes(&f, mx));
+	assert_true(resumes(&f, mx));
+	tear_down(&f);
+	tls_server_free(before);
 }
 
 static void
@@ -631,6 +737,10 @@ main(void)
 		cmocka_unit_test(a_server_survives_a_client_that_talks_nonsense),
 		cmocka_unit_test(may_be_closed_in_any_event),
 		cmocka_unit_test(the_peers_end_in_the_handshake_is_an_error_of_it),
+		cmocka_unit_test(a_host_is_met_again_without_a_second_look_at_its_certificate),
+		cmocka_unit_test(only_the_same_with_the_same_demands_resume),
+		cmocka_unit_test(who_was_refused_is_never_resumed),
+		cmocka_unit_test(a_server_that_has_forgotten_makes_a_whole_handshake),
 		cmocka_unit_test(says_which_file_is_wrong),
 		cmocka_unit_test(authorities_come_from_a_file_or_a_folder),
 	};

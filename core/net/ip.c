@@ -198,14 +198,27 @@ format_v6(const struct ip *ip, char out[IP_TEXT_MAX])
 	}
 }
 
+/* Not by printf: every connection has its two addresses written out. */
+static void
+format_v4(const uint8_t bytes[4], char *out)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (bytes[i] >= 100)
+			*out++ = (char)('0' + bytes[i] / 100);
+		if (bytes[i] >= 10)
+			*out++ = (char)('0' + bytes[i] / 10 % 10);
+		*out++ = (char)('0' + bytes[i] % 10);
+		*out++ = i < 3 ? '.' : '\0';
+	}
+}
+
 void
 ip_format(const struct ip *ip, char out[IP_TEXT_MAX])
 {
 	const uint8_t *v4 = v4_bytes(ip);
 
 	if (v4)
-		snprintf(out, IP_TEXT_MAX, "%s%u.%u.%u.%u", ip->family == IP_V6 ? "::ffff:" : "",
-			 v4[0], v4[1], v4[2], v4[3]);
+		format_v4(v4, out + span_put(span_text(ip->family == IP_V6 ? "::ffff:" : ""), out, IP_TEXT_MAX));
 	else if (ip->family == IP_V6)
 		format_v6(ip, out);
 	else
@@ -240,6 +253,18 @@ ip_is_unspecified(const struct ip *ip)
 	if (v4)
 		return v4[0] == 0;
 	return ip->family == IP_V6 && memcmp(ip->bytes, zeros, 16) == 0;
+}
+
+bool
+ip_is_no_host(const struct ip *ip)
+{
+	const uint8_t *v4 = v4_bytes(ip);
+
+	if (ip_is_loopback(ip) || ip_is_unspecified(ip))
+		return true;
+	if (v4)
+		return v4[0] >= 224 || (v4[0] == 169 && v4[1] == 254);
+	return ip->family == IP_V6 && (ip->bytes[0] == 0xff || (ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80));
 }
 
 static bool

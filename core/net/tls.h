@@ -2,7 +2,9 @@
  * tls - the two ends' long-lived settings; the handshake itself happens in conn.
  *
  * Ownership  new/free; must outlive the connections that use it.
- * Threads    Read-only after new: any (the random generator inside is locked).
+ * Threads    A server's: any (what changes inside is locked). A client's: one, for it
+ *            remembers sessions.
+ * Limits     A session is resumed for an hour, by TLS_MEMORY_MAX hosts a client.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -11,6 +13,13 @@
 
 struct tls_server;
 struct tls_client;
+
+/* Whom a client means to reach. */
+struct tls_peer {
+	const char *host;               /* no blank in it */
+	bool        verify;             /* the chain must lead to a known authority and name the host */
+	const char *whose;              /* sessions are resumed among those who say the same; NULL: never */
+};
 
 /* PEM files. The error names the file and what is wrong with it. */
 struct tls_server *tls_server_new(const char *certificate_path, const char *key_path, struct err *err);

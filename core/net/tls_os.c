@@ -4,248 +4,28 @@
  * in one write and a read of 64 KiB serves several records; mbedTLS on a
  * socket makes two reads a record.
  *
- * One random generator a tls_server or tls_client, and the server's private
- * key, are used by all shards: the library must be built with locks, else
- * this file does not compile.
- *
- * TLS 1.2 is both the least and the most (2.28 has no 1.3). Renegotiation is
- * off: it has been a way to inject and to exhaust, and mail has no use for it.
+ * A client offers to resume the last session that it had with a host: a handshake
+ * then costs neither end a signature, and one round trip less.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/tls_os.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <mbedtls/ctr_drbg.h>
-#include <mbedtls/entropy.h>
 #include <mbedtls/error.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/version.h>
-#include <mbedtls/x509_crt.h>
-#include <sys/stat.h>
 
-#if !defined(MBEDTLS_THREADING_C)
-#error "mbedTLS must be built with MBEDTLS_THREADING_C"
-#endif
+#include "net/tls_ends_os.h"
 
-#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
-
-struct tls_random {
-	mbedtls_entropy_context  entropy;
-	mbedtls_ctr_drbg_context drbg;
-};
-
-struct tls_server {
-	struct tls_random  random;
-	mbedtls_ssl_config config;
-	mbedtls_x509_crt   certificate;
-	mbedtls_pk_context key;
-};
-
-struct tls_client {
-	struct tls_random  random;
-	mbedtls_ssl_config trusting;            /* any certificate will do */
-	mbedtls_ssl_config verifying;
-	mbedtls_x509_crt   authorities;
-	bool               has_authorities;
-};
+#define RESUME_US (3600 * US_PER_S)     /* at most; then the certificate is looked at again */
+#define KEY_MAX   600
 
 struct tls_session {
 	mbedtls_ssl_context ssl;
 	struct span         in;
 	struct buf         *wire;
+	/* of a client that may resume */
+	struct tls_memory  *memory;     /* NULL: it may not */
+	struct span         key;        /* owned */
+	mono_us_t           until;
 };
-
-/* "SSL - The connection…" without the module in front. */
-static bool
-fail(struct err *err, enum err_kind kind, int code, const char *what)
-{
-	char reason[160], *text;
-
-	mbedtls_strerror(code, reason, sizeof(reason));
-	text = strstr(reason, " - ");
-	return err_set(err, kind, "%s: %s", what, text ? text + 3 : reason);
-}
-
-static bool
-random_init(struct tls_random *random, struct err *err)
-{
-	int code;
-
-	mbedtls_entropy_init(&random->entropy);
-	mbedtls_ctr_drbg_init(&random->drbg);
-	code = mbedtls_ctr_drbg_seed(&random->drbg, mbedtls_entropy_func, &random->entropy, NULL, 0);
-	return code == 0 || fail(err, ERR_TEMP, code, "cannot seed the random generator");
-}
-
-static void
-random_fini(struct tls_random *random)
-{
-	mbedtls_ctr_drbg_free(&random->drbg);
-	mbedtls_entropy_free(&random->entropy);
-}
-
-static bool
-config_init(mbedtls_ssl_config *config, int endpoint, int authmode, struct tls_random *random, struct err *err)
-{
-	int code = mbedtls_ssl_config_defaults(config, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM,
-					       MBEDTLS_SSL_PRESET_DEFAULT);
-
-	if (code != 0)
-		return fail(err, ERR_TEMP, code, "cannot set up TLS");
-	mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
-	mbedtls_ssl_conf_renegotiation(config, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
-	mbedtls_ssl_conf_authmode(config, authmode);
-	mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, &random->drbg);
-	if (endpoint == MBEDTLS_SSL_IS_CLIENT)
-		mbedtls_ssl_conf_session_tickets(config, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
-	return true;
-}
-
-/* mbedTLS knows only "file I/O failed"; the operator wants to know why. */
-static bool
-may_read(const char *what, const char *path, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_sys(err, "cannot read %s %s", what, path);
-	close(fd);
-	return true;
-}
-
-static bool
-load_certificate(struct tls_server *tls, const char *path, struct err *err)
-{
-	char what[256];
-	int code;
-
-	if (!may_read("certificate", path, err))
-		return false;
-	snprintf(what, sizeof(what), "cannot read certificate %s", path);
-	code = mbedtls_x509_crt_parse_file(&tls->certificate, path);
-	if (code > 0)
-		return err_set(err, ERR_PERM, "%s: %d of the certificates in it make no sense", what, code);
-	return code == 0 || fail(err, ERR_PERM, code, what);
-}
-
-static bool
-load_key(struct tls_server *tls, const char *path, struct err *err)
-{
-	char what[256];
-	int code;
-
-	if (!may_read("key", path, err))
-		return false;
-	snprintf(what, sizeof(what), "cannot read key %s", path);
-	code = mbedtls_pk_parse_keyfile(&tls->key, path, NULL);
-	return code == 0 || fail(err, ERR_PERM, code, what);
-}
-
-static bool
-tls_server_init(struct tls_server *tls, const char *certificate_path, const char *key_path, struct err *err)
-{
-	int code;
-
-	if (!random_init(&tls->random, err) ||
-	    !config_init(&tls->config, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_VERIFY_NONE, &tls->random, err) ||
-	    !load_certificate(tls, certificate_path, err) || !load_key(tls, key_path, err))
-		return false;
-	if (mbedtls_pk_check_pair(&tls->certificate.pk, &tls->key) != 0)
-		return err_set(err, ERR_PERM, "key %s does not belong to certificate %s", key_path, certificate_path);
-	code = mbedtls_ssl_conf_own_cert(&tls->config, &tls->certificate, &tls->key);
-	return code == 0 || fail(err, ERR_PERM, code, "cannot use the certificate");
-}
-
-struct tls_server *
-tls_server_new(const char *certificate_path, const char *key_path, struct err *err)
-{
-	struct tls_server *tls = mem_alloc(sizeof(*tls));
-
-	mbedtls_ssl_config_init(&tls->config);
-	mbedtls_x509_crt_init(&tls->certificate);
-	mbedtls_pk_init(&tls->key);
-	if (!tls_server_init(tls, certificate_path, key_path, err)) {
-		tls_server_free(tls);
-		return NULL;
-	}
-	return tls;
-}
-
-void
-tls_server_free(struct tls_server *tls)
-{
-	if (!tls)
-		return;
-	mbedtls_ssl_config_free(&tls->config);
-	mbedtls_x509_crt_free(&tls->certificate);
-	mbedtls_pk_free(&tls->key);
-	random_fini(&tls->random);
-	free(tls);
-}
-
-/* Authorities that this library can't read are left out: a system's bundle may
- * well hold some. */
-static bool
-load_authorities(struct tls_client *tls, const char *path, struct err *err)
-{
-	struct stat st;
-	char what[256];
-	int code;
-
-	if (!path && access(SYSTEM_CA, R_OK) != 0)
-		return true;
-	if (!path)
-		path = SYSTEM_CA;
-	if (stat(path, &st) != 0 || access(path, R_OK) != 0)
-		return err_sys(err, "cannot read certificate authorities %s", path);
-	snprintf(what, sizeof(what), "cannot read certificate authorities %s", path);
-	code = S_ISDIR(st.st_mode) ? mbedtls_x509_crt_parse_path(&tls->authorities, path)
-				   : mbedtls_x509_crt_parse_file(&tls->authorities, path);
-	if (code < 0)
-		return fail(err, ERR_PERM, code, what);
-	tls->has_authorities = tls->authorities.raw.len > 0;
-	return tls->has_authorities || err_set(err, ERR_PERM, "%s: no certificate in it", what);
-}
-
-static bool
-tls_client_init(struct tls_client *tls, const char *ca_path, struct err *err)
-{
-	if (!random_init(&tls->random, err) ||
-	    !config_init(&tls->trusting, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_VERIFY_NONE, &tls->random, err) ||
-	    !config_init(&tls->verifying, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_VERIFY_REQUIRED, &tls->random, err) ||
-	    !load_authorities(tls, ca_path, err))
-		return false;
-	mbedtls_ssl_conf_ca_chain(&tls->verifying, &tls->authorities, NULL);
-	return true;
-}
-
-struct tls_client *
-tls_client_new(const char *ca_path, struct err *err)
-{
-	struct tls_client *tls = mem_alloc(sizeof(*tls));
-
-	mbedtls_ssl_config_init(&tls->trusting);
-	mbedtls_ssl_config_init(&tls->verifying);
-	mbedtls_x509_crt_init(&tls->authorities);
-	if (!tls_client_init(tls, ca_path, err)) {
-		tls_client_free(tls);
-		return NULL;
-	}
-	return tls;
-}
-
-void
-tls_client_free(struct tls_client *tls)
-{
-	if (!tls)
-		return;
-	mbedtls_ssl_config_free(&tls->trusting);
-	mbedtls_ssl_config_free(&tls->verifying);
-	mbedtls_x509_crt_free(&tls->authorities);
-	random_fini(&tls->random);
-	free(tls);
-}
 
 static int
 take_input(void *ctx, unsigned char *to, size_t n)
@@ -278,7 +58,7 @@ session_new(const mbedtls_ssl_config *config, struct buf *wire, struct err *err)
 	mbedtls_ssl_init(&session->ssl);
 	code = mbedtls_ssl_setup(&session->ssl, config);
 	if (code != 0) {
-		fail(err, ERR_TEMP, code, "cannot start TLS");
+		tls_fail(err, ERR_TEMP, code, "cannot start TLS");
 		tls_session_free(session);
 		return NULL;
 	}
@@ -318,24 +98,54 @@ set_host(struct tls_session *session, const char *host, bool verify, struct err 
 	name = mem_strndup(host, n);
 	code = mbedtls_ssl_set_hostname(&session->ssl, name);
 	free(name);
-	return code == 0 || fail(err, ERR_TEMP, code, "cannot ask the server by its name");
+	return code == 0 || tls_fail(err, ERR_TEMP, code, "cannot ask the server by its name");
+}
+
+/* Who asked for verification resumes only what was verified then; nobody what another was given: by his ticket a
+ * peer would know the one for the other. The host has no blank. */
+static bool
+key_of(const struct tls_peer *peer, char key[KEY_MAX])
+{
+	return peer->whose != NULL &&
+	       (size_t)snprintf(key, KEY_MAX, "%d %s %s", peer->verify, peer->host, peer->whose) < KEY_MAX;
+}
+
+static void
+offer_to_resume(struct tls_session *session, struct tls_memory *memory, const struct tls_peer *peer, mono_us_t now)
+{
+	mbedtls_ssl_session before;
+	char key[KEY_MAX];
+	struct span kept;
+
+	if (!key_of(peer, key))
+		return;
+	session->memory = memory;
+	session->key = span_clone(span_text(key));
+	kept = tls_memory_recall(memory, session->key, now, &session->until);
+	if (kept.n == 0)
+		return;
+	mbedtls_ssl_session_init(&before);
+	if (mbedtls_ssl_session_load(&before, (const unsigned char *)kept.p, kept.n) == 0)
+		mbedtls_ssl_set_session(&session->ssl, &before);
+	mbedtls_ssl_session_free(&before);
 }
 
 struct tls_session *
-tls_session_new_client(const struct tls_client *tls, const char *host, bool verify,
-		       struct buf *wire, struct err *err)
+tls_session_new_client(struct tls_client *tls, const struct tls_peer *peer, mono_us_t now, struct buf *wire, struct err *err)
 {
 	struct tls_session *session;
 
-	if (verify && !tls->has_authorities) {
-		err_set(err, ERR_TEMP, "cannot verify a certificate: no certificate authorities at %s", SYSTEM_CA);
+	if (peer->verify && !tls->has_authorities) {
+		err_set(err, ERR_TEMP, "cannot verify a certificate: no certificate authorities at %s", TLS_SYSTEM_CA);
 		return NULL;
 	}
-	session = session_new(verify ? &tls->verifying : &tls->trusting, wire, err);
-	if (session && !set_host(session, host, verify, err)) {
+	session = session_new(peer->verify ? &tls->verifying : &tls->trusting, wire, err);
+	if (session && !set_host(session, peer->host, peer->verify, err)) {
 		tls_session_free(session);
 		return NULL;
 	}
+	if (session)
+		offer_to_resume(session, tls->memory, peer, now);
 	return session;
 }
 
@@ -345,7 +155,42 @@ tls_session_free(struct tls_session *session)
 	if (!session)
 		return;
 	mbedtls_ssl_free(&session->ssl);
+	free((char *)session->key.p);
 	free(session);
+}
+
+/* A server shows its certificate in every handshake but a resumed one. */
+bool
+tls_session_resumed(const struct tls_session *session)
+{
+	return session->ssl.conf->endpoint == MBEDTLS_SSL_IS_CLIENT && mbedtls_ssl_get_peer_cert(&session->ssl) == NULL;
+}
+
+/* Without the certificate: it is most of a session, and costs its parsing each time; nobody looks at it again. What
+ * was resumed keeps the time of its first handshake, or a certificate would be looked at once and for ever. */
+void
+tls_session_remember(struct tls_session *session, mono_us_t now)
+{
+	const mbedtls_ssl_session *whole = mbedtls_ssl_get_session_pointer(&session->ssl);
+	unsigned char bytes[TLS_MEMORY_BYTES_MAX];
+	mbedtls_ssl_session bare;
+	int64_t lasts = RESUME_US;
+	size_t n;
+
+	if (session->memory == NULL || whole == NULL)
+		return;
+	bare = *whole;
+	bare.peer_cert = NULL;
+	if (bare.ticket_lifetime > 0)
+		lasts = min_i64(lasts, (int64_t)bare.ticket_lifetime * US_PER_S);
+	if (!tls_session_resumed(session))
+		session->until = now + lasts;
+	if ((bare.ticket_len > 0 || bare.id_len > 0) && mbedtls_ssl_session_save(&bare, bytes, sizeof(bytes), &n) == 0)
+		tls_memory_keep(session->memory, session->key, span_make(bytes, n), session->until);
+	else
+		tls_memory_forget(session->memory, session->key);
+	explicit_bzero(bytes, sizeof(bytes));
+	explicit_bzero(&bare, sizeof(bare));
 }
 
 void
@@ -405,7 +250,7 @@ failed(struct tls_session *session, int code, struct err *err)
 		err_set(err, ERR_TEMP, "TLS: the peer gave up with alert %u (%s)",
 			session->ssl.in_msg[1], alert_text(session->ssl.in_msg[1]));
 	else
-		fail(err, ERR_TEMP, code, "TLS");
+		tls_fail(err, ERR_TEMP, code, "TLS");
 	return TLS_FAILED;
 }
 
@@ -418,6 +263,9 @@ tls_session_handshake(struct tls_session *session, struct err *err)
 		return TLS_DONE;
 	if (code == MBEDTLS_ERR_SSL_WANT_READ)
 		return TLS_WANTS_INPUT;
+	/* It may be the old session that they did not agree upon. */
+	if (session->memory)
+		tls_memory_forget(session->memory, session->key);
 	return failed(session, code, err);
 }
 

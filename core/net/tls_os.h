@@ -19,8 +19,8 @@
 struct tls_session;
 
 struct tls_session *tls_session_new_server(const struct tls_server *tls, struct buf *wire, struct err *err);
-/* verify: the chain must lead to a known authority and name `host`. */
-struct tls_session *tls_session_new_client(const struct tls_client *tls, const char *host, bool verify,
+/* Offers to resume what was remembered of that peer. */
+struct tls_session *tls_session_new_client(struct tls_client *tls, const struct tls_peer *peer, mono_us_t now,
 					   struct buf *wire, struct err *err);
 void tls_session_free(struct tls_session *session);
 
@@ -35,6 +35,9 @@ enum tls_progress {
 };
 
 enum tls_progress tls_session_handshake(struct tls_session *session, struct err *err);
+/* Once the handshake is done, of a client: whether it was a short one, and for the next time. */
+bool tls_session_resumed(const struct tls_session *session);
+void tls_session_remember(struct tls_session *session, mono_us_t now);
 /* `room` is TLS_RECORD_MAX bytes. */
 enum tls_progress tls_session_read(struct tls_session *session, char *room, struct span *data_out, struct err *err);
 bool tls_session_write(struct tls_session *session, struct span bytes, struct err *err);

@@ -10,6 +10,7 @@
 
 #include "queue/queue.h"
 
+#define SPOOL_ASK_US US_PER_S               /* it tries a batch each second */
 #define RESERVE_US (2 * US_PER_S)       /* for how long a session on its way may claim a message of a rate */
 
 static const char *const names[] = {
@@ -177,6 +178,13 @@ tell_used(const struct queue *q, bool for_session)
 	}
 }
 
+/* What would be sent now might be sent again after a crash. */
+static bool
+stopped_by_spool(const struct queue *q)
+{
+	return q->queues->o.spool != NULL && spool_stalls(q->queues->o.spool);
+}
+
 static struct worst
 look(const struct queue *q, bool for_session, mono_us_t now)
 {
@@ -186,6 +194,8 @@ look(const struct queue *q, bool for_session, mono_us_t now)
 		tell_used(q, for_session);
 	if (q->settings->paused || q->paused_by_hand)
 		worse(&worst, MONO_NEVER, GATE_PAUSED, SCOPES_N, 0);
+	if (stopped_by_spool(q))
+		worse(&worst, now + SPOOL_ASK_US, GATE_SPOOL, SCOPES_N, 0);
 	worse(&worst, suspended_opens(q, now), GATE_SUSPENDED, SCOPES_N, 0);
 	if (for_session)
 		worse(&worst, sources_open(q, now), GATE_SOURCE_DISABLED, SCOPES_N, 0);
@@ -327,6 +337,8 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	/* Bounced, and over when the report is stored. */
 	if (q->sending_n > 0 && q->sending_n + q->held_n == queue_n(q) && q->slots_n == 0)
 		add_time(out, GATE_SPOOL, MONO_NEVER, now, NULL, false);
+	else if (stopped_by_spool(q))
+		add_time(out, GATE_SPOOL, now + SPOOL_ASK_US, now, NULL, false);
 	add_scopes(out, q, now);
 	add_time(out, GATE_SOURCE_DISABLED, sources_open(q, now), now, &q->hold.sources_where, false);
 	if (queue_n(q) == 0)

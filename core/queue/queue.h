@@ -207,7 +207,6 @@ struct site {
 	char  *name;
 	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
 	struct scope scope;             /* total_* */
-	struct scope_queue lines[SCOPE_LINES_N];
 	struct list  queues;            /* struct queue */
 	uint32_t     queues_n;
 };
@@ -343,7 +342,6 @@ struct queues {
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */
 	bool           changed;         /* since queues_save() */
 	struct scope   node;
-	struct scope_queue node_lines[SCOPE_LINES_N];
 	struct scope **vmtas, **pools;  /* by index */
 	struct list    accepting;       /* struct accept: on their way to the disk */
 	struct wheel   expiry;

@@ -9,11 +9,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
-struct declared_scope {
-	struct scope       scope;       /* first: cast back */
-	struct scope_queue lines[SCOPE_LINES_N];
-};
-
 bool
 queues_keep_scopes(const struct queues *queues)
 {
@@ -30,10 +25,9 @@ restore(struct queues *queues, const char *kind, const char *name, struct scope 
 /* ---- one ---- */
 
 static void
-begin(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct scope_queue *lines,
-      struct scope_limits limits)
+begin(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct scope_limits limits)
 {
-	scope_init(scope, &queues->o.loop->timers, lines);
+	scope_init(scope, &queues->o.loop->timers);
 	scope->limits = scope->declared = limits;
 	if (queues->o.shared != NULL)
 		scopes_shared_join(queues->o.shared, queues->o.me, kind, name, scope);
@@ -51,11 +45,11 @@ end(struct queues *queues, struct scope *scope)
 static struct scope *
 scope_new(struct queues *queues, const char *kind, const char *name, struct scope_limits limits, struct now now)
 {
-	struct declared_scope *declared = mem_alloc(sizeof *declared);
+	struct scope *scope = mem_alloc(sizeof *scope);
 
-	begin(queues, kind, name, &declared->scope, declared->lines, limits);
-	restore(queues, kind, name, &declared->scope, now);
-	return &declared->scope;
+	begin(queues, kind, name, scope, limits);
+	restore(queues, kind, name, scope, now);
+	return scope;
 }
 
 static void
@@ -83,7 +77,7 @@ queues_scopes_init(struct queues *queues, struct now now)
 	queues->pools = mem_alloc((ruleset->pools_n + 1) * sizeof(struct scope *));
 	for (unsigned i = 0; i < ruleset->pools_n; i++)
 		queues->pools[i] = scope_new(queues, "pool", ruleset->pools[i]->name, scope_limits_of_pool(ruleset->pools[i]), now);
-	begin(queues, "node", "", &queues->node, queues->node_lines, scope_limits_of_node(&ruleset->node));
+	begin(queues, "node", "", &queues->node, scope_limits_of_node(&ruleset->node));
 }
 
 void

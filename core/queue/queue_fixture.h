@@ -28,9 +28,8 @@ world_open_queues(struct world *w)
 {
 	struct queues_options options = {
 		.ruleset = policy_ruleset(w->policy), .resolver = w->resolver, .loop = &w->loop, .log = &w->log, .seed = 5,
-		.shared = w->shared,
 		.ops = { play_start, play_send, play_quit, play_idle, play_give_up, play_queue_failed, NULL, w },
-		.peers = w->peers, .me = w->me, .all = w->all,
+		.peers = w->peers, .me = w->me, .all = w->all, .shared = w->shared,
 	};
 
 	w->queues = queues_new(&options, w->loop.now);
@@ -38,13 +37,14 @@ world_open_queues(struct world *w)
 
 /* One of several shards; `all` is filled in later. */
 static inline struct world *
-world_new_of(const char *policy, struct peers *peers, unsigned me, struct queues *const *all)
+world_new_of(const char *policy, struct peers *peers, unsigned me, struct queues *const *all, struct scopes_shared *shared)
 {
 	struct world *w = mem_alloc(sizeof *w);
 
 	w->peers = peers;
 	w->me = me;
 	w->all = all;
+	w->shared = shared;
 	w->next_id = (uint64_t)me << 32;
 	w->source = (struct resolver_source){ canned_ask, canned_cancel };
 	timers_init(&w->loop.timers);
@@ -65,7 +65,7 @@ world_new_of(const char *policy, struct peers *peers, unsigned me, struct queues
 static inline struct world *
 world_new(const char *policy)
 {
-	return world_new_of(policy, NULL, 0, NULL);
+	return world_new_of(policy, NULL, 0, NULL, NULL);
 }
 
 /* Sessions end where they are; what they had in hand waits. */

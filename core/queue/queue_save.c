@@ -276,14 +276,14 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	warmups_save(queues, SAVED_WARMUP, out);
 }
 
-/* ---- back ---- */
-
 /* Of the node, a virtual MTA or a pool: all shards have it. */
 static bool
 is_declared(struct span key)
 {
 	return span_starts(key, SPAN("vmta ")) || span_starts(key, SPAN("pool ")) || span_starts(key, SPAN("node "));
 }
+
+/* ---- back ---- */
 
 /* A part that is read. */
 struct part {

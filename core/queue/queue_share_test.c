@@ -1,6 +1,6 @@
 /* What is not one site's: overlays on virtual MTAs, the state on disk, another policy. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "queue/travel_fixture.h"
+#include "queue/queue_shards_fixture.h"
 
 #define V1 "vmta \"v1\" { source = \"any\", max_smtp_out = 40 }\nvmta \"v2\" { source = \"any\" }\n"
 #define ALL "domain \"*\" { retry_after = \"10m,20m\", retry_jitter = \"0%\", max_smtp_out = 4 }\n"

@@ -1,9 +1,9 @@
 /* Recipients between shards: where they get to, that they get there once, and that nobody runs to and fro. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "queue/travel_fixture.h"
+#include "queue/queue_shards_fixture.h"
 
 #define POLICY \
-	"vmta \"v1\" { source = \"any\" }\n" \
+	"node { max_smtp_out = 9 }\nvmta \"v1\" { source = \"any\", max_smtp_out = 6 }\n" \
 	"vmta \"v2\" { source = \"any\", domain = { [\"relayed.example\"] = { smtp_hosts = \"relay.example\" } } }\n" \
 	"provider \"big\" { domains = { \"big.example\", \"big2.example\" }, mx = { \"*.big.example\" } }\n" \
 	"domain \"*\" { retry_after_dns_error = \"1m\", retry_jitter = \"0%\", retry_recipients_after = \"10m\", bounce_after = \"1d\" }\n"

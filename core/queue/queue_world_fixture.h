@@ -105,6 +105,7 @@ struct world {
 	struct peers    *peers;                 /* of several shards one; else NULL */
 	unsigned         me;
 	struct queues *const *all;
+	struct scopes_shared *shared;
 	struct play      play;
 	struct prng      prng;
 	struct canned    canned[64];
@@ -121,7 +122,6 @@ struct world {
 	mono_us_t        last_attempt;
 	uint64_t         next_id, turns;
 	bool             slow_give_up;          /* ended a second later, as with a report */
-	struct scopes_shared *shared;           /* NULL: it is the only shard */
 	void            *ctx;                   /* the test's */
 };
 

@@ -33,7 +33,7 @@ site_get(struct queues *queues, struct span name, const struct ruleset_provider 
 	site->name = mem_strndup(name.p, name.n);
 	site->provider = provider;
 	list_init(&site->queues);
-	scope_init(&site->scope, &queues->o.loop->timers, site->lines);
+	scope_init(&site->scope, &queues->o.loop->timers);
 	table_put(&queues->sites, span_text(site->name), site);
 	return site;
 }
@@ -95,7 +95,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->site = site;
 	queue->vmta = vmta;
 	queue->settings = settings;
-	scope_init(&queue->scope, NULL, NULL);
+	scope_init(&queue->scope, &queues->o.loop->timers);
 	list_init(&queue->slots);
 	queue->made_in = queues->swaps;
 	queue_declare(queue);

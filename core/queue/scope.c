@@ -93,7 +93,7 @@ give_turn(struct scope_queue *line, struct now now)
 static void
 end_turn(struct scope_queue *line)
 {
-	timer_stop(line->timers, &line->timer);
+	timer_stop(line->scope->timers, &line->timer);
 	line->has_turn = false;
 	if (line->place == NULL || !line->place->stands)
 		return;
@@ -139,16 +139,23 @@ on_line_timer(void *ctx, struct now now)
 }
 
 void
-scope_init(struct scope *scope, struct timers *timers, struct scope_queue *lines)
+scope_init(struct scope *scope, struct timers *timers)
 {
 	scope->limits.max_smtp_out = scope->declared.max_smtp_out = UNLIMITED;
 	scope->use = &scope->own;
-	scope->lines = lines;
-	for (unsigned i = 0; i < SCOPE_LINES_N && lines != NULL; i++) {
-		list_init(&lines[i].waiters);
-		timer_init(&lines[i].timer, on_line_timer, &lines[i]);
-		lines[i].timers = timers;
-		lines[i].scope = scope;
+	scope->timers = timers;
+}
+
+static void
+make_lines(struct scope *scope)
+{
+	scope->lines = mem_alloc(SCOPE_LINES_N * sizeof *scope->lines);
+	for (unsigned i = 0; i < SCOPE_LINES_N; i++) {
+		struct scope_queue *line = &scope->lines[i];
+
+		list_init(&line->waiters);
+		timer_init(&line->timer, on_line_timer, line);
+		line->scope = scope;
 	}
 }
 
@@ -160,18 +167,21 @@ scope_fini(struct scope *scope)
 		struct scope_queue *line = &scope->lines[i];
 
 		check(list_empty(&line->waiters));
-		timer_stop(line->timers, &line->timer);
+		timer_stop(scope->timers, &line->timer);
 		if (line->place != NULL)
 			turns_exit(line->place);
 	}
+	free(scope->lines);
+	scope->lines = NULL;
 }
 
 void
 scope_share(struct scope *scope, struct scope_use *use, struct turns *const turns[SCOPE_LINES_N], unsigned me)
 {
+	make_lines(scope);
 	scope->use = use;
 	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
-		scope->lines[i].place = turns_enter(turns[i], me, scope->lines[i].timers, &scope->lines[i].timer);
+		scope->lines[i].place = turns_enter(turns[i], me, scope->timers, &scope->lines[i].timer);
 }
 
 /* ---- waiters ---- */
@@ -188,8 +198,11 @@ scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_wait
 void
 scope_wait(struct scope *scope, enum scope_line which, struct scope_waiter *waiter, mono_us_t at)
 {
-	struct scope_queue *line = &scope->lines[which];
+	struct scope_queue *line;
 
+	if (scope->lines == NULL)
+		make_lines(scope);
+	line = &scope->lines[which];
 	if (waiter->scope != scope || waiter->line != which) {
 		scope_leave(waiter);
 		/* Who comes from another line has not stood here: a row of them would otherwise be turned round. */
@@ -204,7 +217,7 @@ scope_wait(struct scope *scope, enum scope_line which, struct scope_waiter *wait
 			at = 0;
 	}
 	if (at != MONO_NEVER && is_first(line) && (!timer_started(&line->timer) || at < line->timer.node.key))
-		timer_start(line->timers, &line->timer, at);
+		timer_start(line->scope->timers, &line->timer, at);
 }
 
 void
@@ -226,10 +239,11 @@ scope_leave(struct scope_waiter *waiter)
 bool
 scope_others_first(const struct scope *scope, enum scope_line which, const struct scope_waiter *waiter)
 {
-	const struct scope_queue *line = &scope->lines[which];
+	const struct scope_queue *line;
 
-	if (waiter->turn && !waiter->served)
+	if (scope->lines == NULL || (waiter->turn && !waiter->served))
 		return false;
+	line = &scope->lines[which];
 	if (list_empty(&line->waiters))
 		return others_stand(line);
 	return line->waiters.next != &waiter->node || !is_first(line);
@@ -238,12 +252,14 @@ scope_others_first(const struct scope *scope, enum scope_line which, const struc
 bool
 scope_others_wait(const struct scope *scope, enum scope_line which, const struct scope_waiter *waiter)
 {
-	const struct scope_queue *line = &scope->lines[which];
-	const struct list *waiters = &line->waiters;
+	const struct list *waiters;
 
+	if (scope->lines == NULL)
+		return false;
+	waiters = &scope->lines[which].waiters;
 	if (!list_empty(waiters) && (waiters->next != &waiter->node || waiters->prev != &waiter->node))
 		return true;
-	return others_stand(line);
+	return others_stand(&scope->lines[which]);
 }
 
 void
@@ -255,20 +271,22 @@ scope_wake_soon(struct scope *scope, mono_us_t now)
 		if (!is_first(line))
 			turns_call(line->place);
 		else if (!list_empty(&line->waiters))
-			timer_start(line->timers, &line->timer, now);
+			timer_start(line->scope->timers, &line->timer, now);
 	}
 }
 
 void
 scope_wake(struct scope *scope, struct now now)
 {
-	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
+	for (unsigned i = 0; i < SCOPE_LINES_N && scope->lines != NULL; i++)
 		wake(&scope->lines[i], now);
 }
 
 void
 scope_gave_back(struct scope *scope, mono_us_t now)
 {
-	if (scope_is_shared(scope))
-		scope_wake_soon(scope, now);
+	if (!scope_is_shared(scope))
+		return;
+	atomic_thread_fence(memory_order_seq_cst);      /* rate_give() alone says nothing of what comes after it */
+	scope_wake_soon(scope, now);
 }

@@ -11,7 +11,8 @@
  * stand in a row (turns.h): the first gives as many turns as it has waiters, then it
  * stands behind the others.
  *
- * Ownership  Embedded in its owner, and so are its lines. A waiter leaves by itself or by scope_leave().
+ * Ownership  Embedded in its owner; its lines are made when somebody waits, which at most sites nobody does.
+ *            A waiter leaves by itself or by scope_leave().
  * Threads    What is in use are atomics; all else belongs to the shard.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -52,7 +53,6 @@ struct scope_queue {
 	bool           has_turn;        /* left counts */
 	struct turns_place *place;      /* among the shards' lines; NULL: no other shard has the scope */
 	struct timer   timer;           /* when the first one's turn may come */
-	struct timers *timers;
 	struct scope  *scope;
 };
 
@@ -70,7 +70,8 @@ struct scope {
 	struct scope_use    own;
 	struct scope_use   *use;                /* its own, or the one of all shards */
 	struct scope_limits limits;             /* in force */
-	struct scope_queue *lines;              /* SCOPE_LINES_N; NULL: a queue's own, where nobody else waits */
+	struct scope_queue *lines;              /* SCOPE_LINES_N; NULL: nobody ever waited */
+	struct timers      *timers;
 	struct scope_limits declared;           /* without overlays */
 };
 
@@ -84,8 +85,7 @@ struct scope_waiter {
 	void        (*on_turn)(struct scope_waiter *waiter, struct now now);
 };
 
-/* lines: SCOPE_LINES_N of them, the owner's, or NULL: nobody will wait. */
-void scope_init(struct scope *scope, struct timers *timers, struct scope_queue *lines);
+void scope_init(struct scope *scope, struct timers *timers);
 void scope_fini(struct scope *scope);   /* nobody may be in line; unless it is shared, no session open */
 /* From now until scope_fini() it is one of several, of which `me` is this shard's; nothing is in use of it yet. */
 void scope_share(struct scope *scope, struct scope_use *use, struct turns *const turns[SCOPE_LINES_N], unsigned me);

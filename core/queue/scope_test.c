@@ -15,7 +15,6 @@ struct line {
 	struct timers timers;
 	struct now    now;
 	struct scope  scope, other;
-	struct scope_queue lines[SCOPE_LINES_N], other_lines[SCOPE_LINES_N];
 	struct one {
 		struct scope_waiter waiter;     /* first: cast back */
 		struct line *line;
@@ -66,8 +65,8 @@ setup(void **state)
 
 	timers_init(&line->timers);
 	line->now.mono = 1000 * US_PER_S;
-	scope_init(&line->scope, &line->timers, line->lines);
-	scope_init(&line->other, &line->timers, line->other_lines);
+	scope_init(&line->scope, &line->timers);
+	scope_init(&line->other, &line->timers);
 	for (unsigned i = 0; i < WAITERS; i++) {
 		scope_waiter_init(&line->ones[i].waiter, on_turn);
 		line->ones[i].line = line;

@@ -28,7 +28,6 @@ struct village {
 	struct city  *city;
 	unsigned      me;
 	struct scope  scopes[SCOPES];
-	struct scope_queue lines[SCOPES][SCOPE_LINES_N];
 	struct client clients[CLIENTS_MAX];
 };
 
@@ -154,7 +153,7 @@ village_open(struct city *city, unsigned v)
 	village->city = city;
 	village->me = v;
 	for (unsigned i = 0; i < SCOPES; i++) {
-		scope_init(&village->scopes[i], city->timers[v], village->lines[i]);
+		scope_init(&village->scopes[i], city->timers[v]);
 		scopes_shared_join(city->shared, v, "vmta", names[i], &village->scopes[i]);
 	}
 	for (unsigned i = 0; i < city->clients_n; i++) {
@@ -314,16 +313,14 @@ what_comes_back_by_a_name_that_was_gone_is_new(void **state)
 {
 	static const struct rate_spec spec = { .count = 3600, .window_us = 3600 * US_PER_S };
 	struct city *city = city_new(2, 1, 5);
-	struct scope_queue lines[2][SCOPE_LINES_N] = { 0 };
 	struct scope_waiter waiter;
 	struct scope scopes[2];
 	mono_us_t now = city->shards.now.mono;
 
 	for (unsigned round = 0; round < 3; round++) {
 		memset(scopes, 0, sizeof scopes);
-		memset(lines, 0, sizeof lines);
 		for (unsigned i = 0; i < 2; i++) {
-			scope_init(&scopes[i], city->timers[i], lines[i]);
+			scope_init(&scopes[i], city->timers[i]);
 			scopes_shared_join(city->shared, i, "pool", "p", &scopes[i]);
 		}
 		assert_ptr_equal(scopes[0].use, scopes[1].use);

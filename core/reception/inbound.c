@@ -2,13 +2,14 @@
  * inbound - one session of a client: the machine's events become answers.
  *
  * While a message is being synced the client may be a little ahead with its
- * pipelined commands; when what it sends no longer fits it is not read. If it
- * goes away meanwhile the session waits for the sync without a connection.
+ * pipelined commands; when what it sends no longer fits it is not read, nor when it does not
+ * take the replies. If it goes away meanwhile the session waits for the sync without a connection.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
 
-#define READ_MAX (64 * 1024)            /* of one on_data */
+#define READ_MAX    (64 * 1024)         /* of one on_data */
+#define REPLIES_MAX (64 * 1024)         /* that wait for the client's socket before it is read again */
 
 /* ---- who may come in ---- */
 
@@ -186,7 +187,7 @@ step(struct inbound *in)
 static void
 pause_if_ahead(struct inbound *in)
 {
-	bool ahead = smtp_server_room(&in->server) < READ_MAX;
+	bool ahead = smtp_server_room(&in->server) < READ_MAX || conn_pending(in->conn) > REPLIES_MAX;
 
 	if (ahead != in->paused)
 		conn_pause(in->conn, ahead);
@@ -231,6 +232,15 @@ on_data(void *ctx, struct span data)
 }
 
 static void
+on_drained(void *ctx)
+{
+	struct inbound *in = ctx;
+
+	if (!in->closing)
+		pause_if_ahead(in);
+}
+
+static void
 on_tls(void *ctx, const struct err *err)
 {
 	struct inbound *in = ctx;
@@ -266,7 +276,7 @@ on_timer(void *ctx, struct now now)
 	inbound_leave(in);
 }
 
-static const struct conn_events events = { .on_data = on_data, .on_tls = on_tls, .on_close = on_close };
+static const struct conn_events events = { .on_data = on_data, .on_drained = on_drained, .on_tls = on_tls, .on_close = on_close };
 
 /* ---- the beginning ---- */
 

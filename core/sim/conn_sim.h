@@ -119,7 +119,7 @@ void lane_sim_free_all(struct wire *wire);
 
 /* tls_sim.c */
 void tls_sim_start_server(struct conn *conn, const struct tls_server *tls);
-void tls_sim_start_client(struct conn *conn, const struct tls_client *tls, const char *host, bool verify);
+void tls_sim_start_client(struct conn *conn, struct tls_client *tls, const struct tls_peer *peer);
 void tls_sim_step(struct conn_sim *c);          /* sends our part, when it is time */
 void tls_sim_arrived(struct conn_sim *c, const struct mark *mark);
 void conn_sim_dirty(struct conn_sim *c);

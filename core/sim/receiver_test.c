@@ -442,7 +442,7 @@ starttls_is_offered_when_told_and_its_certificate_may_be_bad(void **state)
 		said(client);
 		assert_non_null(strstr(say(client, "EHLO x.example\r\n"), "250-STARTTLS\r\n"));
 		assert_string_equal(say(client, "STARTTLS\r\n"), "220 2.0.0 Ready to start TLS\r\n");
-		conn_start_tls_client(client->conn, NULL, "mx.example", true);
+		conn_start_tls_client(client->conn, NULL, &(struct tls_peer){ .host = "mx.example", .verify = true });
 		run(world, US_PER_S);
 		assert_int_equal(client->conn->tls_version != NULL, valid);
 		assert_int_equal(client->closed, !valid);

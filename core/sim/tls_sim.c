@@ -33,11 +33,11 @@ tls_sim_start_server(struct conn *conn, const struct tls_server *tls)
 }
 
 void
-tls_sim_start_client(struct conn *conn, const struct tls_client *tls, const char *host, bool verify)
+tls_sim_start_client(struct conn *conn, struct tls_client *tls, const struct tls_peer *peer)
 {
 	struct conn_sim *c = container_of(conn, struct conn_sim, conn);
 
-	c->tls_verify = verify;
+	c->tls_verify = peer->verify;
 	start(c, false);
 }
 

@@ -9,7 +9,7 @@ shakes_hands_in_a_round_trip(void **state)
 	set_up(&f);
 	open_pair(&f);
 	conn_write(f.client.conn, SPAN("clear"));
-	conn_start_tls_client(f.client.conn, NULL, "mx", true);
+	conn_start_tls_client(f.client.conn, NULL, &(struct tls_peer){ .host = "mx", .verify = true });
 	conn_write(f.client.conn, SPAN("secret"));
 	run_for(&f, US_PER_S);
 	assert_story(f.server, "data(clear)@80000");
@@ -28,7 +28,7 @@ static void
 start_both(struct fixture *f, bool verify)
 {
 	open_pair(f);
-	conn_start_tls_client(f->client.conn, NULL, "mx", verify);
+	conn_start_tls_client(f->client.conn, NULL, &(struct tls_peer){ .host = "mx", .verify = verify });
 	conn_start_tls_server(f->server.conn, NULL);
 	loop_run(f->loop);
 }
@@ -79,7 +79,7 @@ ends_a_handshake_with_a_peer_that_goes_or_talks_in_clear(void **state)
 
 	set_up(&f);
 	open_pair(&f);
-	conn_start_tls_client(f.client.conn, NULL, "mx", false);
+	conn_start_tls_client(f.client.conn, NULL, &(struct tls_peer){ .host = "mx", .verify = false });
 	conn_close(f.server.conn);
 	f.server.conn = NULL;
 	loop_run(f.loop);

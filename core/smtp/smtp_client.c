@@ -21,6 +21,7 @@
 
 #define AGAIN     ((enum smtp_client_event)-1)
 #define INPUT_MAX (128 * 1024)
+#define KEPT_MAX  1024
 
 enum state {            /* up to READY: before any transaction */
 	GREETING,
@@ -161,11 +162,19 @@ forget_extensions(struct smtp_client *client)
 }
 
 static void
+say_hello(struct smtp_client *client, const char *verb)
+{
+	buf_add_text(&client->out, verb);
+	buf_add_text(&client->out, client->config.helo);
+	buf_add_text(&client->out, "\r\n");
+}
+
+static void
 say_ehlo(struct smtp_client *client)
 {
 	forget_extensions(client);
 	client->parser.on_line = on_ehlo_line;
-	buf_printf(&client->out, "EHLO %s\r\n", client->config.helo);
+	say_hello(client, "EHLO ");
 	client->state = EHLO;
 }
 
@@ -198,7 +207,7 @@ on_ehlo(struct smtp_client *client)
 	forget_extensions(client);
 	if (client->state == HELO || !smtp_reply_perm(&client->reply))
 		return leave(client);
-	buf_printf(&client->out, "HELO %s\r\n", client->config.helo);
+	say_hello(client, "HELO ");
 	client->state = HELO;
 	return AGAIN;
 }
@@ -444,13 +453,35 @@ step(struct smtp_client *client)
 void
 smtp_client_init(struct smtp_client *client, const struct smtp_client_config *config)
 {
-	memset(client, 0, sizeof *client);
-	client->config = *config;
-	client->state = GREETING;
 	buf_init(&client->out, 0);
 	buf_init(&client->in, INPUT_MAX);
+	smtp_client_restart(client, config);
+}
+
+/* Not the 5 KB of the parser's lines, nor the text of a reply: what stands there is never looked at. */
+void
+smtp_client_restart(struct smtp_client *client, const struct smtp_client_config *config)
+{
+	struct buf out = client->out, in = client->in;
+
+	memset(client, 0, offsetof(struct smtp_client, reply.line) + 1);
+	memset(&client->replies, 0, offsetof(struct smtp_client, parser) - offsetof(struct smtp_client, replies));
+	client->config = *config;
+	client->state = GREETING;
+	client->out = out;
+	client->in = in;
+	client->in.max = INPUT_MAX;
+	buf_clear(&client->out);
+	buf_clear(&client->in);
 	smtp_reply_parser_init(&client->parser);
 	client->parser.ctx = client;
+}
+
+void
+smtp_client_rest(struct smtp_client *client)
+{
+	if (client->in.cap > KEPT_MAX || client->out.cap > KEPT_MAX)
+		smtp_client_fini(client);
 }
 
 void

@@ -110,6 +110,10 @@ struct smtp_client {
 };
 
 void smtp_client_init(struct smtp_client *client, const struct smtp_client_config *config);
+/* For another connection, in the memory of the last one. Zeroed memory will do for a last one. */
+void smtp_client_restart(struct smtp_client *client, const struct smtp_client_config *config);
+/* Between two connections: what it keeps for the next is a few hundred bytes. */
+void smtp_client_rest(struct smtp_client *client);
 void smtp_client_fini(struct smtp_client *client);
 
 void smtp_client_feed(struct smtp_client *client, struct span bytes);

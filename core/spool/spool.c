@@ -12,7 +12,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
+#define UNSAFE_MAX 1000u                /* outcomes that a crash may undo, */
+#define UNSAFE_US (10 * US_PER_S)       /* or for so long, before nothing new is begun */
 #define FRESH_BYTES_DEFAULT (64u * 1024u * 1024u)
+
+void
+spool_stall_review(struct spool_core *core)
+{
+	bool before = core->stalls;
+
+	if (!core->unsafe || !core->unsafe_since)
+		core->unsafe_since = core->unsafe ? core->now : 0;
+	core->stalls = core->unsafe >= UNSAFE_MAX || (core->unsafe && core->now - core->unsafe_since >= UNSAFE_US);
+	if (core->stalls && !before)
+		log_error(core->log, "spool: what became of %llu recipients cannot be written down, and a crash now would send to them again; "
+			  "no new transactions until it can", (unsigned long long)core->unsafe);
+}
+
+bool
+spool_stalls(const struct spool *spool)
+{
+	return spool->core->stalls;
+}
 
 static bool
 batch_due(const struct spool_core *core)
@@ -126,7 +147,7 @@ segment_bytes_for(uint64_t total)
 	return bytes > SPOOL_SEGMENT_MAX ? SPOOL_SEGMENT_MAX : bytes;
 }
 
-static void
+void
 spool_free(struct spool_core *core)
 {
 	while (!list_empty(&core->fresh))
@@ -141,7 +162,7 @@ spool_free(struct spool_core *core)
 	free(core);
 }
 
-static struct spool_core *
+struct spool_core *
 spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 	  const struct spool_options *options, const struct spool_owner *owner)
 {
@@ -299,6 +320,10 @@ settle(struct spool_core *core, struct spool_message *message, const struct spoo
 	}
 	over = message->live == 0;
 	spool_segment_note(segment, note);
+	if (core->journals_fail) {
+		core->unsafe++;
+		spool_stall_review(core);
+	}
 	spool_compact_settled(core, message, note);
 	if (over) {
 		spool_fresh_drop(core, message);

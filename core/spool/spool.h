@@ -75,6 +75,8 @@ struct spool_options {
 
 struct spool_recovered {
 	uint64_t id;
+	uint64_t segment, at;                   /* where its record stands: the segment's number */
+	uint64_t size_bytes;                    /* head and body */
 	struct span meta;                       /* as committed; borrowed for the call */
 	uint16_t rcpts_n;
 	const struct spool_rcpt_state *rcpts;
@@ -92,9 +94,10 @@ struct spool_owner {
 };
 
 /* The disk is borrowed: disk_os in the node, a simulated one in a spec. Refuses: a spool
- * in use by another node; a segment that is damaged before the place up to which it was
- * synced (the error names file and offset). A torn tail behind that place is cut, with
- * a line in the log. */
+ * in use by another node, or of another format. A torn tail, behind the place up to which a
+ * segment was synced, is cut, with a line in the log. Damage before that place is named there
+ * with file and offset; what can still be read is taken, and the file set aside under NAME.damaged
+ * when nothing in it waits any more. Where a journal is damaged, some get their mail again. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
 /* Another loop's face. The loop may be the first's as well: then its on_commit runs with those of the first.
@@ -169,10 +172,15 @@ bool spool_state_save(struct spool *spool, struct span bytes);
 void spool_state_save_now(struct spool *spool, struct span bytes);
 /* What spool_close() leaves there, whatever is under way then. */
 void spool_state_last(struct spool *spool, struct span bytes);
-/* Empty when there is none. *clean_out: the node that wrote it closed the spool in order. */
+/* Empty when there is none, or it is damaged: then it is set aside. *clean_out: the node that wrote it
+ * closed the spool in order. */
 bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err);
+bool spool_state_lost(const struct spool *spool);       /* it was damaged */
 
 bool spool_refuses(struct spool *spool);         /* spool_begin() would say no */
+/* What was settled cannot be written, too much of it or for too long: after a crash it would be done again, so
+ * nothing new should be begun. Cheap. Any thread. */
+bool spool_stalls(const struct spool *spool);
 
 struct spool_stats {
 	uint64_t segments, live_messages, bytes, commits, syncs, compacted;

@@ -19,7 +19,8 @@
  * the segment is sealed.
  *
  * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
- * what is synced and the notes are written again.
+ * what is synced and the notes are written again. A crash meanwhile would undo them, so
+ * when there are many of them, or for long, nobody should begin more (spool_stalls()).
  *
  * Either way the spool then refuses (`failing`) and tries a batch each second,
  * which must sync something real; the first that succeeds opens it again.
@@ -312,6 +313,7 @@ part_done(struct part *part, bool failed)
 	if (part->journal_ok) {
 		spool_notes_fini(&part->notes);
 	} else {
+		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
 		spool_segment_dirty(segment);
 	}
@@ -341,6 +343,10 @@ fail_or_mend(struct spool_core *core, const struct spool_batch *batch)
 {
 	const struct err *err = batch->err.kind ? &batch->err : &batch->journal_err;
 
+	core->journals_fail = batch->journal_err.kind != ERR_NONE;
+	if (!core->journals_fail)
+		core->unsafe = 0;
+	spool_stall_review(core);
 	if (err->kind) {
 		if (!core->failing.kind)
 			log_error(core->log, "%s; new messages are refused until it works again", err->text);

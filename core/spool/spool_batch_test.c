@@ -216,6 +216,62 @@ ends_a_job_that_is_worked_but_not_told_when_it_closes(void **state)
 	assert_true(letter->back);
 }
 
+static void
+stalls_when_too_much_cannot_be_written_down_and_goes_on_when_it_can(void **state)
+{
+	struct post *post = *state;
+	unsigned n;
+
+	for (unsigned i = 0; i < 1100; i++)
+		post_send(post, 10);
+	hand_settle(&post->hand);
+	post->fake.fail_permille = 1000;
+	post_deliver(post, &post->letters[0]);
+	hand_pass(&post->hand, 10 * US_PER_MS);
+	hand_settle(&post->hand);
+	for (n = 1; !spool_stalls(post->spool); n++)
+		post_deliver(post, &post->letters[n]);
+	assert_in_range(n, 480, 520);
+	assert_true(span_find_text(buf_span(&post->lines), SPAN("cannot be written down")) != SIZE_MAX);
+
+	post->fake.fail_permille = 0;
+	post_rest(post);
+	assert_false(spool_stalls(post->spool));
+	post_kill(post);
+	post_open(post);
+	assert_int_equal(post->recovered, 1100 - n);
+}
+
+static void
+stalls_when_a_little_cannot_be_written_down_for_long(void **state)
+{
+	struct post *post = *state;
+
+	post_sent(post, 10);
+	post_sent(post, 10);
+	post->fake.fail_permille = 1000;
+	assert_non_null(post_send(post, 10));
+	for (unsigned s = 0; s < 30; s++) {
+		hand_settle(&post->hand);
+		hand_pass(&post->hand, US_PER_S);
+	}
+	assert_int_equal(post->spool->core->failing.kind, ERR_TEMP);
+	assert_false(spool_stalls(post->spool));
+	post_deliver(post, &post->letters[0]);
+	hand_pass(&post->hand, US_PER_S);
+	hand_settle(&post->hand);
+	post_deliver(post, &post->letters[1]);
+	assert_false(spool_stalls(post->spool));
+	for (unsigned s = 0; s < 11; s++) {
+		hand_pass(&post->hand, US_PER_S);
+		hand_settle(&post->hand);
+		assert_int_equal(spool_stalls(post->spool), s >= 9);
+	}
+	post->fake.fail_permille = 0;
+	post_rest(post);
+	assert_false(spool_stalls(post->spool));
+}
+
 int
 main(void)
 {
@@ -230,6 +286,8 @@ main(void)
 		TEST(survives_a_full_disk),
 		TEST(takes_over_a_job_that_has_not_begun_when_it_closes),
 		TEST(ends_a_job_that_is_worked_but_not_told_when_it_closes),
+		TEST(stalls_when_too_much_cannot_be_written_down_and_goes_on_when_it_can),
+		TEST(stalls_when_a_little_cannot_be_written_down_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /*
  * Giving room back: dead segments are removed, mostly dead ones are compacted.
  *
- * Removal renames the segment first and only then removes its journal: whatever
- * survives a crash, there is never a segment whose journal is gone, and a journal
+ * What is damaged is not removed but renamed, both files, and stays. Removal renames the
+ * segment first and only then removes its journal: whatever survives a crash, there is never a segment whose journal is gone, and a journal
  * alone means nothing. The renamed file is cut off from its end a piece at a job, batches
  * between: while a file system frees 64 MiB at once nobody's sync gets through, on whichever
  * thread (ext4: 26 to 40 ms; by pieces of 4 MiB no sync takes longer than without). Two things may delay it:
@@ -102,12 +102,27 @@ is_there(struct disk *disk, const char *name)
 
 /* The first try may have renamed it and failed to make that durable. */
 static bool
-rename_away(struct spool_segment *segment, const char *name)
+rename_away(struct spool_segment *segment, const char *name, const char *to)
 {
 	struct disk *disk = segment->core->disk;
 
-	return disk->ops->rename(disk, name, REMOVED, NULL) ||
-	       (segment->retry_at && disk->ops->rename(disk, REMOVED, REMOVED, NULL) && !is_there(disk, name));
+	return disk->ops->rename(disk, name, to, NULL) ||
+	       (segment->retry_at && disk->ops->rename(disk, to, to, NULL) && !is_there(disk, name));
+}
+
+/* Should the journal stay, it goes the same way when the spool is opened. */
+static void
+journal_away(struct spool_segment *segment)
+{
+	struct disk *disk = segment->core->disk;
+	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
+
+	spool_segment_name(segment, ".jnl", name);
+	spool_segment_name(segment, ".jnl" SPOOL_DAMAGED, aside);
+	if (segment->damaged || segment->journal_damaged)
+		disk->ops->rename(disk, name, aside, NULL);
+	else
+		disk->ops->remove(disk, name, NULL);
 }
 
 /* False: it is small enough, or cannot be cut: removed as it is. */
@@ -131,15 +146,17 @@ remove_work(struct spool_core *core)
 {
 	struct spool_segment *segment = core->removing;
 	struct disk *disk = core->disk;
-	char name[SPOOL_NAME_MAX];
+	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	spool_segment_files_close(segment);
 	spool_segment_name(segment, ".seg", name);
+	spool_segment_name(segment, ".seg" SPOOL_DAMAGED, aside);
 	if (segment->file_made) {
-		if (!rename_away(segment, name))
+		if (!rename_away(segment, name, segment->damaged ? aside : REMOVED))
 			return;
 		segment->file_made = false;
-		core->removing_left = segment->written ? segment->written : 1;
+		if (!segment->damaged)
+			core->removing_left = segment->written ? segment->written : 1;
 	} else if (segment->made_badly) {
 		disk->ops->remove(disk, name, NULL);
 	}
@@ -148,9 +165,7 @@ remove_work(struct spool_core *core)
 	if (core->removing_left)
 		disk->ops->remove(disk, REMOVED, NULL);
 	core->removing_left = 0;
-	spool_segment_name(segment, ".jnl", name);
-	/* Should it stay, it is swept when the spool is opened. */
-	disk->ops->remove(disk, name, NULL);
+	journal_away(segment);
 }
 
 static void
@@ -166,6 +181,10 @@ remove_done(struct spool_core *core)
 		spool_retry_later(core);
 		return;
 	}
+	if (segment->damaged || segment->journal_damaged)
+		log_warning(core->log, "spool: nothing of the damaged %016llx.%s waits any more; it is set aside as %016llx.%s" SPOOL_DAMAGED,
+			    (unsigned long long)segment->number, segment->damaged ? "seg" : "jnl",
+			    (unsigned long long)segment->number, segment->damaged ? "seg" : "jnl");
 	core->space_at = 0;
 	spool_segment_free(segment);
 }
@@ -201,7 +220,8 @@ static bool
 may_compact(struct spool_segment *segment)
 {
 	struct spool_core *core = segment->core;
-	bool sparse = segment->live_bytes * 4 < segment->written || segment->journal_bytes > segment->written;
+	bool sparse = segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written ||
+		      segment->journal_bytes > segment->written;
 
 	return segment != core->active && !segment->dead && !segment->kept && segment->live_n && !segment->writers &&
 	       !segment->tickets && !segment->readers && sparse &&
@@ -219,7 +239,7 @@ compaction_begin(struct spool_core *core)
 	core->compact_at = MONO_NEVER;
 	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
-		bool sparse = segment->live_bytes * 4 < segment->written;
+		bool sparse = segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written;
 		if (!may_compact(segment)) {
 			/* No room, or somebody reads it: later. */
 			if (sparse && segment->live_n && segment != core->active && !segment->kept) {
@@ -423,12 +443,14 @@ spool_compact_start(struct spool_core *core)
 		items_choose(compaction);
 	if (compaction->failed || compaction->items_n == 0 ||
 	    !spool_segment_readable(compaction->segment, NULL)) {
-		if (compaction->failed || compaction->items_n) {
-			compaction->failed = true;
+		bool failed = compaction->failed = compaction->failed || compaction->items_n;
+
+		spool_compact_end(core);
+		/* Only now: its end finds the segment worth compacting again, at once. */
+		if (failed) {
 			core->compact_at = core->now + SPOOL_RETRY_US;
 			spool_retry_later(core);
 		}
-		spool_compact_end(core);
 		return spool_remove_start(core);
 	}
 	compaction->reading = true;

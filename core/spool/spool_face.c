@@ -98,6 +98,7 @@ on_retry(void *ctx, struct now now)
 
 	spool_enter(&core->first);
 	core->retry_at = MONO_NEVER;
+	spool_stall_review(core);
 	core->probe_due = core->failing.kind != ERR_NONE;
 	if (core->probe_due)
 		spool_retry_later(core);

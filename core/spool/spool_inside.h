@@ -19,6 +19,8 @@
 #define SPOOL_RESERVE_BYTES (64u * 1024u)               /* kept for journals */
 #define SPOOL_PENDING_MAX (256u * 1024u * 1024u)        /* bytes that wait for the worker */
 #define SPOOL_HEAD_MAX (64u * 1024u * 1024u)            /* meta, and head */
+#define SPOOL_IDS_RESERVED (1u << 20)                   /* by a segment's start */
+#define SPOOL_DAMAGED ".damaged"                        /* behind the name of what was set aside */
 #define SPOOL_GATHER_US (5 * US_PER_MS)
 #define SPOOL_RETRY_US US_PER_S
 
@@ -60,6 +62,7 @@ struct spool_segment {
 	bool created;                   /* both files are there, and the start of it is synced */
 	bool sealed;                    /* nothing more is appended: a sync failed */
 	bool cut;                       /* what stands behind `written` must go before anything is accepted */
+	bool damaged, journal_damaged;  /* set aside, not removed, when it is dead */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
 	mono_us_t retry_at;
@@ -100,6 +103,8 @@ struct spool_writer {
 
 struct spool_compaction;
 struct spool_saving;
+struct spool_look_options;
+struct spool_counts;
 struct spool_mail;
 
 /* The spool as one loop sees it. */
@@ -147,6 +152,10 @@ struct spool_core {
 	bool was_background;            /* the last job was no batch */
 	bool closing;
 	struct err failing;             /* kind set: why nothing is accepted */
+	bool      journals_fail;        /* the last batch could not write them all */
+	uint64_t  unsafe;               /* settled, and not written down since then */
+	mono_us_t unsafe_since;         /* the first of them; 0: none */
+	_Atomic bool stalls;            /* spool_stalls() */
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
@@ -160,6 +169,10 @@ struct spool_core {
 	struct spool_fresh *last_state;         /* for spool_close() */
 	bool last_state_lost;                   /* it was too large to be kept */
 	bool was_clean;                 /* the node before closed in order */
+	bool state_lost;                /* the state file was damaged */
+	uint64_t damages, unread;       /* places found; messages that stood there, at least */
+	const struct spool_look_options *look;  /* nothing may be written; NULL: a node's */
+	struct spool_counts *counts;    /* then */
 
 	mono_us_t gather_at;            /* notes have waited long enough then; MONO_NEVER: there are none */
 	mono_us_t retry_at;             /* MONO_NEVER: no need */
@@ -184,7 +197,11 @@ void spool_timers_init(struct spool_core *core);
 void spool_retry_stop(struct spool_core *core);
 
 /* spool.c */
+struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
+			     const struct spool_options *options, const struct spool_owner *owner);
+void spool_free(struct spool_core *core);       /* without the lock */
 void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
 
 /* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */
@@ -242,6 +259,10 @@ void spool_reader_unload(struct spool_reader *reader);
 /* spool_recover.c */
 bool spool_recover(struct spool_core *core, struct err *err);    /* and tells the owner */
 
+/* spool_damage.c */
+/* NAME.damaged, or with a number behind it, which no file has. */
+bool spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err);
+
 /* spool_compact.c */
 bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
 bool spool_compact_start(struct spool_core *core);
@@ -252,6 +273,7 @@ void spool_compact_end(struct spool_core *core);
 /* spool_state.c */
 bool spool_state_start(struct spool_core *core);
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
+bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);
 bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */
 void spool_state_end(struct spool_core *core);         /* sets it */
 void spool_state_free(struct spool_core *core);

@@ -368,6 +368,7 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 	bool cut;
 
 	scan->at = scan->next;
+	scan->beyond = 0;
 	if (left == 0)
 		return SPOOL_STEP_END;
 	if (left < SPOOL_RECORD_HEADER)
@@ -377,6 +378,8 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 	if (cut || !spool_record_peek(buf_span(&scan->window).p, scan->number, scan->at, &payload_bytes) ||
 	    payload_bytes > left - SPOOL_RECORD_HEADER)
 		return SPOOL_STEP_BAD;
+	scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
+	scan->kind = (uint8_t)buf_span(&scan->window).p[4];
 	if (!window_fill(scan, SPOOL_RECORD_HEADER + (uint64_t)payload_bytes, &cut, err))
 		return SPOOL_STEP_ERROR;
 	if (cut || !spool_record_parse(span_first(buf_span(&scan->window), SPOOL_RECORD_HEADER + (size_t)payload_bytes),
@@ -386,4 +389,32 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 	buf_consume(&scan->window, SPOOL_RECORD_HEADER + (size_t)payload_bytes);
 	scan->next += SPOOL_RECORD_HEADER + (uint64_t)payload_bytes;
 	return SPOOL_STEP_RECORD;
+}
+
+void
+spool_scan_seek(struct spool_scan *scan, uint64_t at)
+{
+	if (at >= scan->next && at - scan->next <= buf_len(&scan->window))
+		buf_consume(&scan->window, (size_t)(at - scan->next));
+	else
+		buf_clear(&scan->window);
+	scan->next = at;
+}
+
+enum spool_step
+spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err)
+{
+	uint32_t payload_bytes;
+	bool cut;
+
+	for (uint64_t at = scan->at + 1; at < scan->size && scan->size - at >= SPOOL_RECORD_HEADER; at++) {
+		spool_scan_seek(scan, at);
+		if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
+			return SPOOL_STEP_ERROR;
+		if (cut)
+			break;
+		if (spool_record_peek(buf_span(&scan->window).p, scan->number, at, &payload_bytes) && payload_bytes <= payload_max)
+			return SPOOL_STEP_RECORD;
+	}
+	return SPOOL_STEP_END;
 }

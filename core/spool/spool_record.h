@@ -118,6 +118,8 @@ struct spool_scan {
 	uint64_t   size;
 	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
 	uint64_t   next;
+	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: that is none */
+	uint8_t    kind;                /* then: what that header calls it */
 	struct buf window;              /* bytes of the file from `next` on */
 };
 void spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
@@ -125,3 +127,8 @@ void spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct
 void spool_scan_fini(struct spool_scan *scan);
 /* The record's payload lives until the next call. */
 enum spool_step spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err);
+/* Goes on at that place of the file, behind what is bad. */
+void spool_scan_seek(struct spool_scan *scan, uint64_t at);
+/* Goes on at the next place behind `at` where the header of a record stands, of at most so long a payload.
+ * END: there is none. Only for files whose contents nobody outside can choose: a body may hold anything. */
+enum spool_step spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err);

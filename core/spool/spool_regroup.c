@@ -126,7 +126,8 @@ static bool
 tell(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
 {
 	struct spool_core *core = r->core;
-	struct spool_recovered recovered = { .id = copy->id, .rcpts_n = copy->rcpts_n, .rcpts = r->states };
+	struct spool_recovered recovered = { .id = copy->id, .segment = copy->segment->number, .at = copy->at,
+					     .size_bytes = copy->size_bytes, .rcpts_n = copy->rcpts_n, .rcpts = r->states };
 	struct spool_message *message;
 	uint16_t live = 0;
 

@@ -16,7 +16,6 @@
 
 #define JOURNAL_LONG (1024u * 1024u)
 #define NOTES_THIN 1024u
-#define IDS_RESERVED (1u << 20)
 
 struct spool_segment *
 spool_segment_new(struct spool_core *core, uint64_t number)
@@ -84,7 +83,7 @@ append_start(struct spool_segment *segment)
 	struct spool_core *core = segment->core;
 
 	/* Ids given while this segment is the active one; a restart begins behind them. */
-	segment->max_id = core->next_id - 1 + IDS_RESERVED;
+	segment->max_id = core->next_id - 1 + SPOOL_IDS_RESERVED;
 	spool_segment_append(segment, spool_record_start(segment->max_id + 1));
 }
 
@@ -185,7 +184,7 @@ worth_compacting(const struct spool_segment *segment)
 {
 	if (segment->kept || segment->readers || segment->writers || segment->tickets)
 		return false;
-	return segment->live_bytes * 4 < segment->written ||
+	return segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written ||
 	       (segment->journal_bytes > JOURNAL_LONG && segment->journal_bytes > segment->written);
 }
 

@@ -190,8 +190,9 @@ read_whole(struct disk *disk, const char *name, struct buf *to, struct err *err)
 	if (!file)
 		return false;
 	ok = ops->size(file, &size, err);
+	/* Larger than it may be, it is damaged: its front is enough to know. */
 	if (ok && size > STATE_MAX + SPOOL_RECORD_HEADER)
-		ok = err_set(err, ERR_PERM, "spool: the file %s is too large", name);
+		size = SPOOL_RECORD_HEADER - 1;
 	if (ok && size > 0) {
 		char *room = buf_grow(to, (size_t)size);
 		ok = room ? ops->read(file, 0, room, (size_t)size, &got, err)
@@ -203,27 +204,76 @@ read_whole(struct disk *disk, const char *name, struct buf *to, struct err *err)
 	return ok;
 }
 
+/* *payload_out lives as long as *bytes. *damaged_out: a file is there, and no good. */
+static bool
+state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, bool *damaged_out, struct err *err)
+{
+	struct spool_record record;
+	bool there;
+
+	*payload_out = (struct span){ 0 };
+	*damaged_out = false;
+	if (!is_there(disk, STATE, &there, err))
+		return false;
+	if (!there)
+		return true;
+	if (!read_whole(disk, STATE, bytes, err))
+		return false;
+	*damaged_out = !spool_record_parse(buf_span(bytes), 0, 0, &record) || record.kind != STATE_KIND;
+	if (!*damaged_out)
+		*payload_out = record.payload;
+	return true;
+}
+
+static bool
+set_aside(struct spool_core *core, struct err *err)
+{
+	char aside[SPOOL_NAME_MAX];
+
+	if (!spool_name_free(core->disk, STATE, aside, err) || !core->disk->ops->rename(core->disk, STATE, aside, err))
+		return false;
+	log_error(core->log, "spool: the file " STATE " is damaged: limits and retries begin anew, pauses and overlays are gone; "
+		  "it is set aside as %s", aside);
+	core->state_lost = true;
+	return true;
+}
+
 bool
 spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err)
 {
 	struct spool_core *core = spool->core;
-	struct spool_record record;
+	struct span payload;
 	struct buf bytes;
-	bool there, ok;
+	bool damaged, ok;
 
-	*clean_out = core->was_clean;
-	if (!is_there(core->disk, STATE, &there, err))
-		return false;
-	if (!there)
-		return true;
 	buf_init(&bytes, 0);
-	ok = read_whole(core->disk, STATE, &bytes, err);
-	if (ok && (!spool_record_parse(buf_span(&bytes), 0, 0, &record) || record.kind != STATE_KIND))
-		ok = err_set(err, ERR_PERM, "spool: the file " STATE " is damaged; remove it to start without it");
-	if (ok && !buf_add(out, record.payload))
+	spool_enter(spool);
+	ok = state_read(core->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(core, err));
+	if (ok && !buf_add(out, payload))
 		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
+	*clean_out = core->was_clean && !core->state_lost;
+	spool_leave(spool);
 	buf_fini(&bytes);
 	return ok;
+}
+
+bool
+spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err)
+{
+	struct span payload;
+	struct buf bytes;
+	bool ok;
+
+	buf_init(&bytes, 0);
+	ok = state_read(core->disk, &bytes, &payload, damaged_out, err);
+	buf_fini(&bytes);
+	return ok;
+}
+
+bool
+spool_state_lost(const struct spool *spool)
+{
+	return spool->core->state_lost;
 }
 
 bool

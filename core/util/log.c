@@ -1,7 +1,7 @@
 /*
  * One line, one write. The text is made safe byte by byte: what is not printable
  * ASCII or well-formed UTF-8 (RFC 3629; without the C1 controls, which some
- * terminals obey) becomes \xHH. A long text is cut between characters and ends
+ * terminals obey, and those that end a line or turn its direction round) becomes \xHH. A long text is cut between characters and ends
  * in "...".
  *
  * The calendar is computed here (Hinnant, "chrono-compatible low-level date
@@ -58,7 +58,8 @@ printable(const unsigned char *p, size_t n)
 	bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
 	bool surrogate = p[0] == 0xed && p[1] >= 0xa0;
 	bool too_high = p[0] == 0xf4 && p[1] >= 0x90;
-	bool control = (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9));
+	bool control = (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xe2 && p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) ||
+		       (p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
 	return overlong || surrogate || too_high || control ? 0 : len;
 }
 
@@ -117,18 +118,28 @@ log_sink_stderr(void *ctx, const char *line, size_t n)
 	(void)written;
 }
 
+/* Over the zeros that stand there. */
+static void
+put_digits(char *out, size_t width, int n)
+{
+	for (; width > 0; n /= 10)
+		out[--width] = (char)('0' + n % 10);
+}
+
+/* Without printf: a message has a date in its header and four in the accounting, and a printf costs as much as a write. */
 void
 wall_format(wall_ms_t wall, char out[32])
 {
 	struct civil c = civil_from_wall(wall);
-	snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", c.year, c.month, c.day, c.hour, c.minute, c.second, c.ms);
-}
 
-static void
-two_digits(char *out, int n)
-{
-	out[0] = (char)('0' + n / 10);
-	out[1] = (char)('0' + n % 10);
+	memcpy(out, "0000-00-00T00:00:00.000Z", 25);
+	put_digits(out, 4, c.year);
+	put_digits(out + 5, 2, c.month);
+	put_digits(out + 8, 2, c.day);
+	put_digits(out + 11, 2, c.hour);
+	put_digits(out + 14, 2, c.minute);
+	put_digits(out + 17, 2, c.second);
+	put_digits(out + 20, 3, c.ms);
 }
 
 void
@@ -138,19 +149,12 @@ wall_format_mail(wall_ms_t wall, char out[40])
 	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	struct civil c = civil_from_wall(wall);
 
-	if (c.year < 0 || c.year > 9999) {
-		snprintf(out, 40, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day, months[c.month - 1], c.year,
-			 c.hour, c.minute, c.second);
-		return;
-	}
-	/* Each message has one: without printf it costs a tenth. */
 	memcpy(out, "Sun, 00 Jan 0000 00:00:00 +0000", 32);
 	memcpy(out, days[c.weekday], 3);
-	two_digits(out + 5, c.day);
+	put_digits(out + 5, 2, c.day);
 	memcpy(out + 8, months[c.month - 1], 3);
-	two_digits(out + 12, c.year / 100);
-	two_digits(out + 14, c.year % 100);
-	two_digits(out + 17, c.hour);
-	two_digits(out + 20, c.minute);
-	two_digits(out + 23, c.second);
+	put_digits(out + 12, 4, c.year);
+	put_digits(out + 17, 2, c.hour);
+	put_digits(out + 20, 2, c.minute);
+	put_digits(out + 23, 2, c.second);
 }
