@@ -434,7 +434,7 @@ go(struct node *node, struct err *err)
 	if (!workers_start(node->workers, node->watchdog, err))
 		return false;
 	say_ready(node);
-	watchdog_watch(node->watchdog, node->loop, "shard 0");
+	watchdog_watch(node->watchdog, node->loop, "shard-0");
 	loop_run(node->loop);
 	watchdog_leave(node->watchdog, node->loop);
 	workers_stop(node->workers);

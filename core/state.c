@@ -11,7 +11,7 @@
 
 #include "shards.h"
 
-#define PAUSE_US (200 * US_PER_MS)
+#define PAUSE_US (200 * US_PER_MS)      /* between two writes, whatever changes */
 #define BYTE_US  2                      /* and for each byte: a hundred times what it costs */
 #define MOST_US  (10 * US_PER_S)
 #define AGAIN_US (1 * US_PER_S)         /* when the last write is still under way */
@@ -181,8 +181,15 @@ state_load(struct shards *shards, struct err *err)
 
 	buf_init(&saved, 0);
 	ok = spool_state_load(shards->all[0]->spool, &saved, &clean, err);
-	for (unsigned i = 0; ok && buf_len(&saved) > 0 && i < shards->n; i++)
-		queues_load(shards->all[i]->queues, buf_span(&saved), clean, loop_now(shards->all[i]->loop));
+	for (unsigned i = 0; ok && i < shards->n; i++) {
+		struct shard *shard = shards->all[i];
+		struct now now = loop_now(shard->loop);
+
+		if (buf_len(&saved) > 0)
+			queues_load(shard->queues, buf_span(&saved), clean, now);
+		else if (spool_state_lost(shard->spool))
+			shard->queues->spent_at = now.mono;     /* as after a crash */
+	}
 	buf_fini(&saved);
 	return ok;
 }

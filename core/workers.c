@@ -1,6 +1,6 @@
 /*
  * workers - threads that run a loop each. Signals are the first loop's to hear, so
- * the others block them all, but for the one by which the watchdog asks for a stack.
+ * the others block them all.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers.h"
@@ -10,11 +10,11 @@
 #include <signal.h>
 
 struct seat {
-	struct loop     *loop;
+	struct loop *loop;
 	struct watchdog *watchdog;
-	char             name[32];      /* of which the system shows 15 bytes */
-	pthread_t        thread;
-	bool             runs;
+	char         name[32];          /* of which the system takes 15 bytes */
+	pthread_t    thread;
+	bool         runs;
 };
 
 static bool
@@ -82,11 +82,14 @@ run(void *arg)
 }
 
 static bool
-start_one(struct workers *workers, unsigned i, struct err *err)
+start_one(struct workers *workers, unsigned i, struct watchdog *watchdog, struct err *err)
 {
 	struct seat *seat = &workers->seats[i];
-	int sys = pthread_create(&seat->thread, NULL, run, seat);
+	int sys;
 
+	seat->watchdog = watchdog;
+	snprintf(seat->name, sizeof seat->name, "shard-%u", i);
+	sys = pthread_create(&seat->thread, NULL, run, seat);
 	if (sys != 0) {
 		errno = sys;
 		return err_sys(err, "cannot start worker %u", i);
@@ -103,15 +106,10 @@ workers_start(struct workers *workers, struct watchdog *watchdog, struct err *er
 	sigset_t all, before;
 	bool ok = true;
 
-	for (unsigned i = 0; i < workers->n; i++) {
-		snprintf(workers->seats[i].name, sizeof workers->seats[i].name, "shard %u", i);
-		workers->seats[i].watchdog = watchdog;
-	}
-
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (unsigned i = 1; i < workers->n && ok; i++)
-		ok = start_one(workers, i, err);
+		ok = start_one(workers, i, watchdog, err);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!ok)
 		workers_stop(workers);

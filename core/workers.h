@@ -26,7 +26,7 @@ struct workers {
 struct workers *workers_open(unsigned n, const struct resolver_os_options *names, struct err *err);
 void workers_close(struct workers *workers);    /* NULL is fine */
 
-/* False: none runs. Each is watched by the watchdog; the first one its thread sees to. */
+/* The watchdog has an eye on each; it outlives them. False: none runs. */
 bool workers_start(struct workers *workers, struct watchdog *watchdog, struct err *err);
 /* Each ends its turn; no mail is lost: who halts the peers afterwards delivers it. */
 void workers_stop(struct workers *workers);

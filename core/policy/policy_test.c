@@ -151,12 +151,14 @@ static const struct { const char *text, *errors; } wrong[] = {
 	{ "local t = {} while true do t[#t + 1] = ('x'):rep(1000000) .. #t end", "1: ran over its budget of 256 MiB of memory\n" },
 	{ "error('stop')", "1: stop\n" },
 	{ "\033LJ", "0: is bytecode: a policy is text\n" },
+	{ "require 'bytes'", "bytes.lua:0: is bytecode: a policy is text\n" },
 };
 
 static void
 each_wrong_policy_is_refused_with_all_its_errors(void **state)
 {
 	fixture_write("circle.lua", "require 'circle'");
+	fixture_write("bytes.lua", "\033LJ\002");
 	fixture_write("broken.lua", "local x\n= = 4");
 	fixture_write("wrong.lua", "\ndomain \"a.b\" {\n  max_smtp_uot = 4,\n}");
 	bool failed = false;

@@ -199,9 +199,9 @@ void spool_retry_stop(struct spool_core *core);
 /* spool.c */
 struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 			     const struct spool_options *options, const struct spool_owner *owner);
-void spool_free(struct spool_core *core);       /* without the lock */
-void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+void spool_free(struct spool_core *core);
 void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
+void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
 
 /* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */
@@ -275,5 +275,5 @@ bool spool_state_start(struct spool_core *core);
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
 bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);
 bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */
-void spool_state_end(struct spool_core *core);         /* sets it */
+void spool_state_end(struct spool_core *core);              /* sets it */
 void spool_state_free(struct spool_core *core);
