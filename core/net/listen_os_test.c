@@ -172,6 +172,7 @@ connect_unix(const struct fixture *f)
 
 static bool one_accepted(struct fixture *f) { return f->accepted == 1; }
 static bool two_accepted(struct fixture *f) { return f->accepted == 2; }
+static bool all_accepted(struct fixture *f) { return f->accepted == 32; }
 static bool got_hello(struct fixture *f) { return f->got_bytes == 6; }
 
 /* Only wakes the loop. */
@@ -247,6 +248,38 @@ says_why_it_cannot_listen(void **state)
 	assert_int_equal(err.sys, EADDRINUSE);
 	assert_null(net_listen(f.net, &none, LISTEN_ALONE, on_accept, &f, &err));
 	assert_string_equal(err.text, "cannot listen on 203.0.113.9:25: cannot assign requested address");
+	tear_down(&f);
+}
+
+static void
+many_of_one_node_listen_at_one_port_and_no_other_node(void **state)
+{
+	struct fixture f;
+	struct endpoint any = { .ip = { .family = IP_V4, .bytes = { 127, 0, 0, 1 } } };
+	struct listener *second;
+	struct err err = { 0 };
+	int peers[32];
+
+	set_up_tcp(&f);
+	listener_close(f.net, f.listener);
+	f.listener = net_listen(f.net, &any, LISTEN_FIRST, on_accept, &f, &err);
+	assert_non_null(f.listener);
+	assert_int_not_equal(f.listener->at.port, 0);
+	second = net_listen(f.net, &f.listener->at, LISTEN_JOINS, on_accept, &f, &err);
+	assert_non_null(second);
+	assert_int_equal(second->at.port, f.listener->at.port);
+	/* What another node does, whatever number of workers it has. */
+	assert_null(net_listen(f.net, &f.listener->at, LISTEN_FIRST, on_accept, &f, &err));
+	assert_int_equal(err.sys, EADDRINUSE);
+	assert_null(net_listen(f.net, &f.listener->at, LISTEN_ALONE, on_accept, &f, &err));
+	assert_int_equal(err.sys, EADDRINUSE);
+	/* Between the two of them all get in. */
+	for (size_t i = 0; i < countof(peers); i++)
+		peers[i] = connect_tcp(&f);
+	run_until(&f, all_accepted);
+	for (size_t i = 0; i < countof(peers); i++)
+		close(peers[i]);
+	listener_close(f.net, second);
 	tear_down(&f);
 }
 
@@ -347,6 +380,7 @@ main(void)
 		cmocka_unit_test(rests_when_descriptors_run_out_and_then_goes_on),
 		cmocka_unit_test(may_be_closed_as_it_accepts),
 		cmocka_unit_test(says_why_it_cannot_listen),
+		cmocka_unit_test(many_of_one_node_listen_at_one_port_and_no_other_node),
 		cmocka_unit_test(a_unix_socket_is_private_and_knows_its_peer),
 		cmocka_unit_test(respects_a_live_unix_socket_and_replaces_a_stale_one),
 		cmocka_unit_test(a_unix_path_must_fit_and_be_no_other_file),

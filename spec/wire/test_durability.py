@@ -237,7 +237,7 @@ class Durability(harness.Case):
             row = node.queue(queue)
             self.assertEqual((row["queued"], row["ready"]), (1, 0), row)
         self.assertEqual((node.records("b"), len(mx.attempts)), ([], 1), "nobody is asked again")
-        self.assertEqual(node.log.count("cannot be stored"), 1)
+        self.assertLessEqual(node.log.count("cannot be stored"), 2, "each worker says so once, not at each try")
         os.unlink(filler)
         records = node.wait_records(2, "b", deadline_s=20)
         self.assertEqual({r["dsnDiag"] for r in records}, {"smtp;550 5.1.1 nobody here", "smtp;550 5.7.1 bounced by the operator"})

@@ -177,7 +177,7 @@ vmta "two" {{ source = "127.0.0.3" }}
 pool "default" {{ "one", {{ "two", weight = 3 }} }}
 pool "other" {{ "one" }}
 on.message(function(msg) msg.pool = msg:header "X-P" end)
-domain "*" {{ smtp_hosts = "{mx.at}", idle_timeout = 0.1 }}''', settings=f"seed = {seed}")
+domain "*" {{ smtp_hosts = "{mx.at}", idle_timeout = 0.1 }}''', settings=f"seed = {seed}, workers = 1")
         with Client(node.port) as c:
             for i, pool in enumerate(["default"] * 40 + ["other"]):
                 self.assertEqual(c.message("", [f"u{i:02}@a.example"], f"X-P: {pool}\r\n\r\n".encode()).code, 250)
