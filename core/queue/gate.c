@@ -349,6 +349,9 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	for (unsigned i = 0; i < out->n; i++) {
 		if (out->all[i].open || (!out->open && out->all[i].until <= out->binding.until))
 			continue;
+		/* Sessions that the spool keeps idle fill the caps. */
+		if (out->all[i].kind == GATE_LIMIT_COUNT && stopped_by_spool(q))
+			continue;
 		out->open = false;
 		out->binding = out->all[i];
 	}

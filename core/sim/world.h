@@ -120,6 +120,10 @@ void world_fault_torn_write(struct world *world, bool on);      /* at the next c
 void world_fault_lying_sync(struct world *world, bool on);
 void world_fault_disk_full(struct world *world, bool on);
 void world_fault_disk_error(struct world *world, uint64_t n);   /* the n-th operation from now fails */
+void world_fault_disk_cut(struct world *world, uint64_t n);     /* the power goes in the n-th call from now, until the next crash */
+void world_fault_disk_says(struct world *world, int sys);       /* what fails, fails with this; 0: EIO */
+void world_fault_bit_flip(struct world *world);                 /* one bit of one file of the spool, at once */
+uint64_t world_disk_calls(const struct world *world);           /* so far */
 void world_fault_clock_jump(struct world *world, int64_t by_ms);
 void world_fault_dns(struct world *world, enum world_dns_fault fault);
 

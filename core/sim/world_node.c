@@ -209,6 +209,11 @@ world_close_node(struct world *world)
 bool
 world_crash(struct world *world, struct err *err)
 {
+	/* It may have gone while the node started. */
+	if (world->shards == NULL && world->disk->dead) {
+		disk_sim_crash(world->disk, &world->prng);
+		return true;
+	}
 	if (world->shards == NULL)
 		return err_set(err, ERR_PERM, "crash: the node is down already");
 	world_note(world, "the power goes");

@@ -77,27 +77,13 @@ make_ids_known(struct spool_segment *segment)
 	return false;
 }
 
-struct look_for {
-	const char *name;
-	bool there;
-};
-
-static void
-on_name(void *ctx, const char *name)
-{
-	struct look_for *look = ctx;
-
-	if (strcmp(name, look->name) == 0)
-		look->there = true;
-}
-
 /* Whether a name is still in the folder; if nobody can say, it is. */
 static bool
 is_there(struct disk *disk, const char *name)
 {
-	struct look_for look = { .name = name };
+	bool there;
 
-	return !disk->ops->list(disk, on_name, &look, NULL) || look.there;
+	return !spool_name_is_there(disk, name, &there, NULL) || there;
 }
 
 /* The first try may have renamed it and failed to make that durable. */

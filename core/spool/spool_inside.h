@@ -199,9 +199,9 @@ void spool_retry_stop(struct spool_core *core);
 /* spool.c */
 struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 			     const struct spool_options *options, const struct spool_owner *owner);
-void spool_free(struct spool_core *core);
-void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
+void spool_free(struct spool_core *core);       /* without the lock */
 void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
 
 /* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */
@@ -271,6 +271,7 @@ void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, co
 void spool_compact_end(struct spool_core *core);
 
 /* spool_state.c */
+bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);
 bool spool_state_start(struct spool_core *core);
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
 bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);

@@ -360,12 +360,19 @@ window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *er
 	return true;
 }
 
+/* Of magic, number and place two are right: so few bytes are wrong that the length most likely is not among them. */
+static bool
+is_mostly_header(const char *header, uint64_t number, uint64_t at)
+{
+	return (get(header, 4) == MAGIC) + (get(header + 12, 8) == number) + (get(header + 20, 8) == at) >= 2;
+}
+
 enum spool_step
 spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
 {
 	uint64_t left = scan->size - scan->next;
 	uint32_t payload_bytes;
-	bool cut;
+	bool cut, whole;
 
 	scan->at = scan->next;
 	scan->beyond = 0;
@@ -375,11 +382,16 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 		return SPOOL_STEP_BAD;
 	if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
 		return SPOOL_STEP_ERROR;
-	if (cut || !spool_record_peek(buf_span(&scan->window).p, scan->number, scan->at, &payload_bytes) ||
-	    payload_bytes > left - SPOOL_RECORD_HEADER)
+	if (cut)
 		return SPOOL_STEP_BAD;
-	scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
+	whole = spool_record_peek(buf_span(&scan->window).p, scan->number, scan->at, &payload_bytes);
+	if (payload_bytes > left - SPOOL_RECORD_HEADER)
+		return SPOOL_STEP_BAD;
+	if (whole || is_mostly_header(buf_span(&scan->window).p, scan->number, scan->at))
+		scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
 	scan->kind = (uint8_t)buf_span(&scan->window).p[4];
+	if (!whole)
+		return SPOOL_STEP_BAD;
 	if (!window_fill(scan, SPOOL_RECORD_HEADER + (uint64_t)payload_bytes, &cut, err))
 		return SPOOL_STEP_ERROR;
 	if (cut || !spool_record_parse(span_first(buf_span(&scan->window), SPOOL_RECORD_HEADER + (size_t)payload_bytes),

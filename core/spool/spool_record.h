@@ -118,7 +118,7 @@ struct spool_scan {
 	uint64_t   size;
 	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
 	uint64_t   next;
-	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: that is none */
+	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: too little is left of that */
 	uint8_t    kind;                /* then: what that header calls it */
 	struct buf window;              /* bytes of the file from `next` on */
 };

@@ -5,10 +5,11 @@
  *   - a journal's bad tail is cut, unless the node closed in order: it is of a write
  *     that was not over. Bad bytes with good ones behind them are damage: what is
  *     good is heard, for all that a journal says stays true;
- *   - a bad record behind the place that the journal knows to be synced is the torn
- *     tail of a write that nobody was told of: cut. Before that place it is damage,
- *     and so it is where the journal cannot be trusted; spool_damage.c says how
- *     reading goes on;
+ *   - a bad record behind the place that the journal knows to be synced, with none
+ *     that is good behind it, is the torn tail of a write that nobody was told of:
+ *     cut. Before that place it is damage; so it is where the journal cannot be
+ *     trusted, or good ones follow, for what the journal knows of the last batches
+ *     is not itself synced. spool_damage.c says how reading goes on;
  *   - what was read and is not known to be synced is written again and synced, for it
  *     may be in memory only, and decisions are built on it;
  *   - a journal alone is the rest of a removal, or of a creation: removed.
@@ -361,7 +362,7 @@ segment_record(struct spool_recovery *r, struct spool_segment *segment, const st
 	}
 }
 
-/* Where the journal is whole: the tail of a write that nobody was told of. */
+/* Bad bytes with nothing good behind them, where the journal is whole: the tail of a write that nobody was told of. */
 static bool
 is_torn(const struct spool_segment *segment, uint64_t at)
 {
@@ -386,13 +387,15 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 				r->core->counts->records++;
 			continue;
 		}
-		if (step == SPOOL_STEP_END ? scan->at >= segment->marked : is_torn(segment, scan->at) && !r->hole.open)
-			break;
-		if (!spool_hole_skip(r, scan))
+		if ((step == SPOOL_STEP_END && scan->at >= segment->marked) || !spool_hole_skip(r, scan))
 			break;
 	}
 	if (step == SPOOL_STEP_ERROR)
 		return false;
+	if (r->hole.open && is_torn(segment, r->hole.at)) {
+		scan->at = r->hole.at;
+		r->hole.open = false;
+	}
 	spool_hole_end(r, segment, ".seg", scan->size > segment->marked ? scan->size : segment->marked);
 	return true;
 }

@@ -167,8 +167,8 @@ on_name(void *ctx, const char *name)
 		look->there = true;
 }
 
-static bool
-is_there(struct disk *disk, const char *name, bool *there_out, struct err *err)
+bool
+spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err)
 {
 	struct look_for look = { .name = name };
 
@@ -213,7 +213,7 @@ state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, bool 
 
 	*payload_out = (struct span){ 0 };
 	*damaged_out = false;
-	if (!is_there(disk, STATE, &there, err))
+	if (!spool_name_is_there(disk, STATE, &there, err))
 		return false;
 	if (!there)
 		return true;
@@ -247,11 +247,13 @@ spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct e
 	bool damaged, ok;
 
 	buf_init(&bytes, 0);
+	spool_enter(spool);
 	ok = state_read(core->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(core, err));
 	if (ok && !buf_add(out, payload))
 		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
-	buf_fini(&bytes);
 	*clean_out = core->was_clean && !core->state_lost;
+	spool_leave(spool);
+	buf_fini(&bytes);
 	return ok;
 }
 
@@ -277,7 +279,7 @@ spool_state_lost(const struct spool *spool)
 bool
 spool_state_look(struct spool_core *core, struct err *err)
 {
-	return is_there(core->disk, MARKER, &core->was_clean, err);
+	return spool_name_is_there(core->disk, MARKER, &core->was_clean, err);
 }
 
 bool

@@ -126,6 +126,7 @@ World.run_until = placed(function(self, given)
 end)
 
 World.run_until_idle = placed(function(self) must(native.run_until_idle(self.native)) end)
+World.disk_calls = placed(function(self) return native.disk_calls(self.native) end)
 World.now = placed(function(self) return native.now(self.native) end)
 World.seed = placed(function(self) return native.seed(self.native) end)
 
@@ -172,7 +173,23 @@ local function jump(name, value)
   return back and -duration(name, back) or duration(name, value)
 end
 
-local FAULT = { torn_write = flag, lying_sync = flag, disk_full = flag, disk_error = count, clock_jump = jump, dns = dns_fault }
+local DISK_SAYS = { EIO = true, ENOSPC = true }
+
+local function disk_says(name, value)
+  if not DISK_SAYS[text(name, value)] then
+    unknown("error of a disk", value, DISK_SAYS)
+  end
+  return value
+end
+
+local function yes(name, value)
+  return flag(name, value) or wrong("%s: true is wanted: it happens at once", name)
+end
+
+local FAULT = {
+  torn_write = flag, lying_sync = flag, disk_full = flag, disk_error = count, disk_cut = count, disk_says = disk_says,
+  bit_flip = yes, clock_jump = jump, dns = dns_fault,
+}
 
 World.fault = placed(function(self, given)
   for name, value in pairs(options("fault", given, FAULT)) do

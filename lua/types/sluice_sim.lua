@@ -103,11 +103,18 @@ function world:restart(options) end
 ---@field lying_sync? boolean the disk says that it has synced, and has not
 ---@field disk_full? boolean
 ---@field disk_error? integer the n-th operation of the disk from now fails
+---@field disk_cut? integer from the n-th operation on all fail, until the next crash: the power went there
+---@field disk_says? "EIO"|"ENOSPC" with what operations fail
+---@field bit_flip? true one bit of one file of the spool, at once
 ---@field clock_jump? sim.duration somebody sets the wall clock: "1h", "-1h"
 ---@field dns? "servfail"|"timeout"|"ok" what every question is answered
 
 ---@param faults sim.fault
 function world:fault(faults) end
+
+---Operations of the disk so far.
+---@return integer
+function world:disk_calls() end
 
 ---@class sim.zone
 ---@field mx? { [1]: string, [2]: integer }[] hosts and preferences; none: there are none
