@@ -222,6 +222,7 @@ reception_open(struct shard *shard, struct err *err)
 	list_init(&reception->doors);
 	list_init(&reception->dead);
 	list_init(&reception->sessions);
+	buf_init(&reception->received, 0);
 	timer_init(&reception->bury, on_bury, reception);
 	change = reception_prepare(reception, shard->policy, err);
 	if (change == NULL) {
@@ -259,6 +260,7 @@ reception_close(struct reception *reception)
 	timer_stop(&reception->shard->loop->timers, &reception->bury);
 	on_bury(reception, loop_now(reception->shard->loop));
 	check(list_empty(&reception->doors));
+	buf_fini(&reception->received);
 	free(reception);
 }
 
