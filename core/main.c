@@ -23,6 +23,7 @@ static const struct cmd *const cmds[] = {
 	&cmd_retry,
 	&cmd_bounce,
 	&cmd_drop,
+	&cmd_spool,
 	&cmd_import_pmta,
 	&cmd_sink,
 	&cmd_inject,

@@ -53,6 +53,7 @@ extern const struct cmd
 	cmd_retry,
 	cmd_bounce,
 	cmd_drop,
+	cmd_spool,
 	cmd_import_pmta,
 	cmd_sink,
 	cmd_inject;

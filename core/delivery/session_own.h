@@ -11,6 +11,7 @@
 #include "delivery/react.h"
 #include "delivery/session.h"
 #include "delivery/target.h"
+#include "smtp/smtp_body.h"
 
 #define SESSION_CLOSE_TIMEOUT_US (1 * US_PER_S)     /* for the peer to end a connection that it knows is over */
 
@@ -58,6 +59,7 @@ struct session {
 	struct rcpt       **rcpts;
 	bool               *refused_here;       /* the peer was not asked: by recipient */
 	bool                in_transaction, body_wanted;
+	struct smtp_body_guard guard;           /* of the body that is being sent */
 	bool                half_sent;          /* the peer has part of a body: no command would be read as one */
 	/* from here on as the one before left it: see session_start() */
 	struct arena        arena;              /* of the transaction; reset after each */

@@ -122,7 +122,7 @@ seek_failed(struct session *s)
 		if (verdict.bounce == REACTION_BOUNCE_QUEUE)
 			outcome_bounce_queue(s->delivery->shard, lane->queue, &reply, now);
 	} else if (s->target.refused > 0) {
-		queue_lane_dead(lane, "5.4.4", "every mail exchanger resolves to an address that is not one (loopback)", now);
+		queue_lane_dead(lane, "5.4.4", "every mail exchanger resolves to an address that leads back here or nowhere", now);
 	} else {
 		queue_lane_dead(lane, "5.4.4", "no mail exchanger has an address that can be reached", now);
 	}
@@ -202,11 +202,23 @@ dial(struct session *s)
 	session_arm_by(s, SETTING_connect_timeout);
 }
 
+static enum target_result
+next_address(struct session *s)
+{
+	const struct ruleset *ruleset = policy_ruleset(s->delivery->shard->policy);
+	enum target_result result;
+
+	while ((result = target_next(&s->target, session_settings(s), &s->at)) == TARGET_ADDRESS &&
+	       target_leads_back(&s->target, ruleset, &s->at))
+		s->target.refused++;
+	return result;
+}
+
 /* False: the resolver is asked, or there is none left. */
 static bool
 find_address(struct session *s)
 {
-	switch (target_next(&s->target, session_settings(s), &s->at)) {
+	switch (next_address(s)) {
 	case TARGET_WAIT:
 		timer_stop(&s->delivery->shard->loop->timers, &s->timer);       /* the resolver has its own */
 		return false;

@@ -9,7 +9,8 @@
  *
  * A reply that is owed has its time from the last whole reply, not from the last
  * bytes. The body goes out as the peer takes it: PENDING_MAX is all that waits in
- * memory.
+ * memory. Whatever way it got into the spool, nothing of it goes out that a peer could take for
+ * the end of the message.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
@@ -30,22 +31,32 @@ tell_body(struct session *s)
 	session_tell(s, TRACE_EVENT, span_text(text));
 }
 
+static bool
+send_piece(struct session *s, struct buf *room, bool *done_out, struct err *err)
+{
+	struct span bytes;
+
+	if (!spool_read_next(&s->reader, READ_PIECE, room, &bytes, done_out, err))
+		return false;
+	if (!smtp_body_may_go(&s->guard, bytes) || (*done_out && !smtp_body_may_end(&s->guard)))
+		return err_set(err, ERR_PERM, "%s: a message in the spool has a bare CR, LF or dot in it and is not sent",
+			       s->slot.lane->queue->name);
+	conn_write(s->conn, bytes);
+	return true;
+}
+
 /* As much of the body as the peer's socket may be behind. */
 static void
 send_body(struct session *s)
 {
 	struct buf room;
-	struct span bytes;
 	struct err err = { 0 };
 	struct smtp_reply reply;
 	bool done = false, ok = true, may_take = conn_pending(s->conn) < PENDING_MAX;
 
 	buf_init(&room, 0);
-	while (!done && ok && conn_pending(s->conn) < PENDING_MAX) {
-		ok = spool_read_next(&s->reader, READ_PIECE, &room, &bytes, &done, &err);
-		if (ok)
-			conn_write(s->conn, bytes);
-	}
+	while (!done && ok && conn_pending(s->conn) < PENDING_MAX)
+		ok = send_piece(s, &room, &done, &err);
 	buf_fini(&room);
 	if (!ok) {
 		/* Half a message is on its way and cannot be taken back: without the final dot it is none. */
@@ -191,6 +202,7 @@ step(struct session *s)
 		ready(s);
 		return s->state == OPEN && s->in_transaction;
 	case SMTP_CLIENT_BODY:
+		s->guard = (struct smtp_body_guard){ .cr = false };
 		s->body_wanted = true;
 		return true;
 	case SMTP_CLIENT_DONE:

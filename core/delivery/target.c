@@ -3,8 +3,9 @@
  * reaches the first one asks nothing about the others.
  *
  * Addresses that DNS answers with and that lead back into this machine
- * (loopback, unspecified) are left out: whoever writes the zone would choose
- * what we connect to. smtp_hosts may name them.
+ * (loopback, unspecified, our own listeners) or to no host at all (multicast, link-local) are left
+ * out: whoever writes the zone would choose what we connect to. smtp_hosts may name them. Private
+ * ones (10/8) are used: who sends for a site inside its own network has them in its own DNS, as with PowerMTA.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/target.h"
@@ -63,7 +64,32 @@ target_fini(struct target *target)
 static bool
 may_use(const struct target *target, const struct ip *ip)
 {
-	return !target->hosts->from_dns || !(ip_is_loopback(ip) || ip_is_unspecified(ip));
+	return !target->hosts->from_dns || !ip_is_no_host(ip);
+}
+
+/* Of an address that a listener on all addresses hears at we know what virtual MTAs send from. */
+static bool
+is_ours(const struct ruleset *ruleset, const struct ip *ip)
+{
+	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
+		for (unsigned j = 0; j < ruleset->vmtas[i]->sources_n; j++)
+			if (ip_eq(ip, &ruleset->vmtas[i]->sources[j]))
+				return true;
+	return false;
+}
+
+bool
+target_leads_back(const struct target *target, const struct ruleset *ruleset, const struct endpoint *at)
+{
+	if (!target->hosts->from_dns)
+		return false;
+	for (unsigned i = 0; i < ruleset->listeners_n; i++) {
+		const struct endpoint *ours = &ruleset->listeners[i].at;
+
+		if (ours->port == at->port && (ip_eq(&ours->ip, &at->ip) || (ip_is_unspecified(&ours->ip) && is_ours(ruleset, &at->ip))))
+			return true;
+	}
+	return false;
 }
 
 static void

@@ -27,7 +27,7 @@ struct target {
 	const struct smtp_host *host;   /* whose addresses these are */
 	unsigned addresses_n, next_address;
 	unsigned hosts_tried;           /* that had an address to hand out */
-	unsigned refused;               /* hosts left out: only addresses that may not be used */
+	unsigned refused;               /* hosts and addresses left out that may not be used */
 	unsigned unknown;               /* hosts without any address */
 	unsigned dns_failed;            /* hosts that could not be looked up now */
 	struct resolver_query *query;
@@ -48,6 +48,8 @@ void target_init(struct target *target, struct resolver *resolver, const struct 
 		 const struct ruleset_vmta *vmta, struct prng *prng, void (*on_ready)(void *ctx), void *ctx);
 void target_fini(struct target *target);
 enum target_result target_next(struct target *target, const struct queue_settings *settings, struct endpoint *out);
+/* DNS sends us to a listener of our own. */
+bool target_leads_back(const struct target *target, const struct ruleset *ruleset, const struct endpoint *at);
 /* Leaves out what is left of this host's addresses. */
 void target_skip_host(struct target *target);
 bool target_has_another_host(const struct target *target, const struct queue_settings *settings);

@@ -101,7 +101,7 @@ struct conn *dial_os_tcp(struct net *net, const struct ip *source, const struct 
 			 const struct conn_events *events, void *ctx, struct err *err);
 
 /* listen_os.c */
-struct listener *listen_os_tcp(struct net *net, const struct endpoint *at,
+struct listener *listen_os_tcp(struct net *net, const struct endpoint *at, enum listen_share share,
 			       void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
 struct listener *listen_os_unix(struct net *net, const char *path,
 				void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);

@@ -233,7 +233,7 @@ set_up(struct fixture *f, const char *certificate, const char *key)
 	memset(f, 0, sizeof(*f));
 	f->loop = loop_os_new(&err);
 	f->net = net_os_new(f->loop, &err);
-	f->listener = net_listen(f->net, &at, on_accept, f, &err);
+	f->listener = net_listen(f->net, &at, LISTEN_ALONE, on_accept, f, &err);
 	f->tls_server = tls_server_new(in_dir(certificate), in_dir(key), &err);
 	if (!f->tls_server)
 		fail_msg("%s", err.text);

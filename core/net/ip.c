@@ -255,6 +255,18 @@ ip_is_unspecified(const struct ip *ip)
 	return ip->family == IP_V6 && memcmp(ip->bytes, zeros, 16) == 0;
 }
 
+bool
+ip_is_no_host(const struct ip *ip)
+{
+	const uint8_t *v4 = v4_bytes(ip);
+
+	if (ip_is_loopback(ip) || ip_is_unspecified(ip))
+		return true;
+	if (v4)
+		return v4[0] >= 224 || (v4[0] == 169 && v4[1] == 254);
+	return ip->family == IP_V6 && (ip->bytes[0] == 0xff || (ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80));
+}
+
 static bool
 parse_port(struct span text, uint16_t *out)
 {

@@ -105,6 +105,25 @@ knows_loopback_and_unspecified_in_each_dress(void **state)
 }
 
 static void
+tells_addresses_that_are_no_other_hosts(void **state)
+{
+	static const struct { const char *ip; bool none; } cases[] = {
+		{ "127.0.0.1", true }, { "0.0.0.0", true }, { "::", true }, { "::1", true }, { "::ffff:127.9.9.9", true },
+		{ "169.254.169.254", true }, { "::ffff:169.254.0.1", true }, { "224.0.0.1", true }, { "240.0.0.1", true },
+		{ "255.255.255.255", true }, { "fe80::1", true }, { "febf::1", true }, { "ff02::1", true },
+		{ "169.253.0.1", false }, { "223.255.255.255", false }, { "192.0.2.1", false }, { "2001:db8::1", false },
+		{ "10.0.0.1", false }, { "172.16.0.1", false }, { "192.168.0.1", false }, { "fd00::1", false }, { "fec0::1", false },
+	};
+
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct ip ip = ip_of(cases[i].ip);
+
+		if (ip_is_no_host(&ip) != cases[i].none)
+			fail_msg("%s", cases[i].ip);
+	}
+}
+
+static void
 reads_endpoints(void **state)
 {
 	static const struct { const char *in; uint16_t port; const char *out; } cases[] = {
@@ -212,6 +231,7 @@ main(void)
 		cmocka_unit_test(refuses_what_is_no_address),
 		cmocka_unit_test(compares_what_counts_of_an_address),
 		cmocka_unit_test(knows_loopback_and_unspecified_in_each_dress),
+		cmocka_unit_test(tells_addresses_that_are_no_other_hosts),
 		cmocka_unit_test(reads_endpoints),
 		cmocka_unit_test(says_what_is_wrong_with_an_endpoint),
 		cmocka_unit_test(finds_addresses_in_networks),

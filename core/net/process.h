@@ -9,7 +9,16 @@
 uint64_t process_memory_used(void);     /* resident bytes of this process; 0: cannot be told */
 void process_memory_trim(void);         /* what was freed goes back to the system */
 void process_open_files(void);          /* as many descriptors as the system lets us have */
-/* Gives up root for the user and its groups, for good. */
+unsigned process_cores(void);           /* that it may run on; at least 1 */
+/*
+ * For a process that strangers talk to; before its first thread, for most of this is a thread's own.
+ * Nothing that it might start gets more rights than it has; its memory, in which mail and keys are, is neither dumped nor
+ * read by others of the same user; a log that nobody reads any more does not end it. Of the capabilities it keeps
+ * the one for ports below 1024; root also what it needs for files that others own, and until process_become() for that.
+ */
+bool process_harden(bool becomes_user, struct err *err);
+bool process_is_root(void);
+/* Gives up root for the user and its groups, for good, and every capability. */
 bool process_become(const char *user, struct err *err);
 /* The user's, so that it can write there after process_become(). */
 bool process_give_path(const char *path, const char *user, struct err *err);

@@ -1,5 +1,10 @@
 /*
- * process - /proc, limits and users.
+ * process - /proc, limits, users and capabilities.
+ *
+ * capset() and prctl() change the thread that calls them, and glibc carries only setuid() and
+ * its like to the others: so what is to hold for all is done before there are others. The bounding set goes
+ * then, too, though some capabilities are needed until process_become(): it bounds what a program that is
+ * executed can get, not what we hold.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/process.h"
@@ -7,9 +12,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 uint64_t
@@ -49,6 +59,81 @@ process_open_files(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+unsigned
+process_cores(void)
+{
+	cpu_set_t cores;
+
+	/* On a machine of more than CPU_SETSIZE it fails. */
+	if (sched_getaffinity(0, sizeof cores, &cores) != 0)
+		return (unsigned)max_i64(1, sysconf(_SC_NPROCESSORS_ONLN));
+	return (unsigned)CPU_COUNT(&cores);
+}
+
+#define CAPABILITY(name) (UINT64_C(1) << (name))
+
+/* Of those we hold only these. Where there is no other nothing is called: a filter of system calls may forbid it. */
+static bool
+keep_capabilities(uint64_t wanted)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	bool others = false;
+
+	if (syscall(SYS_capget, &header, data) != 0)
+		return false;
+	for (unsigned i = 0; i < countof(data); i++) {
+		uint32_t these = (uint32_t)(wanted >> (32 * i));
+
+		others = others || (data[i].permitted & ~these) != 0;
+		data[i].permitted &= these;
+		data[i].effective &= data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	return !others || syscall(SYS_capset, &header, data) == 0;
+}
+
+static bool
+dump_no_core(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_cur == 0 && limit.rlim_max == 0)
+		return true;
+	return setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) == 0;
+}
+
+/* Takes CAP_SETPCAP; who has not got it is bound by no_new_privs all the same. */
+static void
+empty_bounding_set(void)
+{
+	for (unsigned long i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
+		prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+}
+
+bool
+process_harden(bool becomes_user, struct err *err)
+{
+	uint64_t wanted = CAPABILITY(CAP_NET_BIND_SERVICE);
+
+	if (process_is_root())
+		wanted |= CAPABILITY(CAP_DAC_OVERRIDE);
+	if (becomes_user)
+		wanted |= CAPABILITY(CAP_CHOWN) | CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID);
+	signal(SIGPIPE, SIG_IGN);
+	empty_bounding_set();
+	if (dump_no_core() && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && keep_capabilities(wanted) &&
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
+		return true;
+	return err_sys(err, "cannot give up what is not needed");
+}
+
+bool
+process_is_root(void)
+{
+	return geteuid() == 0;
+}
+
 static const struct passwd *
 find_user(const char *user, struct err *err)
 {
@@ -66,7 +151,7 @@ process_give_path(const char *path, const char *user, struct err *err)
 
 	if (entry == NULL)
 		return false;
-	if (geteuid() != 0 || chown(path, entry->pw_uid, entry->pw_gid) == 0)
+	if (!process_is_root() || chown(path, entry->pw_uid, entry->pw_gid) == 0)
 		return true;
 	return err_sys(err, "cannot give %s to %s", path, user);
 }
@@ -80,7 +165,7 @@ process_become(const char *user, struct err *err)
 		return false;
 	if (geteuid() == entry->pw_uid)
 		return true;
-	if (geteuid() != 0)
+	if (!process_is_root())
 		return err_set(err, ERR_PERM, "user %s: only root can become another user", user);
 	if (initgroups(user, entry->pw_gid) != 0 || setgid(entry->pw_gid) != 0 || setuid(entry->pw_uid) != 0)
 		return err_sys(err, "cannot become user %s", user);

@@ -120,7 +120,8 @@ static const struct { const char *text, *errors; } wrong[] = {
 	{ "node { memory_limit = \"0%\" }", "1: node: memory_limit: \"0%\" will not do: write a share such as \"75%\"\n" },
 	{ "node { seed = 0 }", "1: node: seed: write a whole number from 1 to 2^53, or nothing for the system's\n" },
 	/* later */
-	{ "node { workers = 2 }", "1: node: workers: more than one worker is not there yet\n" },
+	{ "node { workers = 129 }", "1: node: workers: 129 is too many: write a number from 1 to 128\n" },
+	{ "node { workers = 0 }", "1: node: workers: 0 will not do: write at least 1\n" },
 	{ "node { http = \"127.0.0.1:80\" }", "1: node: http: the HTTP API is not there yet\n" },
 	{ "domain \"*\" {\n\n dkim_sign = true }", "3: domain \"*\": dkim_sign: DKIM signing is not there yet\n" },
 	{ "listener \"127.0.0.1:25\" { auth = {} }", "1: listener \"127.0.0.1:25\": auth: inbound AUTH is not there yet\n" },
@@ -150,12 +151,14 @@ static const struct { const char *text, *errors; } wrong[] = {
 	{ "local t = {} while true do t[#t + 1] = ('x'):rep(1000000) .. #t end", "1: ran over its budget of 256 MiB of memory\n" },
 	{ "error('stop')", "1: stop\n" },
 	{ "\033LJ", "0: is bytecode: a policy is text\n" },
+	{ "require 'bytes'", "bytes.lua:0: is bytecode: a policy is text\n" },
 };
 
 static void
 each_wrong_policy_is_refused_with_all_its_errors(void **state)
 {
 	fixture_write("circle.lua", "require 'circle'");
+	fixture_write("bytes.lua", "\033LJ\002");
 	fixture_write("broken.lua", "local x\n= = 4");
 	fixture_write("wrong.lua", "\ndomain \"a.b\" {\n  max_smtp_uot = 4,\n}");
 	bool failed = false;

@@ -7,6 +7,13 @@
  * refuses, and LuaJIT raises without. Allocation costs instructions as well, so
  * that a loop of long strings is not cheap.
  *
+ * What an instruction costs is not the same for all: a comparison, a sum reads strings of any length, and no
+ * hook can be between. So the hook looks at the processor's time as well, and comes sooner once something large
+ * was allocated. This one limit is not the same in each run, but so far off that only what runs away meets it.
+ *
+ * LuaJIT bounds its own stack and not C's. Coroutines that resume coroutines, functions of C that call back
+ * (load, print, sort, gsub) nest there: how deep is looked at in the hook and wherever such a function charges.
+ *
  * Globals. The table of globals is an empty one whose metatable reads from `lib`
  * and refuses to write; so a script finds what was exported, changes nothing,
  * and a misspelt assignment is an error.
@@ -25,6 +32,11 @@
 
 #define PROTECTED_CALL_COST 100
 #define STEP            1000
+#define STEP_LARGE      16              /* once LARGE bytes came in one piece */
+#define LARGE           (256u << 10)
+#define LOOK_NS         20000000        /* between two looks at the processor's time, which is a system call */
+#define C_STACK_MAX     (256u << 10)
+#define INSTRUCTIONS_PER_SECOND 10000000u       /* far slower than any machine is */
 #define BYTES_PER_STEP  1024            /* allocated: one instruction */
 #define GC_BYTES_PER_INSTRUCTION 256    /* a full collection walks what is held */
 
@@ -36,6 +48,10 @@ struct sandbox {
 	bool     pressed;               /* over the soft limit, the hook has been called for */
 	uint64_t soft, hard;
 	uint64_t used, max;             /* instructions */
+	bool     large;                 /* something was, ever: it may still be held */
+	int64_t  cpu_end_ns;            /* of this thread */
+	int64_t  looked_ns;             /* monotonic */
+	const char *stack;              /* of C, at the call */
 	bool     exceeded;
 	char     why[80];
 	struct sandbox_failure *failure;
@@ -44,6 +60,35 @@ struct sandbox {
 static char lib_key;                    /* its address is the key in the registry */
 
 static void count_hook(lua_State *L, lua_Debug *unused);
+
+static int64_t
+ns_of(clockid_t clock)
+{
+	struct timespec t;
+	return clock_gettime(clock, &t) == 0 ? (int64_t)t.tv_sec * 1000000000 + t.tv_nsec : 0;
+}
+
+static bool
+out_of_time(struct sandbox *sandbox)
+{
+	int64_t now = ns_of(CLOCK_MONOTONIC);
+	if (now - sandbox->looked_ns < LOOK_NS)
+		return false;
+	sandbox->looked_ns = now;
+	return ns_of(CLOCK_THREAD_CPUTIME_ID) > sandbox->cpu_end_ns;
+}
+
+static uint64_t
+seconds_for(uint64_t instructions)
+{
+	return 1 + instructions / INSTRUCTIONS_PER_SECOND;
+}
+
+static int
+step_of(const struct sandbox *sandbox)
+{
+	return sandbox->large ? STEP_LARGE : STEP;
+}
 
 static void
 exceed(struct sandbox *sandbox, const char *what, uint64_t amount)
@@ -75,6 +120,11 @@ allocate(void *ctx, void *p, size_t old, size_t n)
 	if (!moved)
 		return NULL;
 	sandbox->bytes += n - had;
+	if (n >= LARGE && !sandbox->large) {
+		sandbox->large = true;
+		if (sandbox->limited && !sandbox->pressed)
+			lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, STEP_LARGE);
+	}
 	if (sandbox->limited && sandbox->bytes > sandbox->soft && !sandbox->pressed) {
 		sandbox->pressed = true;
 		lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, 1);
@@ -172,24 +222,35 @@ raise(lua_State *L)
 }
 
 static void
+check_depth(lua_State *L)
+{
+	ptrdiff_t deep = sandbox_of(L)->stack - (const char *)__builtin_frame_address(0);
+	if (deep > (ptrdiff_t)C_STACK_MAX)
+		luaL_error(L, "C stack overflow: calls nest too deep");
+}
+
+static void
 count_hook(lua_State *L, lua_Debug *unused)
 {
 	struct sandbox *sandbox = sandbox_of(L);
 	if (!sandbox->limited)
 		return;
-	sandbox->used += sandbox->pressed ? 1 : STEP;
+	sandbox->used += sandbox->pressed ? 1 : (uint64_t)step_of(sandbox);
 	if (sandbox->pressed && !sandbox->exceeded) {
 		lua_gc(L, LUA_GCCOLLECT, 0);
 		sandbox->used += sandbox->bytes / GC_BYTES_PER_INSTRUCTION;
 		if (sandbox->bytes > sandbox->soft)
 			exceed(sandbox, "MiB of memory", sandbox->soft >> 20);
 		sandbox->pressed = false;
-		lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, STEP);
+		lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, step_of(sandbox));
 	}
 	if (sandbox->used > sandbox->max)
 		exceed(sandbox, "instructions", sandbox->max);
+	else if (out_of_time(sandbox))
+		exceed(sandbox, "seconds", seconds_for(sandbox->max));
 	if (sandbox->exceeded)
 		raise(L);
+	check_depth(L);
 }
 
 void
@@ -203,6 +264,7 @@ sandbox_charge(lua_State *L, uint64_t instructions)
 		exceed(sandbox, "instructions", sandbox->max);
 	if (sandbox->exceeded)
 		raise(L);
+	check_depth(L);
 }
 
 uint64_t
@@ -270,8 +332,11 @@ sandbox_call(struct sandbox *sandbox, int args_n, int results_n, const struct sa
 	sandbox->soft = budget->bytes;
 	sandbox->hard = budget->bytes + budget->bytes / 4;
 	sandbox->exceeded = sandbox->pressed = false;
+	sandbox->stack = __builtin_frame_address(0);
+	sandbox->looked_ns = ns_of(CLOCK_MONOTONIC);
+	sandbox->cpu_end_ns = ns_of(CLOCK_THREAD_CPUTIME_ID) + (int64_t)seconds_for(budget->instructions) * 1000000000;
 	sandbox->limited = true;
-	lua_sethook(L, count_hook, LUA_MASKCOUNT, STEP);
+	lua_sethook(L, count_hook, LUA_MASKCOUNT, step_of(sandbox));
 	int status = lua_pcall(L, args_n, results_n, base);
 	sandbox->limited = false;
 	lua_sethook(L, NULL, 0, 0);

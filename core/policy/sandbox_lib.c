@@ -17,6 +17,8 @@
 #define BYTES_PER_INSTRUCTION 32        /* copied or scanned in C */
 #define SORTED_PER_INSTRUCTION 4
 #define PRINT_MAX 4000
+#define DATE_FORMAT_MAX 256
+#define CALENDAR_COST 200
 
 const struct strpat_meter sandbox_meter = { sandbox_left, sandbox_charge };
 
@@ -100,12 +102,27 @@ l_collectgarbage(lua_State *L)
 	return 1;
 }
 
+/* Upvalue: the function, which would go on for ever where __tostring is tostring itself: no hook is asked in between. */
+static int
+l_tostring(lua_State *L)
+{
+	sandbox_charge(L, 1);
+	luaL_checkany(L, 1);
+	lua_settop(L, 1);
+	if (!luaL_getmetafield(L, 1, "__tostring"))
+		lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
 static int
 l_print(lua_State *L)
 {
 	struct log *log = options_of(L)->log;
 	luaL_Buffer line;
 	int n = lua_gettop(L);
+	sandbox_charge(L, 1);
 	for (int i = 1; i <= n; i++) {
 		lua_pushvalue(L, lua_upvalueindex(2));
 		lua_pushvalue(L, i);
@@ -131,6 +148,7 @@ l_print(lua_State *L)
 static int
 l_load(lua_State *L)
 {
+	sandbox_charge(L, 1);
 	lua_settop(L, 4);
 	if (lua_type(L, 1) == LUA_TFUNCTION) {
 		luaL_Buffer text;
@@ -175,6 +193,7 @@ l_charged(lua_State *L)
 	size_t bytes = 0;
 	for (int i = 1; i <= args; i++)
 		bytes += lua_type(L, i) == LUA_TSTRING ? lua_objlen(L, i) : 0;
+	sandbox_charge(L, 1);
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_insert(L, 1);
 	lua_call(L, args, 1);
@@ -206,6 +225,7 @@ l_time(lua_State *L)
 		lua_pushnumber(L, (double)(now_of(L).wall.ms / MS_PER_S));
 		return 1;
 	}
+	sandbox_charge(L, CALENDAR_COST);
 	lua_pushvalue(L, lua_upvalueindex(2));
 	lua_pushvalue(L, 1);
 	lua_call(L, 1, 1);
@@ -216,6 +236,11 @@ static int
 l_date(lua_State *L)
 {
 	lua_settop(L, 2);
+	size_t n;
+	luaL_optlstring(L, 1, "%c", &n);
+	if (n > DATE_FORMAT_MAX)
+		return luaL_error(L, "os.date: a format of %d bytes: at most %d", (int)n, DATE_FORMAT_MAX);
+	sandbox_charge(L, CALENDAR_COST);
 	lua_pushvalue(L, lua_upvalueindex(2));
 	lua_pushstring(L, luaL_optstring(L, 1, "%c"));
 	if (lua_isnoneornil(L, 2))
@@ -271,7 +296,7 @@ static void
 fill_base(lua_State *L, int prelude, int lib, const struct sandbox_options *options)
 {
 	static const char *const base[] = { "assert", "error", "getmetatable", "ipairs", "next", "rawequal", "rawget", "select",
-					    "setmetatable", "tonumber", "tostring", "type", "unpack", "_VERSION", NULL };
+					    "setmetatable", "tonumber", "type", "unpack", "_VERSION", NULL };
 	static const char *const safe[] = { "pcall", "xpcall", "pairs", NULL };
 	copy(L, LUA_GLOBALSINDEX, lib, base);
 	copy(L, prelude, lib, safe);
@@ -282,8 +307,11 @@ fill_base(lua_State *L, int prelude, int lib, const struct sandbox_options *opti
 		lua_pushcfunction(L, own[i].func);
 		lua_setfield(L, lib, own[i].name);
 	}
-	lua_pushlightuserdata(L, (void *)options);
 	lua_getglobal(L, "tostring");
+	lua_pushcclosure(L, l_tostring, 1);
+	lua_setfield(L, lib, "tostring");
+	lua_pushlightuserdata(L, (void *)options);
+	lua_getfield(L, lib, "tostring");
 	lua_pushcclosure(L, l_print, 2);
 	lua_setfield(L, lib, "print");
 }

@@ -10,6 +10,7 @@
 
 #include "queue/queue.h"
 
+#define SPOOL_ASK_US US_PER_S               /* it tries a batch each second */
 #define RESERVE_US (2 * US_PER_S)       /* for how long a session on its way may claim a message of a rate */
 
 static const char *const names[] = {
@@ -53,7 +54,7 @@ cap_opens(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 
-	if (gauge_in_use(&scope->sessions) >= scope->limits.max_smtp_out)
+	if (gauge_in_use(&scope->use->sessions) >= scope->limits.max_smtp_out)
 		return MONO_NEVER;
 	/* A place that is free is the first one's; if they wait for a rate, that is said instead. */
 	return rate_unlimited(&scope->limits.max_connect_rate) && rate_unlimited(&scope->limits.max_msg_rate) &&
@@ -68,9 +69,9 @@ connects_open(const struct queue *q, int i, mono_us_t now)
 
 	if (rate_unlimited(spec))
 		return now;
-	if (gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out && others_first(q, i, SCOPE_LINE_SESSIONS))
+	if (gauge_in_use(&scope->use->sessions) < scope->limits.max_smtp_out && others_first(q, i, SCOPE_LINE_SESSIONS))
 		return MONO_NEVER;
-	return rate_ready_at(&scope->connects, spec, now);
+	return rate_ready_at(&scope->use->connects, spec, now);
 }
 
 static mono_us_t
@@ -83,7 +84,7 @@ messages_open(const struct queue *q, int i, mono_us_t now)
 		return now;
 	if (others_first(q, i, SCOPE_LINE_MESSAGES))
 		return MONO_NEVER;
-	return rate_ready_at(&scope->messages, spec, now);
+	return rate_ready_at(&scope->use->messages, spec, now);
 }
 
 /* A session on its way will take a message: what it will take is not there for another new one, asked again when
@@ -93,19 +94,21 @@ unreserved(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
+	uint32_t connecting;
 	mono_us_t at;
 
 	if (rate_unlimited(spec))
 		return now;
-	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out &&
+	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->use->sessions) < scope->limits.max_smtp_out &&
 	    others_first(q, i, SCOPE_LINE_SESSIONS))
 		return MONO_NEVER;
-	if (scope->connecting == 0)
+	connecting = atomic_load(&scope->use->connecting);
+	if (connecting == 0)
 		return now;
-	at = rate_ready_for(&scope->messages, spec, scope->connecting + 1, now);
+	at = rate_ready_for(&scope->use->messages, spec, connecting + 1, now);
 	if (at <= now || i <= SCOPE_SITE)
 		return at;
-	return min_i64(at, max_i64(now, scope->connecting_at + RESERVE_US));
+	return min_i64(at, max_i64(now, atomic_load_explicit(&scope->use->connecting_at, memory_order_relaxed) + RESERVE_US));
 }
 
 struct worst {
@@ -175,6 +178,13 @@ tell_used(const struct queue *q, bool for_session)
 	}
 }
 
+/* What would be sent now might be sent again after a crash. */
+static bool
+stopped_by_spool(const struct queue *q)
+{
+	return q->queues->o.spool != NULL && spool_stalls(q->queues->o.spool);
+}
+
 static struct worst
 look(const struct queue *q, bool for_session, mono_us_t now)
 {
@@ -184,6 +194,8 @@ look(const struct queue *q, bool for_session, mono_us_t now)
 		tell_used(q, for_session);
 	if (q->settings->paused || q->paused_by_hand)
 		worse(&worst, MONO_NEVER, GATE_PAUSED, SCOPES_N, 0);
+	if (stopped_by_spool(q))
+		worse(&worst, now + SPOOL_ASK_US, GATE_SPOOL, SCOPES_N, 0);
 	worse(&worst, suspended_opens(q, now), GATE_SUSPENDED, SCOPES_N, 0);
 	if (for_session)
 		worse(&worst, sources_open(q, now), GATE_SOURCE_DISABLED, SCOPES_N, 0);
@@ -247,7 +259,7 @@ add_cap(struct gate_answer *out, enum gate gate, mono_us_t until, const struct s
 {
 	struct gate_state state = {
 		.gate = gate, .until = until, .kind = GATE_LIMIT_COUNT,
-		.limit = scope->limits.max_smtp_out, .in_use = gauge_in_use(&scope->sessions),
+		.limit = scope->limits.max_smtp_out, .in_use = gauge_in_use(&scope->use->sessions),
 		.where = scope->limits.max_smtp_out_where,
 	};
 
@@ -325,6 +337,8 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	/* Bounced, and over when the report is stored. */
 	if (q->sending_n > 0 && q->sending_n + q->held_n == queue_n(q) && q->slots_n == 0)
 		add_time(out, GATE_SPOOL, MONO_NEVER, now, NULL, false);
+	else if (stopped_by_spool(q))
+		add_time(out, GATE_SPOOL, now + SPOOL_ASK_US, now, NULL, false);
 	add_scopes(out, q, now);
 	add_time(out, GATE_SOURCE_DISABLED, sources_open(q, now), now, &q->hold.sources_where, false);
 	if (queue_n(q) == 0)
@@ -334,6 +348,9 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	out->open = true;
 	for (unsigned i = 0; i < out->n; i++) {
 		if (out->all[i].open || (!out->open && out->all[i].until <= out->binding.until))
+			continue;
+		/* Sessions that the spool keeps idle fill the caps. */
+		if (out->all[i].kind == GATE_LIMIT_COUNT && stopped_by_spool(q))
 			continue;
 		out->open = false;
 		out->binding = out->all[i];

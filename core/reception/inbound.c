@@ -2,52 +2,37 @@
  * inbound - one session of a client: the machine's events become answers.
  *
  * While a message is being synced the client may be a little ahead with its
- * pipelined commands; when what it sends no longer fits it is not read. If it
- * goes away meanwhile the session waits for the sync without a connection.
+ * pipelined commands; when what it sends no longer fits it is not read, nor when it does not
+ * take the replies. If it goes away meanwhile the session waits for the sync without a connection.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
 
-#define READ_MAX (64 * 1024)            /* of one on_data */
+#define READ_MAX    (64 * 1024)         /* of one on_data */
+#define REPLIES_MAX (64 * 1024)         /* that wait for the client's socket before it is read again */
 
 /* ---- who may come in ---- */
 
-static struct client *
-client_enter(struct door *door, const struct ip *ip)
-{
-	struct span key = span_make(ip, sizeof *ip);
-	struct client *client = table_get(&door->clients, key);
-
-	if (client == NULL) {
-		client = mem_alloc(sizeof *client);
-		client->ip = *ip;
-		table_put(&door->clients, span_make(&client->ip, sizeof client->ip), client);
-	}
-	client->sessions++;
-	return client;
-}
-
-static void
-client_leave(struct door *door, struct client *client)
-{
-	if (--client->sessions > 0)
-		return;
-	table_remove(&door->clients, span_make(&client->ip, sizeof client->ip));
-	free(client);
-}
-
+/* NULL: it may come in, and is counted from now on. */
 static const char *
-refusal(const struct inbound *in)
+refusal(struct inbound *in)
 {
 	const struct port *port = in->port;
-	const struct ruleset *ruleset = policy_ruleset(port->reception->shard->policy);
+	struct crowd_limits limits = {
+		.of_node = policy_ruleset(port->reception->shard->policy)->node.max_smtp_in,
+		.of_door = port->rules->max_sessions, .of_client = port->rules->max_sessions_per_client,
+	};
 
 	if (port->reception->stopping)
 		return "4.3.2 the node stops";
-	if (port->reception->sessions_n > ruleset->node.max_smtp_in || port->door->sessions > port->rules->max_sessions)
+	switch (crowd_enter(port->door->crowd, &in->conn->peer.ip, &limits, &in->client)) {
+	case CROWD_ENTERS:
+		return NULL;
+	case CROWD_FULL:
 		return "4.3.2 too many sessions, try again later";
-	if (in->client->sessions > port->rules->max_sessions_per_client)
+	case CROWD_CLIENT_FULL:
 		return "4.7.0 too many sessions from your address";
+	}
 	return NULL;
 }
 
@@ -92,8 +77,8 @@ inbound_free(struct inbound *in)
 	reception->sessions_n--;
 	reception->shard->sessions_in--;
 	in->port->sessions--;
-	in->port->door->sessions--;
-	client_leave(in->port->door, in->client);
+	if (in->client != NULL)
+		crowd_leave(in->port->door->crowd, in->client);
 	port_maybe_bury(in->port);
 	smtp_server_fini(&in->server);
 	buf_fini(&in->head);
@@ -202,7 +187,7 @@ step(struct inbound *in)
 static void
 pause_if_ahead(struct inbound *in)
 {
-	bool ahead = smtp_server_room(&in->server) < READ_MAX;
+	bool ahead = smtp_server_room(&in->server) < READ_MAX || conn_pending(in->conn) > REPLIES_MAX;
 
 	if (ahead != in->paused)
 		conn_pause(in->conn, ahead);
@@ -247,6 +232,15 @@ on_data(void *ctx, struct span data)
 }
 
 static void
+on_drained(void *ctx)
+{
+	struct inbound *in = ctx;
+
+	if (!in->closing)
+		pause_if_ahead(in);
+}
+
+static void
 on_tls(void *ctx, const struct err *err)
 {
 	struct inbound *in = ctx;
@@ -282,7 +276,7 @@ on_timer(void *ctx, struct now now)
 	inbound_leave(in);
 }
 
-static const struct conn_events events = { .on_data = on_data, .on_tls = on_tls, .on_close = on_close };
+static const struct conn_events events = { .on_data = on_data, .on_drained = on_drained, .on_tls = on_tls, .on_close = on_close };
 
 /* ---- the beginning ---- */
 
@@ -319,7 +313,7 @@ inbound_accept(struct port *port, struct conn *conn)
 
 	in->port = port;
 	in->conn = conn;
-	in->number = ++reception->shard->trace.sessions;
+	in->number = trace_number(&reception->shard->trace);
 	conn->events = &events;
 	conn->ctx = in;
 	ip_format(&conn->peer.ip, in->address);
@@ -337,8 +331,6 @@ inbound_accept(struct port *port, struct conn *conn)
 	reception->sessions_n++;
 	reception->shard->sessions_in++;
 	port->sessions++;
-	port->door->sessions++;
-	in->client = client_enter(port->door, &conn->peer.ip);
 	greet(in);
 	inbound_pump(in);
 }

@@ -63,3 +63,47 @@ smtp_body_scan(struct span in, unsigned *line, size_t *good_out)
 	*good_out = (size_t)(p - in.p);
 	return stop;
 }
+
+/* To the next CR, of which it is known only with the byte behind it what it is. */
+static bool
+pass_line(struct smtp_body_guard *guard, struct span *rest)
+{
+	const char *cr = memchr(rest->p, '\r', rest->n);
+	size_t len = cr ? (size_t)(cr - rest->p) : rest->n;
+
+	if (memchr(rest->p, '\n', len) || memchr(rest->p, '\0', len))
+		return false;
+	guard->cr = cr != NULL;
+	*rest = span_from(*rest, len + guard->cr);
+	return true;
+}
+
+bool
+smtp_body_may_go(struct smtp_body_guard *guard, struct span block)
+{
+	while (block.n > 0) {
+		if (guard->cr) {
+			if (block.p[0] != '\n')
+				return false;
+			*guard = (struct smtp_body_guard){ .cr = false };
+			block = span_from(block, 1);
+		} else if (!guard->in_line && block.p[0] == '.') {
+			guard->in_line = guard->dot = true;
+			block = span_from(block, 1);
+		} else {
+			if (guard->dot && block.p[0] == '\r')
+				return false;
+			guard->dot = false;
+			guard->in_line = true;
+			if (!pass_line(guard, &block))
+				return false;
+		}
+	}
+	return true;
+}
+
+bool
+smtp_body_may_end(const struct smtp_body_guard *guard)
+{
+	return !guard->in_line && !guard->cr;
+}

@@ -87,6 +87,36 @@ has_a_limit_for_a_line(void **state)
 	assert_int_equal(smtp_body_scan(SPAN("x"), &line, &good), SMTP_BODY_LONG);
 }
 
+static bool
+may_go(struct span body, size_t cut)
+{
+	struct smtp_body_guard guard = { 0 };
+
+	for (size_t at = 0; at < body.n; at += cut)
+		if (!smtp_body_may_go(&guard, span_make(body.p + at, body.n - at < cut ? body.n - at : cut)))
+			return false;
+	return smtp_body_may_end(&guard);
+}
+
+static void
+nothing_ambiguous_goes_out_however_it_is_cut(void **state)
+{
+	static const struct { struct span body; bool goes; } cases[] = {
+		{ SPAN(""), true }, { SPAN("\r\n"), true }, { SPAN("a\r\n"), true }, { SPAN("a\r\n\r\nb\r\n"), true },
+		{ SPAN("..\r\n"), true }, { SPAN("a\r\n..\r\n"), true }, { SPAN("..a\r\n.b\r\n"), true }, { SPAN("a.\r\n"), true },
+		{ SPAN("a"), false }, { SPAN("a\r"), false }, { SPAN("."), false }, { SPAN("a\r\n.."), false },
+		{ SPAN("\n"), false }, { SPAN("\r\r\n"), false }, { SPAN("a\n"), false }, { SPAN("a\n.\n"), false },
+		{ SPAN("a\n.\r\n"), false }, { SPAN("a\r.\r"), false }, { SPAN("a\r.\r\n"), false }, { SPAN("a\r\n.\n"), false },
+		{ SPAN("a\r\n.\r\n"), false }, { SPAN(".\r\n"), false }, { SPAN("a\r\n.\r\nb\r\n"), false }, { SPAN("a\r\n.\r"), false },
+		{ SPAN("a\0\r\n"), false }, { SPAN("a\r\n\0.\r\n"), false }, { SPAN("a\r\n.\0\r\n"), false }, { SPAN("a\rb\r\n"), false },
+	};
+
+	for (size_t i = 0; i < countof(cases); i++)
+		for (size_t cut = 1; cut <= 8; cut++)
+			if (may_go(cases[i].body, cut) != cases[i].goes)
+				fail_msg("case %zu, cut to %zu", i, cut);
+}
+
 int
 main(void)
 {
@@ -94,6 +124,7 @@ main(void)
 		cmocka_unit_test(stops_where_something_must_be_decided),
 		cmocka_unit_test(finds_what_comes_first),
 		cmocka_unit_test(has_a_limit_for_a_line),
+		cmocka_unit_test(nothing_ambiguous_goes_out_however_it_is_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

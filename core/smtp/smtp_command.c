@@ -37,6 +37,16 @@ four_of(struct span word)
 	return FOUR(p[0], p[1], p[2], p[3]) & ~FOUR(0x20, 0x20, 0x20, 0x20);
 }
 
+/* "POST / HTTP/1.1": a page in somebody's browser, or a service that fetches what it is told to, speaks for a
+ * client that may relay, and its body would be taken for commands. */
+static enum smtp_verb
+http_or_unknown(struct span line)
+{
+	size_t at = span_find_text(line, SPAN(" HTTP/"));
+
+	return at != SIZE_MAX && span_find(span_from(line, at + 1), ' ') == SIZE_MAX ? SMTP_VERB_HTTP : SMTP_VERB_UNKNOWN;
+}
+
 enum smtp_verb
 smtp_verb_parse(struct span line, struct span *args_out)
 {
@@ -45,7 +55,7 @@ smtp_verb_parse(struct span line, struct span *args_out)
 
 	*args_out = span_trim(span_from(line, word.n));
 	if (word.n != 4)
-		return span_eq_nocase(word, SPAN("STARTTLS")) ? SMTP_VERB_STARTTLS : SMTP_VERB_UNKNOWN;
+		return span_eq_nocase(word, SPAN("STARTTLS")) ? SMTP_VERB_STARTTLS : http_or_unknown(line);
 	switch (four_of(word)) {
 	case FOUR('M', 'A', 'I', 'L'): return SMTP_VERB_MAIL;
 	case FOUR('R', 'C', 'P', 'T'): return SMTP_VERB_RCPT;
@@ -60,7 +70,7 @@ smtp_verb_parse(struct span line, struct span *args_out)
 	case FOUR('E', 'X', 'P', 'N'): return SMTP_VERB_EXPN;
 	case FOUR('H', 'E', 'L', 'P'): return SMTP_VERB_HELP;
 	case FOUR('A', 'U', 'T', 'H'): return SMTP_VERB_AUTH;
-	default:                       return SMTP_VERB_UNKNOWN;
+	default:                       return http_or_unknown(line);
 	}
 }
 

@@ -25,6 +25,7 @@ enum smtp_verb {
 	SMTP_VERB_HELP,
 	SMTP_VERB_STARTTLS,
 	SMTP_VERB_AUTH,
+	SMTP_VERB_HTTP,         /* a request line of another protocol */
 };
 
 /* *args_out: what follows the verb, trimmed. */

@@ -278,6 +278,8 @@ on_command(struct smtp_server *server, struct span line, bool printable)
 	struct span args;
 	enum smtp_verb verb = smtp_verb_parse(line, &args);
 
+	if (verb == SMTP_VERB_HTTP)
+		return smtp_server_end_session(server, 500, "5.5.2 This is no web server", "HTTP");
 	if (verb != SMTP_VERB_MAIL && verb != SMTP_VERB_RCPT && !printable)
 		return smtp_server_refuse(server, 500, "5.5.2 Only ASCII stands in a command");
 	if (takes_no_arguments(verb) && args.n > 0)
@@ -301,6 +303,7 @@ on_command(struct smtp_server *server, struct span line, bool printable)
 	case SMTP_VERB_HELP:     return chat(server, 214, "2.0.0 See RFC 5321");
 	case SMTP_VERB_STARTTLS: return on_starttls(server);
 	case SMTP_VERB_AUTH:     return smtp_server_refuse(server, 502, "5.5.1 AUTH is not offered");
+	case SMTP_VERB_HTTP:
 	case SMTP_VERB_UNKNOWN:  break;
 	}
 	return smtp_server_refuse(server, 500, "5.5.2 Command not known");

@@ -185,6 +185,8 @@ answers_the_other_commands(void **state)
 			 "214 2.0.0 See RFC 5321\r\n250 2.0.0 OK\r\n"),
 		DIALOGUE("EXPN a\r\nAUTH PLAIN\r\nSTARTTLS\r\n", "502 5.5.1 Not here\r\n502 5.5.1 AUTH is not offered\r\n"
 			 "502 5.5.1 STARTTLS is not offered\r\n"),
+		DIALOGUE("POST / HTTP/1.1\r\nHost: mx\r\n\r\n" OPEN DATA, "500 5.5.2 This is no web server\r\n[close: HTTP]\r\n"),
+		DIALOGUE("GET /\xc3\xa4 HTTP/1.0\r\n" MAIL, "500 5.5.2 This is no web server\r\n[close: HTTP]\r\n"),
 		DIALOGUE("FOO\r\nNOOP \xc3\xa4\r\nNO\x01OP\r\n", "500 5.5.2 Command not known\r\n"
 			 "500 5.5.2 Only ASCII stands in a command\r\n500 5.5.2 Only ASCII stands in a command\r\n"),
 		DIALOGUE(OPEN "RSET\r\n" DATA, OPEN_OUT "[reset]\r\n250 2.0.0 OK\r\n503 5.5.1 Say MAIL first\r\n"),

@@ -82,14 +82,17 @@ smtp_text_printable(struct span s)
 	return plain_len(s) == s.n;
 }
 
+/* C0, DEL, C1; and what turns a line's direction round or ends it: U+2028 to U+202E, U+2066 to U+2069. */
 static bool
-is_control(const char *p, size_t n)
+is_control(const char *text, size_t n)
 {
-	unsigned char c = (unsigned char)p[0];
+	const unsigned char *p = (const unsigned char *)text;
 
 	if (n == 1)
-		return c < ' ' || c == 0x7F;
-	return c == 0xC2 && (unsigned char)p[1] < 0xA0;
+		return p[0] < ' ' || p[0] == 0x7F;
+	if (n == 2)
+		return p[0] == 0xC2 && p[1] < 0xA0;
+	return p[0] == 0xE2 && ((p[1] == 0x80 && p[2] >= 0xA8 && p[2] <= 0xAE) || (p[1] == 0x81 && p[2] >= 0xA6 && p[2] <= 0xA9));
 }
 
 size_t

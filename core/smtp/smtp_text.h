@@ -11,6 +11,6 @@
 size_t smtp_text_utf8(struct span s);
 /* Only printable ASCII and blanks. */
 bool smtp_text_printable(struct span s);
-/* Copies what fits into out_max bytes, '?' in place of control characters (C1
- * too) and of what is not UTF-8; cuts between characters. Returns the length. */
+/* Copies what fits into out_max bytes, '?' in place of control characters (C1 and
+ * those of direction too) and of what is not UTF-8; cuts between characters. Returns the length. */
 size_t smtp_text_clean(struct span s, char *out, size_t out_max);

@@ -27,6 +27,8 @@ makes_text_harmless(void **state)
 	static const struct { const char *in, *out; } rows[] = {
 		{ "plain text", "plain text" }, { "a\r\nb", "a??b" }, { "\x1b[31m", "?[31m" }, { "\x7f", "?" },
 		{ "\xc2\x9b" "1m", "?1m" }, { "\xc2\xa0", "\xc2\xa0" }, { "\xff\xc3\xa4", "?\xc3\xa4" }, { "\xe2\x82", "??" },
+		{ "\xe2\x80\xa8" "a\xe2\x80\xaegnp", "?a?gnp" }, { "\xe2\x81\xa6.\xe2\x81\xa9", "?.?" },
+		{ "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5", "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5" },
 	};
 	char out[40];
 

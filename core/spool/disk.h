@@ -44,4 +44,7 @@ struct disk {
 
 /* The folder is made (mode 0700) when it is missing; its parents must be there. */
 struct disk *disk_os_open(const char *folder, struct err *err);
+/* Only to look: the folder must be there, and nothing in it is made or changed. Has open, close, read, size, list
+ * and lock, no more; what is not a plain file is not opened. */
+struct disk *disk_os_look(const char *folder, struct err *err);
 void disk_os_close(struct disk *disk);

@@ -233,16 +233,8 @@ os_space(struct disk *disk, uint64_t *free_out, uint64_t *total_out, struct err 
 
 /* flock, not fcntl: it tells two holders in one process apart. */
 static bool
-os_lock(struct disk *disk, const char *name, struct err *err)
+lock_take(struct disk_os *os, int fd, struct err *err)
 {
-	struct disk_os *os = disk_os_of(disk);
-	int fd;
-
-	if (os->lock_fd >= 0)
-		return true;
-	fd = openat(os->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return fail(err, "open", name);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
 			err_set(err, ERR_PERM, "the spool %s is in use by another node", os->folder);
@@ -253,6 +245,20 @@ os_lock(struct disk *disk, const char *name, struct err *err)
 	}
 	os->lock_fd = fd;
 	return true;
+}
+
+static bool
+os_lock(struct disk *disk, const char *name, struct err *err)
+{
+	struct disk_os *os = disk_os_of(disk);
+	int fd;
+
+	if (os->lock_fd >= 0)
+		return true;
+	fd = openat(os->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return fail(err, "open", name);
+	return lock_take(os, fd, err);
 }
 
 static const struct disk_ops disk_os_ops = {
@@ -275,10 +281,65 @@ sync_parent(int fd, const char *folder, struct err *err)
 	return ok;
 }
 
+/* ---- only to look ---- */
+
+/* O_NONBLOCK: a pipe of that name must not hold us up. */
+static struct disk_file *
+look_open(struct disk *disk, const char *name, bool create, struct err *err)
+{
+	int fd = openat(disk_os_of(disk)->fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	struct disk_file *file;
+	struct stat st;
+
+	check(!create);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		fail(err, "open", name);
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		err_set(err, ERR_PERM, "spool: %s is not a plain file", name);
+		close(fd);
+		return NULL;
+	}
+	file = mem_alloc(sizeof(*file));
+	file->fd = fd;
+	file->name = mem_strdup(name);
+	return file;
+}
+
+/* A file that is not there is held by nobody. */
+static bool
+look_lock(struct disk *disk, const char *name, struct err *err)
+{
+	struct disk_os *os = disk_os_of(disk);
+	int fd = openat(os->fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return errno == ENOENT || fail(err, "open", name);
+	return lock_take(os, fd, err);
+}
+
+static const struct disk_ops disk_look_ops = {
+	.open = look_open, .close = os_close, .read = os_read, .size = os_size, .list = os_list, .lock = look_lock,
+};
+
+static struct disk *
+disk_os_new(const struct disk_ops *ops, const char *folder, int fd)
+{
+	struct disk_os *os = mem_alloc(sizeof(*os));
+
+	os->disk.ops = ops;
+	os->folder = mem_strdup(folder);
+	os->fd = fd;
+	os->lock_fd = -1;
+	return &os->disk;
+}
+
 struct disk *
 disk_os_open(const char *folder, struct err *err)
 {
-	struct disk_os *os;
 	bool made = mkdir(folder, 0700) == 0;
 	int fd;
 
@@ -295,12 +356,19 @@ disk_os_open(const char *folder, struct err *err)
 		close(fd);
 		return NULL;
 	}
-	os = mem_alloc(sizeof(*os));
-	os->disk.ops = &disk_os_ops;
-	os->folder = mem_strdup(folder);
-	os->fd = fd;
-	os->lock_fd = -1;
-	return &os->disk;
+	return disk_os_new(&disk_os_ops, folder, fd);
+}
+
+struct disk *
+disk_os_look(const char *folder, struct err *err)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0) {
+		fail(err, "open the folder", folder);
+		return NULL;
+	}
+	return disk_os_new(&disk_look_ops, folder, fd);
 }
 
 void

@@ -22,7 +22,13 @@
  * Ownership  struct spool_message is embedded in the engine's message and
  *            belongs to the spool from begin/recovery until spool_settle() says
  *            it is over. A writer ends with exactly one commit or abort.
- * Threads    One loop's; the worker runs only what this file gives it.
+ * Threads    Each loop has a face of its own: the first is spool_open()'s, the others
+ *            are spool_join()'s. All functions take any face, from the thread of its
+ *            loop (or while that one stands still); its writers and readers are that
+ *            thread's. on_commit runs on the loop of the face that the writer began with. A
+ *            message may be read and settled through any face. One lock is behind all;
+ *            it is not held while a message is read or written. The worker runs only what
+ *            this file gives it, whoever's loop it came from.
  * Errors     ERR_TEMP is worth a 452. A failed batch withdraws what it wrote, so
  *            that a message refused with 452 does not come back after a restart.
  */
@@ -69,6 +75,8 @@ struct spool_options {
 
 struct spool_recovered {
 	uint64_t id;
+	uint64_t segment, at;                   /* where its record stands: the segment's number */
+	uint64_t size_bytes;                    /* head and body */
 	struct span meta;                       /* as committed; borrowed for the call */
 	uint16_t rcpts_n;
 	const struct spool_rcpt_state *rcpts;
@@ -79,19 +87,25 @@ struct spool_owner {
 	 * answer is where it keeps its struct spool_message (zeroed but for id; the spool
 	 * fills it). NULL stops the opening. */
 	struct spool_message *(*on_recovered)(void *ctx, const struct spool_recovered *message);
-	/* Compaction asks how the recipients stand now; fills rcpts[message->rcpts_n]. */
+	/* Compaction asks how the recipients stand now; fills rcpts[message->rcpts_n]. On any face's thread, under the
+	 * spool's lock: it calls nothing of this file, and waits for nobody. What was settled before is to be seen. */
 	void (*on_states)(void *ctx, const struct spool_message *message, struct spool_rcpt_state *rcpts);
 	void *ctx;
 };
 
 /* The disk is borrowed: disk_os in the node, a simulated one in a spec. Refuses: a spool
- * in use by another node; a segment that is damaged before the place up to which it was
- * synced (the error names file and offset). A torn tail behind that place is cut, with
- * a line in the log. */
+ * in use by another node, or of another format. A torn tail, behind the place up to which a
+ * segment was synced, is cut, with a line in the log. Damage before that place is named there
+ * with file and offset; what can still be read is taken, and the file set aside under NAME.damaged
+ * when nothing in it waits any more. Where a journal is damaged, some get their mail again. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
+/* Another loop's face. The loop may be the first's as well: then its on_commit runs with those of the first.
+ * To be closed before the first is. */
+struct spool *spool_join(struct spool *first, struct loop *loop);
 /* Waits for the batch under way and writes what is pending, synced; on_commit of what waits
- * is called before it returns. Writers and readers have ended. */
+ * is called before it returns (of any but the first: that face's). Writers and readers have ended. A call that was
+ * posted to the face's loop may still be there, and only frees itself. */
 void spool_close(struct spool *spool);
 
 void spool_set_min_free_space(struct spool *spool, uint64_t bytes);
@@ -113,7 +127,8 @@ void spool_commit(struct spool_writer *writer, struct spool_message *message, ui
 void spool_abort(struct spool_writer *writer);
 
 /* One recipient's end or new state, into the journal; durable with the next batch (within
- * 10 ms). An end is told once. True: it was the last live one, *message is the engine's again. */
+ * 10 ms). An end is told once. True: it was the last live one, *message is the engine's again; of all who
+ * settle its recipients one is told so. */
 bool spool_settle(struct spool *spool, struct spool_message *message, uint16_t rcpt,
 		  const struct spool_rcpt_state *state);
 
@@ -149,7 +164,7 @@ bool spool_read_next(struct spool_reader *reader, size_t max, struct buf *room, 
 void spool_read_rewind(struct spool_reader *reader);
 void spool_read_close(struct spool_reader *reader);
 
-/* A small file of the engine's own (limits, retry state, overlays), replaced whole; the write
+/* A small file of the engine's own (limits, retry state, overlays), replaced whole; the first face's. The write
  * happens off the loop. bytes is copied. One at a time: false while the last is under way,
  * and for what is too large to be read again, with a warning. */
 bool spool_state_save(struct spool *spool, struct span bytes);
@@ -157,10 +172,15 @@ bool spool_state_save(struct spool *spool, struct span bytes);
 void spool_state_save_now(struct spool *spool, struct span bytes);
 /* What spool_close() leaves there, whatever is under way then. */
 void spool_state_last(struct spool *spool, struct span bytes);
-/* Empty when there is none. *clean_out: the node that wrote it closed the spool in order. */
+/* Empty when there is none, or it is damaged: then it is set aside. *clean_out: the node that wrote it
+ * closed the spool in order. */
 bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err);
+bool spool_state_lost(const struct spool *spool);       /* it was damaged */
 
 bool spool_refuses(struct spool *spool);         /* spool_begin() would say no */
+/* What was settled cannot be written, too much of it or for too long: after a crash it would be done again, so
+ * nothing new should be begun. Cheap. Any thread. */
+bool spool_stalls(const struct spool *spool);
 
 struct spool_stats {
 	uint64_t segments, live_messages, bytes, commits, syncs, compacted;

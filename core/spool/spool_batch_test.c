@@ -78,7 +78,7 @@ opens_again_only_when_the_disk_works_again(void **state)
 		spool_stats(post->spool, &stats);
 		assert_true(stats.refusing);
 	}
-	assert_true(post->spool->segments_n <= 2);
+	assert_true(post->spool->core->segments_n <= 2);
 	post->fake.fail_permille = 0;
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
@@ -115,7 +115,7 @@ fails_a_writer_whose_pieces_are_gone(void **state)
 	hand_settle(&post->hand);
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
-	assert_int_equal(post->spool->failing.kind, ERR_NONE);
+	assert_int_equal(post->spool->core->failing.kind, ERR_NONE);
 	assert_false(spool_write(writer, SPAN("more"), &err));
 	assert_int_equal(err.kind, ERR_TEMP);
 	spool_abort(writer);
@@ -138,7 +138,7 @@ keeps_notes_until_the_journal_takes_them(void **state)
 		}
 	}
 	/* Many words of one recipient, one to remember. */
-	assert_true(post->spool->active->notes.n < 2500);
+	assert_true(post->spool->core->active->notes.n < 2500);
 	post->fake.fail_permille = 0;
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
@@ -180,7 +180,7 @@ survives_a_full_disk(void **state)
 	post_deliver(post, before);
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
-	assert_int_equal(post->spool->active->notes.n, 0);
+	assert_int_equal(post->spool->core->active->notes.n, 0);
 	post_power_cut(post);
 	post_open(post);
 	assert_int_equal(post->recovered, 0);
@@ -216,6 +216,62 @@ ends_a_job_that_is_worked_but_not_told_when_it_closes(void **state)
 	assert_true(letter->back);
 }
 
+static void
+stalls_when_too_much_cannot_be_written_down_and_goes_on_when_it_can(void **state)
+{
+	struct post *post = *state;
+	unsigned n;
+
+	for (unsigned i = 0; i < 1100; i++)
+		post_send(post, 10);
+	hand_settle(&post->hand);
+	post->fake.fail_permille = 1000;
+	post_deliver(post, &post->letters[0]);
+	hand_pass(&post->hand, 10 * US_PER_MS);
+	hand_settle(&post->hand);
+	for (n = 1; !spool_stalls(post->spool); n++)
+		post_deliver(post, &post->letters[n]);
+	assert_in_range(n, 480, 520);
+	assert_true(span_find_text(buf_span(&post->lines), SPAN("cannot be written down")) != SIZE_MAX);
+
+	post->fake.fail_permille = 0;
+	post_rest(post);
+	assert_false(spool_stalls(post->spool));
+	post_kill(post);
+	post_open(post);
+	assert_int_equal(post->recovered, 1100 - n);
+}
+
+static void
+stalls_when_a_little_cannot_be_written_down_for_long(void **state)
+{
+	struct post *post = *state;
+
+	post_sent(post, 10);
+	post_sent(post, 10);
+	post->fake.fail_permille = 1000;
+	assert_non_null(post_send(post, 10));
+	for (unsigned s = 0; s < 30; s++) {
+		hand_settle(&post->hand);
+		hand_pass(&post->hand, US_PER_S);
+	}
+	assert_int_equal(post->spool->core->failing.kind, ERR_TEMP);
+	assert_false(spool_stalls(post->spool));
+	post_deliver(post, &post->letters[0]);
+	hand_pass(&post->hand, US_PER_S);
+	hand_settle(&post->hand);
+	post_deliver(post, &post->letters[1]);
+	assert_false(spool_stalls(post->spool));
+	for (unsigned s = 0; s < 11; s++) {
+		hand_pass(&post->hand, US_PER_S);
+		hand_settle(&post->hand);
+		assert_int_equal(spool_stalls(post->spool), s >= 9);
+	}
+	post->fake.fail_permille = 0;
+	post_rest(post);
+	assert_false(spool_stalls(post->spool));
+}
+
 int
 main(void)
 {
@@ -230,6 +286,8 @@ main(void)
 		TEST(survives_a_full_disk),
 		TEST(takes_over_a_job_that_has_not_begun_when_it_closes),
 		TEST(ends_a_job_that_is_worked_but_not_told_when_it_closes),
+		TEST(stalls_when_too_much_cannot_be_written_down_and_goes_on_when_it_can),
+		TEST(stalls_when_a_little_cannot_be_written_down_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

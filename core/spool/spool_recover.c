@@ -2,12 +2,14 @@
  * What a restart makes of the files.
  *
  * Segments in order of number; of each the journal first, then the records:
- *   - a journal's bad tail is cut: what stood there was not promised, or its
- *     segment would not have outlived it;
- *   - a bad record behind the place that the journal knows to be synced is the torn
- *     tail of a write that nobody was told of: cut. Before that place it is damage,
- *     and the spool is not opened: messages that were accepted would be lost
- *     without a word;
+ *   - a journal's bad tail is cut, unless the node closed in order: it is of a write
+ *     that was not over. Bad bytes with good ones behind them are damage: what is
+ *     good is heard, for all that a journal says stays true;
+ *   - a bad record behind the place that the journal knows to be synced, with none
+ *     that is good behind it, is the torn tail of a write that nobody was told of:
+ *     cut. Before that place it is damage; so it is where the journal cannot be
+ *     trusted, or good ones follow, for what the journal knows of the last batches
+ *     is not itself synced. spool_damage.c says how reading goes on;
  *   - what was read and is not known to be synced is written again and synced, for it
  *     may be in memory only, and decisions are built on it;
  *   - a journal alone is the rest of a removal, or of a creation: removed.
@@ -17,6 +19,7 @@
 #include "spool/spool_recover.h"
 
 #define SECURE_BYTES (256u * 1024u)
+#define JOURNAL_PAYLOAD_MAX (64u * 1024u)
 
 /* ---- names ---- */
 
@@ -55,6 +58,8 @@ on_name(void *ctx, const char *name)
 		add_number(&r->segments, &r->segments_n, number);
 	else if (name_number(name, ".jnl", &number))
 		add_number(&r->journals, &r->journals_n, number);
+	else if (name_number(name, ".seg" SPOOL_DAMAGED, &number))
+		add_number(&r->aside, &r->aside_n, number);
 	else if (strcmp(name, "removed") == 0)
 		r->debris = true;
 }
@@ -73,49 +78,54 @@ among(const uint64_t *numbers, size_t n, uint64_t number)
 	return n && bsearch(&number, numbers, n, sizeof(number), by_number);
 }
 
+/* The rest of a removal or of a creation; or of setting a segment aside, which was cut short. */
+static void
+journal_alone(struct spool_recovery *r, uint64_t number)
+{
+	struct disk *disk = r->core->disk;
+	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
+
+	snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)number);
+	snprintf(aside, sizeof(aside), "%016llx.jnl" SPOOL_DAMAGED, (unsigned long long)number);
+	if (among(r->aside, r->aside_n, number))
+		disk->ops->rename(disk, name, aside, NULL);
+	else
+		disk->ops->remove(disk, name, NULL);
+}
+
+static void
+numbers_sort(struct spool_core *core, uint64_t *numbers, size_t n)
+{
+	if (!n)
+		return;
+	qsort(numbers, n, sizeof(*numbers), by_number);
+	if (core->next_number <= numbers[n - 1])
+		core->next_number = numbers[n - 1] + 1;
+}
+
 static bool
 names_read(struct spool_recovery *r, struct err *err)
 {
-	struct spool *spool = r->spool;
-	struct disk *disk = spool->disk;
-	char name[SPOOL_NAME_MAX];
+	struct spool_core *core = r->core;
+	struct disk *disk = core->disk;
 
 	if (!disk->ops->list(disk, on_name, r, err))
 		return false;
-	if (r->segments_n)
-		qsort(r->segments, r->segments_n, sizeof(*r->segments), by_number);
-	if (r->journals_n)
-		qsort(r->journals, r->journals_n, sizeof(*r->journals), by_number);
+	numbers_sort(core, r->segments, r->segments_n);
+	numbers_sort(core, r->journals, r->journals_n);
+	numbers_sort(core, r->aside, r->aside_n);
+	if (core->look)
+		return true;
 	if (r->debris)
 		disk->ops->remove(disk, "removed", NULL);
 	for (size_t i = 0; i < r->journals_n; i++) {
-		if (spool->next_number <= r->journals[i])
-			spool->next_number = r->journals[i] + 1;
-		if (among(r->segments, r->segments_n, r->journals[i]))
-			continue;
-		snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)r->journals[i]);
-		disk->ops->remove(disk, name, NULL);
-	}
-	for (size_t i = 0; i < r->segments_n; i++) {
-		if (!among(r->journals, r->journals_n, r->segments[i]))
-			return err_set(err, ERR_PERM, "spool: %016llx.seg has no journal, so nobody knows what was delivered of it; "
-				       "move it aside to start without its messages, or make an empty %016llx.jnl to deliver all of them (again)",
-				       (unsigned long long)r->segments[i], (unsigned long long)r->segments[i]);
+		if (!among(r->segments, r->segments_n, r->journals[i]))
+			journal_alone(r, r->journals[i]);
 	}
 	return true;
 }
 
 /* ---- one segment ---- */
-
-static bool
-damaged(const struct spool_segment *segment, uint64_t at, struct err *err)
-{
-	char name[SPOOL_NAME_MAX];
-
-	spool_segment_name(segment, ".seg", name);
-	return err_set(err, ERR_PERM, "spool: %s is damaged at byte %llu; move it and its .jnl aside to start without its messages",
-		       name, (unsigned long long)at);
-}
 
 static bool
 known_format(const struct spool_segment *segment, const char *suffix, struct span *payload, struct err *err)
@@ -162,6 +172,7 @@ journal_record(struct spool_recovery *r, struct spool_segment *segment, const st
 	if (record->kind == SPOOL_SYNCED && span_get_u64(&payload, &synced) && !payload.n) {
 		if (segment->marked < synced)
 			segment->marked = synced;
+		spool_place_add(r, synced);
 		return true;
 	}
 	if (record->kind != SPOOL_NOTES || payload.n == 0)
@@ -176,15 +187,20 @@ journal_record(struct spool_recovery *r, struct spool_segment *segment, const st
 static bool
 cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, uint64_t at, uint64_t size, struct err *err)
 {
-	const struct disk_ops *ops = segment->spool->disk->ops;
+	const struct disk_ops *ops = segment->core->disk->ops;
 	char name[SPOOL_NAME_MAX];
 
 	if (at == size)
 		return true;
 	spool_segment_name(segment, suffix, name);
+	if (segment->core->look) {
+		spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .at = at, .to = size,
+			.text = "the torn tail of a write that was never promised; the next start cuts it off" });
+		return true;
+	}
 	if (!ops->truncate(file, at, err) || !ops->sync(file, err))
 		return false;
-	log_warning(segment->spool->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
+	log_warning(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
 		    (unsigned long long)(size - at));
 	return true;
 }
@@ -194,13 +210,16 @@ cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, u
  * them clean, and not have them on the disk; writing them again makes them dirty.
  */
 static bool
-secure(struct spool *spool, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
+secure(struct spool_core *core, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
 {
-	const struct disk_ops *ops = spool->disk->ops;
-	char *bytes = mem_grow(NULL, SECURE_BYTES);
+	const struct disk_ops *ops = core->disk->ops;
 	bool ok = true;
+	char *bytes;
 	size_t n;
 
+	if (core->look)
+		return true;
+	bytes = mem_grow(NULL, SECURE_BYTES);
 	for (; ok && from < to; from += n) {
 		size_t want = to - from < SECURE_BYTES ? (size_t)(to - from) : SECURE_BYTES;
 		struct iovec iov;
@@ -215,41 +234,66 @@ secure(struct spool *spool, struct disk_file *file, uint64_t from, uint64_t to, 
 	return ok && ops->sync(file, err);
 }
 
+/* *end_out: where the last good record ends. */
 static bool
-journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
+journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, uint64_t *end_out, struct err *err)
 {
 	struct spool_record record;
 	enum spool_step step;
 
-	while ((step = spool_scan_next(scan, &record, err)) == SPOOL_STEP_RECORD) {
+	while ((step = spool_scan_next(scan, &record, err)) != SPOOL_STEP_END) {
 		struct span payload = record.payload;
-		if (record.kind == SPOOL_JOURNAL_START && !known_format(segment, ".jnl", &payload, err))
+
+		if (step == SPOOL_STEP_RECORD && record.kind == SPOOL_JOURNAL_START && !known_format(segment, ".jnl", &payload, err))
 			return false;
-		if (!journal_record(r, segment, &record))
+		if (step == SPOOL_STEP_RECORD && journal_record(r, segment, &record)) {
+			spool_hole_end(r, segment, ".jnl", record.at);
+			*end_out = scan->next;
+			continue;
+		}
+		spool_hole_begin(r, scan->at);
+		if (step == SPOOL_STEP_BAD)
+			step = spool_scan_search(scan, JOURNAL_PAYLOAD_MAX, err);
+		if (step == SPOOL_STEP_ERROR)
+			return false;
+		if (step == SPOOL_STEP_END)
 			break;
 	}
-	return step != SPOOL_STEP_ERROR;
+	return true;
+}
+
+static bool
+journal_end(struct spool_recovery *r, struct spool_segment *segment, struct disk_file *file, uint64_t end, uint64_t size, struct err *err)
+{
+	if (r->core->was_clean && end < size) {
+		spool_hole_end(r, segment, ".jnl", size);
+		end = size;             /* what comes is written behind it */
+	}
+	r->hole.open = false;
+	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
+	return cut(segment, file, ".jnl", end, size, err) && (r->core->was_clean || secure(r->core, file, 0, end, err));
 }
 
 static bool
 journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 	struct spool_scan scan;
-	uint64_t size = 0;
+	uint64_t size = 0, end = 0;
 	bool ok;
 
+	r->places_n = 0;
+	if (!among(r->journals, r->journals_n, segment->number))
+		return spool_journal_missing(segment, err);
 	spool_segment_name(segment, ".jnl", name);
 	file = disk->ops->open(disk, name, false, err);
 	if (!file)
 		return false;
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
-	ok = ok && journal_walk(r, segment, &scan, err) && cut(segment, file, ".jnl", scan.at, size, err) &&
-	     (r->spool->was_clean || secure(r->spool, file, 0, scan.at, err));
-	segment->journal_end = segment->journal_synced = segment->journal_bytes = scan.at;
+	ok = ok && journal_walk(r, segment, &scan, &end, err) && journal_end(r, segment, file, end, size, err);
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
 	return ok;
@@ -283,6 +327,7 @@ message_record(struct spool_recovery *r, struct spool_segment *segment, const st
 		.record_bytes = SPOOL_RECORD_HEADER + (uint32_t)record->payload.n,
 		.all_bytes = SPOOL_RECORD_HEADER + record->payload.n + parts.body_bytes - parts.tail.n +
 			     (uint64_t)parts.pieces_n * SPOOL_RECORD_HEADER,
+		.size_bytes = parts.head.n + parts.body_bytes,
 		.meta_at = record->at + SPOOL_RECORD_HEADER + (uint64_t)(parts.meta.p - record->payload.p),
 		.meta_bytes = (uint32_t)parts.meta.n,
 	};
@@ -292,30 +337,36 @@ message_record(struct spool_recovery *r, struct spool_segment *segment, const st
 	return true;
 }
 
-/* A record that is whole but makes no sense is damage wherever it stands. */
+/* False: a record that is whole but makes no sense. */
 static bool
-segment_record(struct spool_recovery *r, struct spool_segment *segment, const struct spool_record *record, struct err *err)
+segment_record(struct spool_recovery *r, struct spool_segment *segment, const struct spool_record *record)
 {
 	struct span payload = record->payload;
+	uint32_t format;
 	uint64_t next_id;
 
 	if ((record->kind == SPOOL_SEGMENT_START) != (record->at == 0))
-		return damaged(segment, record->at, err);
+		return false;
 	switch (record->kind) {
 	case SPOOL_SEGMENT_START:
-		if (!known_format(segment, ".seg", &payload, err))
+		if (!span_get_u32(&payload, &format) || !span_get_u64(&payload, &next_id) || next_id == 0 || next_id > INT64_MAX)
 			return false;
-		if (!span_get_u64(&payload, &next_id) || next_id == 0 || next_id > INT64_MAX)
-			return damaged(segment, record->at, err);
 		segment->max_id = next_id - 1;
 		return true;
 	case SPOOL_PIECE:
 		return true;
 	case SPOOL_MESSAGE:
-		return message_record(r, segment, record) || damaged(segment, record->at, err);
+		return message_record(r, segment, record);
 	default:
-		return damaged(segment, record->at, err);
+		return false;
 	}
+}
+
+/* Bad bytes with nothing good behind them, where the journal is whole: the tail of a write that nobody was told of. */
+static bool
+is_torn(const struct spool_segment *segment, uint64_t at)
+{
+	return at >= segment->marked && !segment->damaged && !segment->journal_damaged;
 }
 
 static bool
@@ -324,23 +375,39 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 	struct spool_record record;
 	enum spool_step step;
 
-	while ((step = spool_scan_next(scan, &record, err)) == SPOOL_STEP_RECORD) {
-		if (!segment_record(r, segment, &record, err))
+	while ((step = spool_scan_next(scan, &record, err)) != SPOOL_STEP_ERROR) {
+		struct span payload = record.payload;
+
+		if (step == SPOOL_STEP_RECORD && record.at == 0 && record.kind == SPOOL_SEGMENT_START &&
+		    !known_format(segment, ".seg", &payload, err))
 			return false;
+		if (step == SPOOL_STEP_RECORD && segment_record(r, segment, &record)) {
+			spool_hole_end(r, segment, ".seg", record.at);
+			if (r->core->counts)
+				r->core->counts->records++;
+			continue;
+		}
+		if ((step == SPOOL_STEP_END && scan->at >= segment->marked) || !spool_hole_skip(r, scan))
+			break;
 	}
 	if (step == SPOOL_STEP_ERROR)
 		return false;
-	return scan->at >= segment->marked || damaged(segment, scan->at, err);
+	if (r->hole.open && is_torn(segment, r->hole.at)) {
+		scan->at = r->hole.at;
+		r->hole.open = false;
+	}
+	spool_hole_end(r, segment, ".seg", scan->size > segment->marked ? scan->size : segment->marked);
+	return true;
 }
 
 static bool
 segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 	struct spool_scan scan;
-	uint64_t size = 0;
+	uint64_t size = 0, end;
 	bool ok;
 
 	spool_segment_name(segment, ".seg", name);
@@ -349,9 +416,11 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 		return false;
 	ok = disk->ops->size(file, &size, err);
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
-	ok = ok && segment_walk(r, segment, &scan, err) && cut(segment, file, ".seg", scan.at, size, err) &&
-	     (scan.at == segment->marked || secure(r->spool, file, segment->marked, scan.at, err));
-	segment->end = segment->written = segment->synced = scan.at;
+	ok = ok && segment_walk(r, segment, &scan, err);
+	end = segment->damaged ? size : scan.at;
+	ok = ok && cut(segment, file, ".seg", end, size, err) &&
+	     (end <= segment->marked || secure(r->core, file, segment->marked, end, err));
+	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
 	return ok;
@@ -360,16 +429,21 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 static bool
 segments_read(struct spool_recovery *r, struct err *err)
 {
-	struct spool *spool = r->spool;
+	struct spool_core *core = r->core;
 
 	for (size_t i = 0; i < r->segments_n; i++) {
-		struct spool_segment *segment = spool_segment_new(spool, r->segments[i]);
+		struct spool_segment *segment = spool_segment_new(core, r->segments[i]);
+		size_t heard_from = r->heard_n;
 
+		if (core->look && core->look->on_progress)
+			core->look->on_progress(core->look->ctx, i, r->segments_n);
 		segment->created = segment->file_made = segment->journal_made = true;
 		if (!journal_read(r, segment, err) || !segment_read(r, segment, err))
 			return false;
-		if (spool->next_id <= segment->max_id)
-			spool->next_id = segment->max_id + 1;
+		if (segment->damaged || segment->journal_damaged)
+			spool_damaged_ids(r, segment, heard_from);
+		if (core->next_id <= segment->max_id)
+			core->next_id = segment->max_id + 1;
 	}
 	return true;
 }
@@ -377,12 +451,12 @@ segments_read(struct spool_recovery *r, struct err *err)
 /* ---- all of it ---- */
 
 static void
-segments_review(struct spool *spool)
+segments_review(struct spool_core *core)
 {
-	list_each (pos, &spool->segments) {
+	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		if (segment->notes.n)
-			spool->wants_notes = true;
+			core->wants_notes = true;
 		spool_segment_review(segment);
 	}
 }
@@ -392,21 +466,27 @@ recovery_fini(struct spool_recovery *r)
 {
 	free(r->segments);
 	free(r->journals);
+	free(r->aside);
+	free(r->places);
 	free(r->copies);
 	free(r->heard);
 }
 
 bool
-spool_recover(struct spool *spool, struct err *err)
+spool_recover(struct spool_core *core, struct err *err)
 {
-	struct spool_recovery r = { .spool = spool, .copies_cap = 256, .heard_cap = 256 };
+	struct spool_recovery r = { .core = core, .copies_cap = 256, .heard_cap = 256 };
 	bool ok;
 
 	r.copies = mem_alloc(r.copies_cap * sizeof(*r.copies));
 	r.heard = mem_alloc(r.heard_cap * sizeof(*r.heard));
-	ok = spool_state_look(spool, err) && names_read(&r, err) && segments_read(&r, err) && spool_state_begin(spool, err) && spool_regroup(&r, err);
-	if (ok)
-		segments_review(spool);
+	ok = spool_state_look(core, err) && names_read(&r, err) && segments_read(&r, err) &&
+	     (core->look || spool_state_begin(core, err)) && spool_regroup(&r, err);
+	if (ok && !core->look)
+		segments_review(core);
+	if (ok && core->damages && !core->look)
+		log_error(core->log, "spool: damaged in %llu places, at least %llu messages that were accepted cannot be read",
+			  (unsigned long long)core->damages, (unsigned long long)core->unread);
 	recovery_fini(&r);
 	return ok;
 }

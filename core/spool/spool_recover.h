@@ -6,11 +6,14 @@
 #pragma once
 
 #include "spool/spool_inside.h"
+#include "spool/spool_look.h"
+
+#define SPOOL_ID_DOUBTFUL ((uint64_t)1 << 62)       /* no node gives so many */
 
 /* A message's record in one segment. */
 struct spool_copy {
 	struct spool_segment *segment;
-	uint64_t id, at, all_bytes, meta_at;
+	uint64_t id, at, all_bytes, meta_at, size_bytes;
 	uint32_t record_bytes, meta_bytes;
 	uint16_t rcpts_n;
 	bool moved;
@@ -25,7 +28,7 @@ struct spool_heard {
 };
 
 struct spool_recovery {
-	struct spool *spool;
+	struct spool_core *core;
 	uint64_t *segments, *journals;  /* numbers found */
 	size_t segments_n, journals_n;
 	struct spool_copy  *copies;
@@ -33,11 +36,32 @@ struct spool_recovery {
 	struct spool_heard *heard;
 	size_t heard_n, heard_cap;
 	bool debris;                    /* names that only a crash leaves */
+	uint64_t *aside;                /* numbers of segments that were set aside */
+	size_t aside_n;
+	uint64_t *places;               /* to which, by its journal, the segment was synced: records begin there */
+	size_t places_n, places_cap;
+	bool places_sorted;
+	struct spool_hole {             /* bad bytes that are being skipped */
+		bool     open;
+		uint64_t at;
+		unsigned messages;      /* that stood there; unknown: at least */
+		bool     unknown;
+	} hole;
 	struct spool_rcpt_state *states;        /* of one message */
 	struct spool_segment **from;    /* which segment said so */
 	struct spool_segment *open;     /* whose read_file is */
 	struct buf meta;
 };
+
+/* spool_damage.c */
+void spool_finding_tell(struct spool_core *core, const struct spool_finding *finding);      /* to the log, or to who looks */
+void spool_place_add(struct spool_recovery *r, uint64_t at);
+void spool_hole_begin(struct spool_recovery *r, uint64_t at);   /* unless there is one */
+/* Where a segment's scan met a bad record, or its end too early: goes on behind it. False: nowhere. */
+bool spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan);
+void spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const char *suffix, uint64_t to);
+bool spool_journal_missing(struct spool_segment *segment, struct err *err);
+void spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from);
 
 /* Puts copies and notes of each message together, and tells the owner, oldest first. */
 bool spool_regroup(struct spool_recovery *r, struct err *err);

@@ -99,20 +99,23 @@ is_the_old_or_the_new_one_whenever_the_power_goes(void **state)
 }
 
 static void
-refuses_a_damaged_file(void **state)
+sets_a_damaged_file_aside_and_begins_anew(void **state)
 {
+	static const char *const asides[] = { "state.damaged", "state.damaged-2", "state.damaged-3" };
 	struct post *post = *state;
-	struct err err = { 0 };
-	struct buf got;
-	bool clean;
 
-	assert_true(spool_state_save(post->spool, SPAN("precious")));
-	hand_settle(&post->hand);
-	fake_file(&post->fake, "state")->now[35] ^= 1;
-	buf_init(&got, 0);
-	assert_false(spool_state_load(post->spool, &got, &clean, &err));
-	assert_int_equal(err.kind, ERR_PERM);
-	buf_fini(&got);
+	for (unsigned i = 0; i < countof(asides); i++) {
+		assert_true(spool_state_save(post->spool, SPAN("precious")));
+		post_close(post);
+		fake_file(&post->fake, "state")->now[35] ^= 1;
+		post_open(post);
+		assert_false(spool_state_lost(post->spool));
+		expect_state(post, "", false);
+		assert_true(spool_state_lost(post->spool));
+		assert_null(fake_file(&post->fake, "state"));
+		assert_non_null(fake_file(&post->fake, asides[i]));
+		assert_true(span_find_text(buf_span(&post->lines), span_text(asides[i])) != SIZE_MAX);
+	}
 }
 
 static void
@@ -155,7 +158,7 @@ main(void)
 		TEST(loads_what_was_saved_and_knows_how_the_node_ended),
 		TEST(saves_at_the_end_what_was_still_under_way),
 		TEST(is_the_old_or_the_new_one_whenever_the_power_goes),
-		TEST(refuses_a_damaged_file),
+		TEST(sets_a_damaged_file_aside_and_begins_anew),
 		TEST(sets_no_marker_when_the_end_was_not_written),
 		TEST(refuses_a_state_that_is_too_large_and_then_does_not_promise_a_clean_end),
 	};

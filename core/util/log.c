@@ -1,7 +1,7 @@
 /*
  * One line, one write. The text is made safe byte by byte: what is not printable
  * ASCII or well-formed UTF-8 (RFC 3629; without the C1 controls, which some
- * terminals obey) becomes \xHH. A long text is cut between characters and ends
+ * terminals obey, and those that end a line or turn its direction round) becomes \xHH. A long text is cut between characters and ends
  * in "...".
  *
  * The calendar is computed here (Hinnant, "chrono-compatible low-level date
@@ -58,7 +58,8 @@ printable(const unsigned char *p, size_t n)
 	bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
 	bool surrogate = p[0] == 0xed && p[1] >= 0xa0;
 	bool too_high = p[0] == 0xf4 && p[1] >= 0x90;
-	bool control = (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9));
+	bool control = (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xe2 && p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) ||
+		       (p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
 	return overlong || surrogate || too_high || control ? 0 : len;
 }
 

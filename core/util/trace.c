@@ -7,10 +7,11 @@
 #include "util/trace.h"
 
 void
-trace_init(struct trace *trace)
+trace_init(struct trace *trace, uint64_t first, uint64_t step)
 {
 	list_init(&trace->listeners);
-	trace->sessions = 0;
+	trace->next = first;
+	trace->step = step;
 }
 
 void
@@ -25,18 +26,24 @@ trace_remove(struct trace_listener *listener)
 	list_remove(&listener->node);
 }
 
-/* "AUTH PLAIN AGFsaWNl…" says who and with what password: only the mechanism is told. */
+static size_t
+skip(struct span line, size_t at, bool blanks)
+{
+	while (at < line.n && (line.p[at] == ' ' || line.p[at] == '\t') == blanks)
+		at++;
+	return at;
+}
+
+/* "AUTH PLAIN AGFsaWNl…" says who and with what password: only the mechanism is told, of a line that the
+ * grammar refuses (blanks in front, a tab between) as well. */
 static struct span
 without_secret(struct span line)
 {
-	size_t blanks = 0;
+	size_t word = skip(line, 0, true), end = skip(line, word, false);
 
-	if (!span_starts_nocase(line, SPAN("AUTH ")))
+	if (!span_eq_nocase(span_make(line.p + word, end - word), SPAN("AUTH")))
 		return line;
-	for (size_t i = 0; i < line.n; i++)
-		if (line.p[i] == ' ' && ++blanks == 2)
-			return span_first(line, i);
-	return line;
+	return span_first(line, skip(line, skip(line, end, true), false));
 }
 
 static void

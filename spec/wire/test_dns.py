@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DNS cases, answered by NSD: which host is asked, in which order, and what has no host at all."""
+import subprocess
+
 import harness
 from harness import until
 from receiver import Receiver
@@ -22,6 +24,11 @@ six      MX 10 six.mx
 both     MX 10 both.mx
 loop     MX 10 loop.mx
 zero     MX 10 zero.mx
+nowhere  MX 10 group.mx
+nowhere  MX 20 link.mx
+self     MX 10 self.mx
+selfs    MX 10 self.mx
+selfs    MX 20 b.mx
 mixed    MX 10 loop.mx
 mixed    MX 20 b.mx
 site1    MX 10 z.site.mx
@@ -45,6 +52,12 @@ both.mx  AAAA 2001:db8::10
 loop.mx  A 127.0.0.1
 loop.mx  AAAA ::1
 zero.mx  A 0.0.0.0
+group.mx A 224.0.0.5
+group.mx A 255.255.255.255
+link.mx  A 169.254.169.254
+link.mx  AAAA fe80::1
+self.mx  A 192.0.2.16
+private  A 10.99.0.1
 addrs    MX 10 addrs.mx
 addrs    MX 20 b.mx
 addrs.mx A 192.0.2.10
@@ -196,9 +209,49 @@ class Dns(harness.Case):
 
     def test_only_loopback_or_unspecified_addresses(self):
         self.receiver("127.0.0.1")
-        for domain in ("loop.test", "zero.test"):
+        for domain in ("loop.test", "zero.test", "nowhere.test", "[127.0.0.1]", "[IPv6:::1]", "[IPv6:::ffff:127.0.0.1]"):
             with self.subTest(domain):
-                self.assert_bounced(domain, "5.4.4")
+                self.assert_bounced(domain, "5.4.4", diagnosis="leads back here or nowhere")
+
+    def listening_on_25(self, at, source='"any"'):
+        """Whom DNS may send back to itself."""
+        port = harness.free_port()
+        return self.node(f'''listener "127.0.0.1:{port}" {{ relay_from = {{ "127.0.0.0/8" }} }}
+listener "{at}:25" {{ relay_from = {{ "0.0.0.0/0" }} }}
+vmta "default" {{ source = {source} }}
+domain "*" {{ retry_after = "1h", retry_jitter = "0%" }}
+''', port=port, options=self.dns.option)
+
+    def test_a_listener_of_our_own_is_no_mail_exchanger(self):
+        for at, source in ("192.0.2.16", '"any"'), ("0.0.0.0", '{ "192.0.2.15", "192.0.2.16" }'):
+            with self.subTest(at):
+                node = self.listening_on_25(at, source)
+                self.send(node, to="u@self.test")
+                record, = node.wait_records(1, "b")
+                self.assertTrue(record["dsnStatus"].startswith("5.4.4 "), record)
+                self.assertEqual(len(node.records("r")), 1, "it did not come round")
+                node.stop()
+
+    def test_behind_a_listener_of_our_own_the_next_host_is_asked(self):
+        self.receiver("192.0.2.11")
+        node = self.listening_on_25("192.0.2.16")
+        self.send(node, to="u@selfs.test")
+        record, = node.wait_records(1, "d")
+        self.assertEqual(record["dlvDestinationIp"], "192.0.2.11")
+
+    def test_a_message_that_goes_round_ends(self):
+        """By smtp_hosts a node may be sent to itself; RFC 5321, 6.3."""
+        port = harness.free_port()
+        node = self.node(f'domain "*" {{ smtp_hosts = "127.0.0.1:{port}" }}', port=port)
+        self.send(node, to="u@round.test", sender="")
+        record, = node.wait_records(1, "b", deadline_s=30)
+        self.assertRegex(record["dsnDiag"], "too many hops")
+        self.assertEqual(len(node.records("r")), 101)
+
+    def test_private_addresses_are_used(self):
+        subprocess.run([harness.program("ip"), "address", "replace", "10.99.0.1/32", "dev", "lo"], check=True)
+        self.receiver("10.99.0.1")
+        self.assertEqual(self.delivered_to("private.test")["dlvDestinationIp"], "10.99.0.1")
 
     def test_a_refused_address_is_passed_by(self):
         self.receiver("192.0.2.11")

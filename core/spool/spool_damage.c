@@ -1,0 +1,201 @@
+/*
+ * Bytes of the spool that nobody can read any more, and how reading goes on behind
+ * them.
+ *
+ * In a segment stands what strangers wrote, so a header found by searching may be the
+ * text of a mail. Behind a bad record reading goes on only where a record is known to
+ * begin: where the bad one ends by its own header, which is mostly whole; else at the
+ * next place up to which, by the journal, the segment was synced. A header is not
+ * believed over that place. So reading never goes back, and what it skips is read no
+ * second time. A journal holds nothing of strangers: there the next header is searched.
+ *
+ * A damaged segment stays where it is until its live messages have been copied out or
+ * are over; it is compacted at once (spool_segment.c), and what is left is renamed
+ * instead of removed (spool_compact.c). Nothing is written into the file, so a crash
+ * on the way finds the same damage again.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spool/spool_recover.h"
+
+#define TEXT_MAX 300u
+
+void
+spool_finding_tell(struct spool_core *core, const struct spool_finding *finding)
+{
+	if (finding->damage)
+		core->damages++;
+	if (core->look)
+		core->look->on_finding(core->look->ctx, finding);
+	else if (finding->to)
+		log_error(core->log, "spool: %s is damaged at byte %llu, up to byte %llu: %s", finding->file,
+			  (unsigned long long)finding->at, (unsigned long long)finding->to, finding->text);
+	else
+		log_error(core->log, "spool: %s %s", finding->file, finding->text);
+}
+
+/* ---- where records are known to begin ---- */
+
+void
+spool_place_add(struct spool_recovery *r, uint64_t at)
+{
+	if (r->places_n == r->places_cap) {
+		r->places_cap = r->places_cap ? r->places_cap * 2 : 64;
+		r->places = mem_grow(r->places, r->places_cap * sizeof(*r->places));
+	}
+	r->places[r->places_n++] = at;
+	r->places_sorted = false;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The next one behind `at`; UINT64_MAX: none. */
+static uint64_t
+place_behind(struct spool_recovery *r, uint64_t at)
+{
+	size_t low = 0, high = r->places_n;
+
+	if (!r->places_sorted && r->places_n)
+		qsort(r->places, r->places_n, sizeof(*r->places), by_place);
+	r->places_sorted = true;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (r->places[mid] <= at)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < r->places_n ? r->places[low] : UINT64_MAX;
+}
+
+/* ---- holes ---- */
+
+void
+spool_hole_begin(struct spool_recovery *r, uint64_t at)
+{
+	if (!r->hole.open)
+		r->hole = (struct spool_hole){ .open = true, .at = at };
+}
+
+bool
+spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan)
+{
+	uint64_t place = place_behind(r, scan->at);
+	uint64_t to = scan->beyond && scan->beyond <= place ? scan->beyond : place;
+
+	spool_hole_begin(r, scan->at);
+	if (to == scan->beyond)
+		r->hole.messages += scan->kind == SPOOL_MESSAGE;
+	else
+		r->hole.unknown = true;
+	if (to > scan->size)
+		return false;
+	spool_scan_seek(scan, to);
+	return true;
+}
+
+static void
+segment_text(const struct spool_hole *hole, const char *name, char text[TEXT_MAX])
+{
+	snprintf(text, TEXT_MAX, "%s%u message%s that stood there cannot be read; the rest is taken, and the file set aside as %s.damaged "
+		 "when none of it waits any more", hole->unknown ? "at least " : "", hole->messages, hole->messages == 1 ? "" : "s", name);
+}
+
+void
+spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const char *suffix, uint64_t to)
+{
+	bool journal = strcmp(suffix, ".jnl") == 0;
+	char name[SPOOL_NAME_MAX], text[TEXT_MAX];
+
+	if (!r->hole.open)
+		return;
+	r->hole.open = false;
+	spool_segment_name(segment, suffix, name);
+	if (journal) {
+		segment->journal_damaged = true;
+		snprintf(text, sizeof(text), "what it said there of recipients is lost, and some may get their mail again");
+	} else {
+		segment->damaged = true;
+		r->core->unread += r->hole.messages;
+		segment_text(&r->hole, name, text);
+	}
+	spool_finding_tell(r->core, &(struct spool_finding){ .file = name, .at = r->hole.at, .to = to, .damage = true, .text = text });
+}
+
+/* ---- what is gone whole ---- */
+
+bool
+spool_journal_missing(struct spool_segment *segment, struct err *err)
+{
+	struct spool_core *core = segment->core;
+	char name[SPOOL_NAME_MAX];
+	struct disk_file *file;
+
+	segment->journal_damaged = true;
+	spool_segment_name(segment, ".jnl", name);
+	spool_finding_tell(core, &(struct spool_finding){ .file = name, .damage = true,
+		.text = "is missing, so nobody knows what was delivered of its segment: all of it is delivered, some perhaps again" });
+	if (core->look)
+		return true;
+	file = core->disk->ops->open(core->disk, name, true, err);
+	if (!file)
+		return false;
+	core->disk->ops->close(file);
+	return true;
+}
+
+/* The segment may have given ids that can be read nowhere any more, and what is noted of an id
+ * must not meet another message. */
+void
+spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from)
+{
+	if (segment->max_id < r->core->next_id - 1)
+		segment->max_id = r->core->next_id - 1;
+	for (size_t i = heard_from; i < r->heard_n; i++) {
+		uint64_t id = r->heard[i].note.id;
+		if (segment->max_id < id && id < SPOOL_ID_DOUBTFUL)
+			segment->max_id = id;
+	}
+	if (segment->max_id < SPOOL_ID_DOUBTFUL)
+		segment->max_id += SPOOL_IDS_RESERVED;
+}
+
+/* ---- names ---- */
+
+struct taken {
+	const char *name;
+	unsigned    last;               /* the greatest number behind it; 1: none but the name */
+};
+
+static void
+on_name(void *ctx, const char *name)
+{
+	struct taken *taken = ctx;
+	size_t n = strlen(taken->name);
+	unsigned number;
+
+	if (strncmp(name, taken->name, n) != 0)
+		return;
+	if (name[n] == '\0' && taken->last == 0)
+		taken->last = 1;
+	else if (sscanf(name + n, "-%8u", &number) == 1 && number > taken->last)
+		taken->last = number;
+}
+
+bool
+spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err)
+{
+	struct taken taken = { .name = out };
+
+	snprintf(out, SPOOL_NAME_MAX, "%.12s" SPOOL_DAMAGED, name);
+	if (!disk->ops->list(disk, on_name, &taken, err))
+		return false;
+	if (taken.last)
+		snprintf(out, SPOOL_NAME_MAX, "%.12s" SPOOL_DAMAGED "-%u", name, taken.last + 1);
+	return true;
+}

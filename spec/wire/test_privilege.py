@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who the node is once it runs, what others may read of it, what it never says, and who ends it when it hangs."""
+import ctypes
+import os
+import platform
+import pwd
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+
+import harness
+from client import Client
+from harness import ROOT, until
+from receiver import Receiver
+
+CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+BIND, DAC_OVERRIDE = 1 << 10, 1 << 1
+PR_SET_MDWE = 65                # Linux 6.3
+BUILDS = os.path.relpath(harness.BUILD, ROOT)
+
+
+def of_each_thread(pid):
+    """/proc/PID/task/*/status as dictionaries: rights are a thread's own."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as status:
+            yield {key: value.strip() for key, _, value in (line.partition(":") for line in status)}
+
+
+class Case(harness.Case):
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0 or os.environ.get(harness.NAMESPACE) != "root":
+            self.skipTest("root and name spaces of its own are needed")
+        self.nobody = pwd.getpwnam("nobody")
+
+    def become_nobody(self):
+        os.umask(0)             # what the node makes is not left to chance
+        os.setgroups([])
+        os.setgid(self.nobody.pw_gid)
+        os.setuid(self.nobody.pw_uid)
+
+    def receiver(self, **options):
+        mx = Receiver(**options)
+        self.addCleanup(mx.stop)
+        return mx
+
+    def nobodys_folder(self):
+        folder = self.path("owned")
+        os.mkdir(folder, 0o700)
+        os.chown(folder, self.nobody.pw_uid, self.nobody.pw_gid)
+        return folder
+
+    def as_user(self, settings="", policy="", **options):
+        """Started as root, on a port of root's."""
+        return self.start(f'node {{ hostname = "node.example", min_free_space = 0, user = "nobody", {settings} }}\n'
+                          f'listener "127.0.0.1:587" {{ relay_from = {{ "127.0.0.0/8" }} }}\nvmta "default" {{ source = "any" }}\n{policy}',
+                          587, folder=self.nobodys_folder(), preexec=lambda: os.umask(0), **options)
+
+
+class WhoItIs(Case):
+    def test_no_thread_keeps_anything_of_root(self):
+        node = self.as_user()
+        for status in of_each_thread(node.popen.pid):
+            with self.subTest(status["Name"]):
+                self.assertEqual(set(status["Uid"].split()), {str(self.nobody.pw_uid)})
+                self.assertEqual(set(status["Gid"].split()), {str(self.nobody.pw_gid)})
+                self.assertEqual(status["Groups"].split(), [str(self.nobody.pw_gid)])
+                self.assertEqual([int(status[c], 16) for c in CAPABILITIES], [0] * 5)
+                self.assertEqual(status["NoNewPrivs"], "1")
+        self.assertNotIn("runs as root", node.log)
+
+    def test_root_that_stays_is_told_and_keeps_two(self):
+        node = self.node()
+        self.assertRegex(node.log, r"warning runs as root")
+        for status in of_each_thread(node.popen.pid):
+            with self.subTest(status["Name"]):
+                self.assertEqual([int(status[c], 16) for c in CAPABILITIES], [0, BIND | DAC_OVERRIDE, BIND | DAC_OVERRIDE, 0, 0])
+                self.assertEqual(status["NoNewPrivs"], "1")
+
+    def test_an_ordinary_user_has_nothing(self):
+        folder = self.nobodys_folder()
+        node = self.start('node { hostname = "node.example", min_free_space = 0 }\nvmta "default" { source = "any" }\n'
+                          'listener "127.0.0.1:2525" { relay_from = { "127.0.0.0/8" } }\n', 2525, folder=folder, preexec=self.become_nobody)
+        for status in of_each_thread(node.popen.pid):
+            self.assertEqual([int(status[c], 16) for c in CAPABILITIES[:3]], [0] * 3)
+            self.assertEqual(status["NoNewPrivs"], "1")
+
+    def test_its_memory_is_dumped_by_nobody(self):
+        """What is not dumpable belongs to root in /proc, so that others of the same user can't read it; a core has no size."""
+        node = self.as_user()
+        self.assertEqual(os.stat(f"/proc/{node.popen.pid}/environ").st_uid, 0)
+        with open(f"/proc/{node.popen.pid}/limits", encoding="ascii") as limits:
+            self.assertRegex(limits.read(), r"Max core file size +0 +0 ")
+
+    def test_what_it_writes_is_for_its_owner(self):
+        node = self.as_user(policy=f'domain "*" {{ smtp_hosts = "127.0.0.1:{harness.free_port()}" }}\n')
+        self.send(node)
+        node.wait_records(1, "tq")
+        node.stop()             # the last good policy is kept
+        node = self.restart(node, preexec=lambda: os.umask(0))
+        modes = {}
+        for base, folders, files in os.walk(node.spool):
+            modes.update((os.path.join(base, name), os.stat(os.path.join(base, name))) for name in folders + files)
+        self.assertGreater(len(modes), 3, modes)
+        for path, entry in modes.items():
+            self.assertEqual((stat.S_IMODE(entry.st_mode) & 0o077, entry.st_uid), (0, self.nobody.pw_uid), path)
+        self.assertEqual(stat.S_IMODE(os.stat(node.spool).st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(node.control).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(node.accounting).st_mode), 0o640)
+
+    def test_without_memory_that_is_both_written_and_run(self):
+        """As the unit has it: the sandbox interprets, and patterns match without machine code."""
+        def deny():
+            if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_MDWE, 1, 0, 0, 0) != 0:
+                os._exit(99)
+        mx = self.receiver()
+        mx.answer("MAIL", "421 4.7.0 RP-001 slow down")
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", '
+                         f'backoff = {{ {{ "4\\\\d1 .*RP-0+1", max_smtp_out = 1, lasts = "1h" }} }} }}\n'
+                         'on.rcpt(function() end)\n', preexec=deny, wait=False)
+        until(lambda: "\nready\n" in node.log or not node.running(), "it begins")
+        if node.popen.returncode == 99:
+            self.skipTest("the kernel is older than 6.3")
+        self.send(node)
+        node.wait_records(1, "t")
+        self.assertEqual(len(node.command("why", "example.com/default")["overlays"]), 1)
+
+    def test_the_unit_verifies_and_is_exposed_little(self):
+        analyze = shutil.which("systemd-analyze")
+        if not analyze or not shutil.which("make"):
+            self.skipTest("no systemd-analyze(1)")
+        at = self.path("prefix")
+        subprocess.run(["make", "-s", "install", f"B={BUILDS}", f"PREFIX={at}", "SAN="], cwd=ROOT, check=True, capture_output=True)
+        unit = f"{at}/lib/systemd/system/sluice.service"
+        done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        done = subprocess.run([analyze, "security", "--offline=true", "--threshold=15", "--no-pager", unit],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout[-600:] + done.stderr)
+
+
+class WhatItNeverSays(Case):
+    def test_a_password_is_in_neither_log_nor_trace(self):
+        """Inbound AUTH is refused, and what stood behind it is forgotten."""
+        secrets = ("AGFsaWNlAHMzY3JldA==", "s3cret-line", "0pen-sesame")
+        node = self.node("on.mail(function(session) print(session.helo) end)")
+        trace = self.keep(harness.Process([harness.SLUICE, "trace", "--json", "--control", node.control], self.path("trace.log")))
+        until(lambda: self.traced(node, trace), "the trace hears")
+        with Client(node.port) as c:
+            self.assertEqual(c.command(f"AUTH PLAIN {secrets[0]}").code, 502)
+            self.assertEqual(c.command(f"auth  login {secrets[1]}").code, 502)
+            self.assertEqual(c.command(f"AUTH CRAM-MD5\t{secrets[2]}").code, 500)
+            c.command("QUIT")
+        until(lambda: "QUIT" in trace.log, lambda: trace.log)
+        status = node.command("status", json_out=False)
+        for secret in secrets:
+            for text in (node.log, trace.log, status):
+                self.assertNotIn(secret, text)
+
+    def traced(self, node, trace):
+        with Client(node.port) as c:
+            c.command("NOOP")
+        return "NOOP" in trace.log
+
+    def test_a_key_is_read_and_kept_nowhere(self):
+        cert, key = harness.Certificates(self.path("ca")).issue("node.example")
+        node = self.node(listener=f'tls = {{ certificate = "{cert}", key = "{key}" }}')
+        with Client(node.port) as c:
+            self.assertEqual(c.starttls().code, 220)
+        with open(key, encoding="ascii") as file:
+            line = file.read().splitlines()[1].encode()
+        node.stop()
+        for base, _, files in os.walk(node.folder):
+            for name in files:
+                with open(os.path.join(base, name), "rb") as file:
+                    self.assertNotIn(line, file.read(), name)
+
+
+class WhoEndsIt(Case):
+    def managed(self, **options):
+        """A node under a service manager that wants to hear of it every 4 s; what it hears."""
+        heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(heard.close)
+        heard.bind(self.path("notify"))
+        heard.settimeout(20 * harness.SLOW)
+        return self.node(env={"NOTIFY_SOCKET": self.path("notify"), "WATCHDOG_USEC": str(int(4e6 * harness.SLOW))}, **options), heard
+
+    def test_the_manager_hears_when_it_is_ready_alive_and_stopping(self):
+        node, heard = self.managed()
+        self.assertEqual(heard.recv(100), b"READY=1")
+        self.assertEqual(heard.recv(100), b"WATCHDOG=1")
+        node.signal(signal.SIGTERM)
+        words = [heard.recv(100)]
+        while words[-1] == b"WATCHDOG=1":
+            words.append(heard.recv(100))
+        self.assertEqual(words[-1], b"STOPPING=1")
+
+    def hang(self, node, function):
+        """From now on that function of the node's is an endless loop."""
+        loop = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.machine())
+        nm = shutil.which("nm")
+        if not loop or not nm:
+            self.skipTest("takes nm(1), and a machine whose jump it knows")
+        symbols = subprocess.run([nm, harness.SLUICE], capture_output=True, text=True, check=True).stdout
+        offset = int(re.search(rf"^(\w+) T {function}$", symbols, re.M).group(1), 16)
+        if platform.machine() == "x86_64":
+            offset += 4         # behind the landing mark of indirect calls
+        with open(f"/proc/{node.popen.pid}/maps", encoding="ascii") as maps:
+            base = int(next(line for line in maps if line.rstrip().endswith(harness.SLUICE)).split("-")[0], 16)
+        with open(f"/proc/{node.popen.pid}/mem", "r+b", buffering=0) as memory:
+            memory.seek(base + offset)
+            memory.write(loop)
+
+    def test_a_loop_that_hangs_is_ended_and_nothing_is_lost(self):
+        node, _ = self.managed(paused=True, policy='domain "*" { smtp_hosts = "127.0.0.1:9" }\n')
+        self.assertEqual(self.send(node).code, 250)
+        self.hang(node, "control_request_parse")
+        with socket.socket(socket.AF_UNIX) as asks:
+            asks.connect(node.control)
+            asks.sendall(b'{"command":"status"}\n')
+            node.crashed = True
+            self.assertEqual(node.wait(20), -signal.SIGABRT)
+        said = node.log
+        self.assertRegex(said, r"error shard 0 hangs: its loop has not turned for \d+\.\d s")
+        self.assertGreater(len(re.findall(r"sluice\(\+0x[0-9a-f]+\)", said)), 2, "its stack: " + said)
+        self.assertEqual(self.restart(node).status()["queued"], 1)
+
+    def test_a_log_that_nobody_reads_any_more_does_not_end_it(self):
+        node = self.node(wait=False)
+        node.wait_ready()
+        node.stop()
+        reads, writes = os.pipe()
+        again = harness.Node(node.folder, None, node.port, spool=node.spool, preexec=lambda: os.dup2(writes, 2))
+        self.keep(again)
+        os.close(writes)
+        with os.fdopen(reads, "rb") as pipe:
+            while b"ready\n" not in pipe.readline():
+                pass
+        again.signal(signal.SIGHUP)     # a swap is logged
+        until(lambda: again.status()["generation"] == 2, "it swapped")
+        self.assertEqual(self.send(again).code, 250)
+
+
+harness.main()
