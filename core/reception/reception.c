@@ -131,7 +131,7 @@ door_listen(struct door *door, const struct door *first, struct err *err)
 }
 
 static bool
-port_ready(struct port *port, const struct door *first, struct err *err)
+port_ready(struct port *port, const struct port *first, struct err *err)
 {
 	const struct ruleset_listener *rules = port->rules;
 
@@ -139,8 +139,11 @@ port_ready(struct port *port, const struct door *first, struct err *err)
 		port->tls = tls_server_new(rules->tls_certificate, rules->tls_key, err);
 		if (port->tls == NULL)
 			return false;
+		/* A client comes back to whichever shard the system gives it. */
+		if (first != NULL)
+			tls_server_share_tickets(port->tls, first->tls);
 	}
-	return port->door->listener != NULL || door_listen(port->door, first, err);
+	return port->door->listener != NULL || door_listen(port->door, first != NULL ? first->door : NULL, err);
 }
 
 /* ---- another policy's ---- */
@@ -195,8 +198,8 @@ reception_prepare(struct reception *reception, struct policy *fresh, const struc
 	change->ports = mem_alloc((n + 1) * sizeof(struct port *));
 	for (unsigned i = 0; i < n; i++) {
 		const struct ruleset_listener *rules = &listeners[i];
-		const struct door *same = first != NULL ? first->ports[i]->door : NULL;
-		struct port *port = port_new(door_for(change, &rules->at, same), rules, fresh);
+		const struct port *same = first != NULL ? first->ports[i] : NULL;
+		struct port *port = port_new(door_for(change, &rules->at, same != NULL ? same->door : NULL), rules, fresh);
 
 		change->ports[change->n++] = port;
 		if (port_ready(port, same, err))
