@@ -95,8 +95,9 @@ fuzz-run: $(FUZZERS)
 		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
 			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
 
-# New seeds for the specs of properties, until stopped: make soak, make soak T=600.
+# kill -9 under load, K rounds (1000); then new seeds for the specs of properties, until stopped: make soak, make soak K=100 T=600.
 soak: all
+	@B=$(B) spec/kill $(or $(K),1000)
 	@B=$(B) spec/soak $(T)
 
 # make bench T="limit node/relay": those alone. BIG=1: also what takes minutes.
@@ -144,7 +145,7 @@ help:
 	@echo "make test-asan        every test, with address and undefined-behaviour sanitizers"
 	@echo "make test-tsan        every test, with the thread sanitizer"
 	@echo "make fuzz T=60        each fuzzer for that many seconds"
-	@echo "make soak T=600       random worlds with new seeds, for so many seconds or until stopped"
+	@echo "make soak T=600       kill -9 under load, K=1000 times; then random worlds with new seeds, so many seconds or until stopped"
 	@echo "make bench            the benches, beside the last run's figures; BIG=1 for all of them"
 	@echo "make bench-peers      the node beside Postfix and Exim at the same work"
 	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"

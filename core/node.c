@@ -1,11 +1,14 @@
 /*
  * node - the real doors, the signals, and what the command line puts over the
- * policy; the wiring itself is shard.c.
+ * policy; the wiring itself is shards.c.
  *
- * Start: policy, doors, shard, control socket; only when all that is there does
- * anybody get in. A swap asks here for what of the node's settings is not the shard's:
+ * Start: policy, doors, shards, control socket; only when all that is there does
+ * anybody get in. A swap asks here for what of the node's settings is not the shards':
  * the accounting file, the control socket, the name servers. Stop: transactions in flight end, for a while; then what is
  * left is cut.
+ *
+ * Until go() and again once the first loop has ended this is the only thread that a
+ * loop runs on.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node.h"
@@ -16,13 +19,14 @@
 
 #include "control/arithmetic.h"
 #include "control/control.h"
-#include "delivery/delivery.h"
 #include "last_good.h"
 #include "net/process.h"
 #include "net/watchdog.h"
+#include "policy/twins.h"
 #include "reception/reception.h"
-#include "shard.h"
+#include "shards.h"
 #include "swap.h"
+#include "workers.h"
 
 #define SPOOL_BUILT_IN "/var/spool/sluice"
 #define STOP_TICK_US   (50 * US_PER_MS)
@@ -30,18 +34,19 @@
 #define STOP_FINAL_US  (30 * US_PER_S)  /* for replies to messages sent whole: cut, they would be sent twice */
 
 struct node {
-	struct shard   *shard;
+	const struct node_options *given;
+	struct shards  *shards;
 	struct log      log;
 	struct clock    clock;
 	struct notify   notify;
 	struct watchdog *watchdog;
-	struct policy  *policy;         /* until the shard takes it */
+	struct policy **policies;       /* one for each worker, until the shards take them */
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
-	struct loop    *loop;
-	struct net     *net;
+	unsigned        workers_n;
+	struct workers *workers;
+	struct loop    *loop;           /* the first worker's, as all that follows */
 	struct worker  *worker, *aside; /* for commits; for what takes long */
 	struct disk    *disk;
-	struct resolver_source *names;
 	struct control *control;
 	struct swap    *swap;
 	struct bundle  *bundle;         /* of the policy, until the swap takes it */
@@ -62,9 +67,9 @@ static void
 on_stop_tick(void *ctx, struct now now)
 {
 	struct node *node = ctx;
-	bool finished = shard_is_idle(node->shard);
+	bool finished = shards_are_idle(node->shards);
 	bool cut = now.mono >= node->stop_at && (now.mono >= node->stop_at + (STOP_FINAL_US - STOP_US) ||
-						 delivery_waiting_final(node->shard->delivery) == 0);
+						 shards_waiting_final(node->shards) == 0);
 
 	if (finished || cut) {
 		loop_stop(node->loop);
@@ -80,7 +85,7 @@ on_signal(void *ctx, int signum)
 	struct err err = { 0 };
 
 	if (signum == SIGUSR1) {
-		if (node->shard->account != NULL && !account_reopen(node->shard->account, &err))
+		if (node->shards->account != NULL && !account_reopen(node->shards->account, &err))
 			log_error(&node->log, "%s", err.text);
 		return;
 	}
@@ -97,7 +102,7 @@ on_signal(void *ctx, int signum)
 	notify_say(&node->notify, "STOPPING=1");
 	node->stopping = true;
 	node->stop_at = loop_now(node->loop).mono + STOP_US;
-	shard_stop(node->shard);
+	shards_stop(node->shards);
 	timer_start(&node->loop->timers, &node->stop_tick, loop_now(node->loop).mono);
 }
 
@@ -109,21 +114,46 @@ wall_now(void *ctx)
 	return clock_now(ctx).wall;
 }
 
-/* NULL: told. */
-static struct policy *
+/* --workers, or what the policy says, or the machine. */
+static unsigned
+workers_under(const struct node *node, const struct policy *policy)
+{
+	unsigned n = node->given->workers > 0 ? node->given->workers : policy_ruleset(policy)->node.workers;
+
+	return n > 0 ? n : (unsigned)min_i64(process_cores(), PEERS_MAX);
+}
+
+static bool
+load_twins(struct node *node, struct policy *first, const char *path, const struct policy_env *env, struct policy_report *report)
+{
+	node->workers_n = workers_under(node, first);
+	node->policies = mem_alloc(node->workers_n * sizeof(struct policy *));
+	node->policies[0] = first;
+	return twins_load(node->policies, node->workers_n, path, env, report);
+}
+
+/* False: told. */
+static bool
 load_bundle(struct node *node, struct bundle *bundle)
 {
 	struct policy_env env = { .log = &node->log, .clock = &node->clock, .seed = prng_entropy(), .bundle = bundle };
 	struct policy_report report;
 	struct policy *policy;
+	bool ok;
 
 	policy_report_init(&report);
 	policy = policy_load(bundle->policy, &env, &report);
-	if (policy != NULL)
+	ok = policy != NULL && load_twins(node, policy, bundle->policy, &env, &report);
+	if (ok)
 		arithmetic_warn(policy_ruleset(policy), &report);
 	swap_print_report(&node->log, &report);
 	policy_report_fini(&report);
-	return policy;
+	if (!ok) {
+		policy_free(policy);
+		free(node->policies);
+		node->policies = NULL;
+	}
+	return ok;
 }
 
 static const char *
@@ -132,16 +162,17 @@ spool_without_policy(const struct node_options *options)
 	return options->spool != NULL ? options->spool : SPOOL_BUILT_IN;
 }
 
-static void
-load_policy(struct node *node, const struct node_options *options)
+/* False: told. */
+static bool
+load_policy(struct node *node)
 {
+	const struct node_options *options = node->given;
 	struct err err = { 0 };
 	struct bundle *good;
 
 	node->bundle = bundle_new(options->policy, "");
-	node->policy = load_bundle(node, node->bundle);
-	if (node->policy != NULL)
-		return;
+	if (load_bundle(node, node->bundle))
+		return true;
 	good = last_good_read(spool_without_policy(options), &err);
 	if (good != NULL && !options->last_good) {
 		fprintf(stderr, "sluice: it does not load; with --last-good the node would run the last one that was good\n");
@@ -151,34 +182,44 @@ load_policy(struct node *node, const struct node_options *options)
 		log_warning(&node->log, "%s does not load; the last good policy runs instead", options->policy);
 		bundle_free(node->bundle);
 		node->bundle = good;
-		node->policy = load_bundle(node, good);
-		return;
+		return load_bundle(node, good);
 	}
 	bundle_free(good);
+	return false;
 }
 
 static bool
-override(struct node *node, const struct node_options *options, struct err *err)
+check_options(struct node *node, struct err *err)
 {
-	struct ruleset_node *s = &node->settings;
+	const struct node_options *options = node->given;
 
-	if (options->workers > 1)
-		return err_set(err, ERR_PERM, "--workers %u: more than one worker is not there yet", options->workers);
 	if (options->http != NULL)
 		return err_set(err, ERR_PERM, "--http: the HTTP interface is not there yet");
-	if (options->spool != NULL)
-		s->spool = options->spool;
-	if (options->control != NULL)
-		s->control = options->control;
-	if (options->accounting != NULL)
-		s->accounting_file = options->accounting;
-	if (options->resolver != NULL) {
-		if (!endpoint_parse(span_text(options->resolver), 53, &node->resolver, err))
-			return err_prefix(err, "--resolver %s: ", options->resolver);
-		s->resolver = &node->resolver;
-		s->resolver_n = 1;
-	}
+	if (options->resolver != NULL && !endpoint_parse(span_text(options->resolver), 53, &node->resolver, err))
+		return err_prefix(err, "--resolver %s: ", options->resolver);
 	return true;
+}
+
+/* What the command line puts over a policy's. */
+static struct ruleset_node
+settings_of(const struct node *node, const struct policy *policy)
+{
+	const struct node_options *options = node->given;
+	struct ruleset_node s = policy_ruleset(policy)->node;
+
+	if (options->spool != NULL)
+		s.spool = options->spool;
+	if (options->control != NULL)
+		s.control = options->control;
+	if (options->accounting != NULL)
+		s.accounting_file = options->accounting;
+	if (options->workers > 0)
+		s.workers = options->workers;
+	if (options->resolver != NULL) {
+		s.resolver = &node->resolver;
+		s.resolver_n = 1;
+	}
+	return s;
 }
 
 /* Where the operator's socket is to be. The caller frees it. */
@@ -202,19 +243,20 @@ open_doors(struct node *node, struct err *err)
 		.servers = node->settings.resolver, .servers_n = node->settings.resolver_n,
 	};
 
-	node->loop = loop_os_new(err);
-	node->net = node->loop ? net_os_new(node->loop, err) : NULL;
-	node->worker = node->net ? worker_os_new(node->loop, "spool", err) : NULL;
+	node->workers = workers_open(node->workers_n, &names, err);
+	if (node->workers == NULL)
+		return false;
+	node->loop = node->workers->loops[0];
+	node->worker = worker_os_new(node->loop, "spool", err);
 	node->aside = node->worker ? worker_os_new(node->loop, "policy", err) : NULL;
-	node->names = node->aside ? resolver_os_new(node->loop, &names, err) : NULL;
-	node->disk = node->names ? disk_os_open(node->settings.spool, err) : NULL;
+	node->disk = node->aside ? disk_os_open(node->settings.spool, err) : NULL;
 	node->watchdog = node->disk ? watchdog_os_new(&node->log, &node->notify, err) : NULL;
 	return node->watchdog != NULL;
 }
 
 /* What needs root is done: no root from here on, so that every file is made by the user. */
 static bool
-on_bound(void *ctx, struct shard *shard, struct err *err)
+on_bound(void *ctx, struct shards *shards, struct err *err)
 {
 	struct node *node = ctx;
 	const char *user = node->settings.user, *path = node->settings.accounting_file;
@@ -223,8 +265,8 @@ on_bound(void *ctx, struct shard *shard, struct err *err)
 		return false;
 	if (path == NULL)
 		return true;
-	shard->account = account_open(path, node->settings.accounting_records, &node->log, err);
-	return shard->account != NULL;
+	shards->account = account_open(path, node->settings.accounting_records, &node->log, err);
+	return shards->account != NULL;
 }
 
 /* ---- a swap's part that is ours ---- */
@@ -270,7 +312,7 @@ abandon_settings(void *ctx)
 		unlink(node->next->accounting_file);
 	node->next_account = NULL;
 	if (node->next_listener != NULL)
-		listener_close(node->net, node->next_listener);
+		listener_close(node->workers->nets[0], node->next_listener);
 	node->next_listener = NULL;
 }
 
@@ -291,8 +333,7 @@ take_account(struct node *node)
 {
 	if (node->next_account == NULL && node->next->accounting_file != NULL)
 		return;
-	account_close(node->shard->account);
-	node->shard->account = node->next_account;
+	shards_take_account(node->shards, node->next_account);
 	node->next_account = NULL;
 }
 
@@ -310,32 +351,46 @@ commit_settings(void *ctx)
 		free(node->control_path);
 		node->control_path = control_path(node->next);
 	}
-	if (!resolver_os_set_servers(node->names, node->next->resolver, node->next->resolver_n, &err))
+	if (!workers_set_servers(node->workers, node->next->resolver, node->next->resolver_n, &err))
 		log_error(&node->log, "%s", err.text);
 	node->settings = *node->next;
 }
 
 static bool
-open_shard(struct node *node, const struct node_options *given, struct err *err)
+open_shards(struct node *node, struct err *err)
 {
-	struct shard_options options = {
-		.loop = node->loop, .net = node->net, .worker = node->worker, .aside = node->aside, .disk = node->disk, .names = node->names,
-		.log = &node->log, .policy = node->policy, .settings = node->settings,
-		.seed = node->settings.seed ? node->settings.seed : prng_entropy(), .on_bound = on_bound, .ctx = node,
-	};
+	struct shard_options *each = mem_alloc(node->workers_n * sizeof *each);
+	uint64_t seed = node->settings.seed ? node->settings.seed : prng_entropy();
+	struct prng seeds;
 
-	node->policy = NULL;
-	node->shard = shard_open(&options, err);
-	if (node->shard == NULL)
-		return false;
+	prng_seed(&seeds, seed);
+	for (unsigned i = 0; i < node->workers_n; i++)
+		each[i] = (struct shard_options){
+			.loop = node->workers->loops[i], .net = node->workers->nets[i], .names = node->workers->names[i],
+			.worker = node->worker, .aside = node->aside, .disk = node->disk, .log = &node->log,
+			.policy = node->policies[i], .settings = settings_of(node, node->policies[i]),
+			.seed = i == 0 ? seed : prng_u64(&seeds),
+		};
+	free(node->policies);
+	node->policies = NULL;
+	node->shards = shards_open(&(struct shards_options){
+		.each = each, .n = node->workers_n, .peers = node->workers->peers, .on_bound = on_bound, .ctx = node,
+	}, err);
+	free(each);
 	/* What recovery held of each message lies between the messages, and would stay ours as long as they do. */
 	process_memory_trim();
+	return node->shards != NULL;
+}
+
+static bool
+open_control(struct node *node, struct err *err)
+{
 	node->control_path = control_path(&node->settings);
-	node->control = control_open(node->shard, node->control_path, err);
+	node->control = control_open(node->shards, node->control_path, err);
 	if (node->control == NULL)
 		return false;
 	node->swap = swap_new(&(struct swap_options){
-		.shard = node->shard, .worker = node->aside, .clock = &node->clock, .bundle = node->bundle, .watch = given->watch,
+		.shards = node->shards, .worker = node->aside, .clock = &node->clock, .bundle = node->bundle, .watch = node->given->watch,
 		.prepare = prepare_settings, .commit = commit_settings, .abandon = abandon_settings, .ctx = node,
 	});
 	node->bundle = NULL;
@@ -358,26 +413,32 @@ static void
 say_ready(struct node *node)
 {
 	log_info(&node->log, "spool %s, control socket %s", node->settings.spool, node->control_path);
-	reception_each_listener(node->shard->reception, say_listener, node);
+	if (node->workers_n > 1)
+		log_info(&node->log, "%u workers", node->workers_n);
+	reception_each_listener(node->shards->all[0]->reception, say_listener, node);
 	if (process_is_root())
 		log_warning(&node->log, "runs as root, which it needs for ports below 1024 only: node { user = \"sluice\" } ends that");
 	fputs("ready\n", stderr);
 	notify_say(&node->notify, "READY=1");
 }
 
-static void
-go(struct node *node)
+static bool
+go(struct node *node, struct err *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 
 	for (unsigned i = 0; i < countof(signals); i++)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
 	timer_init(&node->stop_tick, on_stop_tick, node);
-	shard_start(node->shard);
+	shards_start(node->shards);
+	if (!workers_start(node->workers, node->watchdog, err))
+		return false;
 	say_ready(node);
-	watchdog_watch(node->watchdog, node->loop, "shard 0");
+	watchdog_watch(node->watchdog, node->loop, "shard-0");
 	loop_run(node->loop);
 	watchdog_leave(node->watchdog, node->loop);
+	workers_stop(node->workers);
+	return true;
 }
 
 static void
@@ -385,23 +446,29 @@ close_all(struct node *node)
 {
 	control_close(node->control);
 	swap_free(node->swap, node->stopping);
-	shard_close(node->shard);
+	shards_close(node->shards);
 	if (node->aside != NULL)
 		worker_os_free(node->aside);
 	if (node->disk != NULL)
 		disk_os_close(node->disk);
-	if (node->names != NULL)
-		resolver_os_free(node->names);
 	if (node->worker != NULL)
 		worker_os_free(node->worker);
-	if (node->net != NULL)
-		net_os_free(node->net);
-	if (node->loop != NULL)
-		loop_os_free(node->loop);
+	workers_close(node->workers);
 	watchdog_os_free(node->watchdog);
-	policy_free(node->policy);
+	for (unsigned i = 0; node->policies != NULL && i < node->workers_n; i++)
+		policy_free(node->policies[i]);
+	free(node->policies);
 	bundle_free(node->bundle);
 	free(node->control_path);
+}
+
+static bool
+run(struct node *node, struct err *err)
+{
+	if (!check_options(node, err))
+		return false;
+	node->settings = settings_of(node, node->policies[0]);
+	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) && open_control(node, err) && go(node, err);
 }
 
 int
@@ -411,19 +478,15 @@ node_run(const struct node_options *options)
 	struct err err = { 0 };
 	bool ok;
 
+	node->given = options;
 	clock_os_init(&node->clock);
 	node->log = (struct log){ .level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr };
 	notify_init(&node->notify);
 	process_open_files();
-	load_policy(node, options);
-	ok = node->policy != NULL;
+	ok = load_policy(node);
 	if (ok) {
-		node->settings = policy_ruleset(node->policy)->node;
-		ok = override(node, options, &err) && process_harden(node->settings.user != NULL, &err) && open_doors(node, &err) &&
-		     open_shard(node, options, &err);
-		if (ok)
-			go(node);
-		else
+		ok = run(node, &err);
+		if (!ok)
 			fprintf(stderr, "sluice: %s\n", err.text);
 	}
 	close_all(node);

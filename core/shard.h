@@ -1,14 +1,15 @@
 /*
- * shard - one event-loop thread and all it owns: the wiring of doors, spool,
- * queues, delivery and reception. Passed around, never looked up.
+ * shard - one event loop and all it owns: the wiring of doors, spool, queues,
+ * delivery and reception. Passed around, never looked up. Those of one node are
+ * opened and closed together, by shards.h.
  *
  * The doors are handed in: the node's are real, a world's are simulated, and
  * this file cannot tell.
  *
- * Ownership  open/close; the doors are the caller's and must outlive it. The
- *            policy is taken by shard_open(), also where it fails; one that was
- *            swapped away lives until nothing of before needs it.
- * Threads    The shard's own.
+ * Ownership  new/free; the doors are the caller's and must outlive it. The
+ *            policy is taken by shard_new(); one that was swapped away lives
+ *            until nothing of before needs it.
+ * Threads    The shard's own; the first shard's, while all stand still.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -26,14 +27,14 @@
 struct bounces;
 struct coverage;
 struct delivery;
-struct finding;
 struct reception;
 struct shard;
+struct shards;
 
 struct shard_options {
 	struct loop     *loop;
 	struct net      *net;
-	struct worker   *worker;
+	struct worker   *worker;        /* for commits: the first shard's; any thread may give it work */
 	struct worker   *aside;         /* for what may take long and nobody waits for; NULL: the worker */
 	struct disk     *disk;
 	struct resolver_source *names;
@@ -44,10 +45,6 @@ struct shard_options {
 	/* Where mail comes in; NULL: where the policy says. Must outlive the shard. */
 	const struct ruleset_listener *listeners;
 	unsigned         listeners_n;
-	/* The ports are bound and no file is made yet: who has to become another user does it
-	 * now, and opens the accounting. May be NULL. */
-	bool           (*on_bound)(void *ctx, struct shard *shard, struct err *err);
-	void            *ctx;
 };
 
 /* What on.message finds chosen already; a world's inject() says it. "" and NULL: nothing. */
@@ -57,6 +54,8 @@ struct shard_choices {
 };
 
 struct shard {
+	struct shards   *shards;        /* of which it is one, */
+	unsigned         me;            /* and which */
 	struct loop     *loop;
 	struct net      *net;
 	struct worker   *worker, *aside;
@@ -68,7 +67,7 @@ struct shard {
 	struct delivery *delivery;
 	struct bounces  *bounces;       /* delivery's: what is to be bounced and is not over yet */
 	struct reception *reception;
-	struct account  *account;       /* NULL: none */
+	struct account  *account;       /* the node's; NULL: none */
 	struct log      *log;
 	struct coverage *coverage;      /* NULL: nobody asks what of the policy is exercised */
 	struct trace     trace;
@@ -87,18 +86,23 @@ struct shard {
 	struct timer     tick;
 	mono_us_t        saved_at;
 	size_t           saved_n;       /* bytes, then */
-	struct finding  *finding;       /* what the spool holds, while it is opened */
 };
 
-/* Everything is there when it returns, and nothing leaves yet: what the spool holds is queued, the ports are
- * bound. NULL: *err says why, and nothing is left behind. */
-struct shard *shard_open(const struct shard_options *options, struct err *err);
+/* Wired, without a port and without a spool; nothing leaves yet. Shard `me` of shards, whose other members may not be there yet. */
+struct shard *shard_new(struct shards *shards, unsigned me, const struct shard_options *options);
 /* Mail leaves from now on. */
 void shard_start(struct shard *shard);
-/* From now on another policy holds; taken when true. All of it or none: false leaves everything as it was, and *err names what
- * stands in the way (`FILE: …`). Nothing is dropped: what has begun ends under the policy it began with, or is looked
- * up anew by name (core/README.md). Node settings that were put over the old policy's stay. dry_run: only whether it could. */
-bool shard_swap(struct shard *shard, struct policy *fresh, bool dry_run, struct err *err);
+/* What must outlive the process, as bytes. */
+void shard_state(struct shard *shard, struct buf *out);
+
+/* Another policy, in two steps: what may fail, and what may not. Each change ends once; `first`: the first shard's of the
+ * same policy, NULL for that itself. NULL: *err names what stands in the way (`FILE: …`). The policy is taken by
+ * shard_commit(). Nothing is dropped: what has begun ends under the policy it began with, or is looked up anew by
+ * name (core/README.md). Node settings that were put over the old policy's stay. */
+struct shard_change;
+struct shard_change *shard_prepare(struct shard *shard, struct policy *fresh, const struct shard_change *first, struct err *err);
+void shard_commit(struct shard_change *change);
+void shard_abandon(struct shard_change *change);
 /* The settings of the node under that policy. */
 struct ruleset_node shard_settings_under(const struct shard *shard, const struct policy *fresh);
 /* Gives back a pin; the last one's policy is closed, off the loop. */
@@ -107,6 +111,7 @@ void shard_unpin(struct shard *shard, struct policy *policy);
 /* No new connections, no new transactions; those in flight end. shard_is_idle() tells when they have. */
 void shard_stop(struct shard *shard);
 bool shard_is_idle(const struct shard *shard);
-/* Saves what must outlive the process, and ends every session that is still there. NULL is fine. After a power cut the
- * same road is taken on doors that are dead: a disk that refuses everything, connections that are gone. */
-void shard_close(struct shard *shard);
+/* Ends every session that is still there. The spool still takes what they leave behind. */
+void shard_end(struct shard *shard);
+/* After shard_end(), and when the spool is closed. */
+void shard_free(struct shard *shard);

@@ -2,9 +2,8 @@
  * shard_swap - another policy for a shard that runs.
  *
  * First everything that may fail: what is not to change, mail whose virtual MTA is
- * gone, listeners and their certificates. Then, in the same turn of the loop and so
- * between any two events, everything else, which cannot fail: queues, delivery,
- * listeners. No Lua runs in it.
+ * gone, listeners and their certificates. Then, between the same two events of every
+ * shard, everything else, which cannot fail: queues, delivery, listeners. No Lua runs in it.
  *
  * The policy before stays as long as somebody has it pinned: sessions that came in
  * by its listeners, transactions that it has seen the MAIL of. Its Lua state is closed
@@ -93,36 +92,47 @@ may_change(const struct shard *shard, const struct ruleset_node *settings, const
 
 /* ---- the swap ---- */
 
-static void
-commit(struct shard *shard, struct policy *fresh, const struct ruleset_node *settings, struct reception_change *change)
-{
-	struct policy *before = shard->policy;
+struct shard_change {
+	struct shard     *shard;
+	struct policy    *fresh;
+	struct ruleset_node settings;
+	struct reception_change *reception;
+};
 
-	shard->policy = fresh;
-	shard->settings = *settings;
-	shard->generation++;
-	queues_swap(shard->queues, policy_ruleset(fresh), loop_now(shard->loop));
-	delivery_take_policy(shard->delivery, policy_ruleset(before));
-	reception_commit(change);
-	spool_set_min_free_space(shard->spool, settings->min_free_space);
-	shard_unpin(shard, before);
-}
-
-bool
-shard_swap(struct shard *shard, struct policy *fresh, bool dry_run, struct err *err)
+struct shard_change *
+shard_prepare(struct shard *shard, struct policy *fresh, const struct shard_change *first, struct err *err)
 {
 	const struct ruleset *ruleset = policy_ruleset(fresh);
-	struct ruleset_node settings = shard_settings_under(shard, fresh);
-	struct reception_change *change;
+	struct shard_change *change = mem_alloc(sizeof *change);
 
-	if (!may_change(shard, &settings, ruleset->file, err) || !queues_may_swap(shard->queues, ruleset, err))
-		return false;
-	change = reception_prepare(shard->reception, fresh, err);
-	if (change == NULL)
-		return false;
-	if (dry_run)
-		reception_abandon(change);
-	else
-		commit(shard, fresh, &settings, change);
-	return true;
+	*change = (struct shard_change){ .shard = shard, .fresh = fresh, .settings = shard_settings_under(shard, fresh) };
+	if (may_change(shard, &change->settings, ruleset->file, err) && queues_may_swap(shard->queues, ruleset, err))
+		change->reception = reception_prepare(shard->reception, fresh, first != NULL ? first->reception : NULL, err);
+	if (change->reception != NULL)
+		return change;
+	free(change);
+	return NULL;
+}
+
+void
+shard_commit(struct shard_change *change)
+{
+	struct shard *shard = change->shard;
+	struct policy *before = shard->policy;
+
+	shard->policy = change->fresh;
+	shard->settings = change->settings;
+	shard->generation++;
+	queues_swap(shard->queues, policy_ruleset(shard->policy), loop_now(shard->loop));
+	delivery_take_policy(shard->delivery, policy_ruleset(before));
+	reception_commit(change->reception);
+	shard_unpin(shard, before);
+	free(change);
+}
+
+void
+shard_abandon(struct shard_change *change)
+{
+	reception_abandon(change->reception);
+	free(change);
 }

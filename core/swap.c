@@ -3,7 +3,7 @@
  *
  *   asked    -> a struct loading goes to the worker with a bundle: empty (the files are
  *               read there, once) or sealed (the way back)
- *   worked   -> on the loop again: refused, or shard_swap(); whoever asked is told
+ *   worked   -> on the loop again: refused, or shards_swap(); whoever asked is told
  *   a minute -> the bundle is the good one, unless its hooks went wrong: then the
  *               good one comes back
  *
@@ -15,6 +15,7 @@
 
 #include "control/arithmetic.h"
 #include "last_good.h"
+#include "policy/twins.h"
 
 #define TICK_US         (1 * US_PER_S)
 #define PROBATION_US    (60 * US_PER_S)
@@ -32,8 +33,10 @@ struct loading {
 	struct swap      *swap;         /* NULL: it has ended meanwhile */
 	struct bundle    *bundle;
 	struct policy_env env;
-	struct policy    *policy;       /* NULL: it does not load */
-	struct policy    *before;       /* pinned, to compare with */
+	struct policy   **policies;     /* one for each shard; theirs, and NULL here, once they hold */
+	unsigned          policies_n;
+	bool              loaded;       /* all of them */
+	struct policy    *before;       /* the first shard's; pinned, to compare with */
 	struct policy_report report;
 	unsigned          changes_n, left_out;
 	struct buf        changed;      /* as JSON */
@@ -62,7 +65,7 @@ struct swap {
 	struct last_good kept;
 };
 
-static struct shard *shard_of(const struct swap *swap) { return swap->o.shard; }
+static struct shard *shard_of(const struct swap *swap) { return swap->o.shards->all[0]; }
 static mono_us_t now_of(const struct swap *swap) { return loop_now(shard_of(swap)->loop).mono; }
 
 /* ":12", or nothing where a note is of the file as a whole. */
@@ -157,7 +160,9 @@ static void
 loading_free(struct loading *loading)
 {
 	let_go(loading, loading->before);
-	let_go(loading, loading->policy);
+	for (unsigned i = 0; i < loading->policies_n; i++)
+		let_go(loading, loading->policies[i]);
+	free(loading->policies);
 	policy_report_fini(&loading->report);
 	buf_fini(&loading->changed);
 	arena_fini(&loading->arena);
@@ -188,9 +193,20 @@ note_live(void *ctx, struct queue *queue)
 }
 
 static void
+note_all_live(struct loading *loading)
+{
+	struct shards *shards = loading->swap->o.shards;
+
+	shards_halt(shards);
+	for (unsigned i = 0; i < shards->n; i++)
+		queues_match(shards->all[i]->queues, SPAN("*"), note_live, loading);
+	shards_resume(shards);
+}
+
+static void
 compare(struct loading *l)
 {
-	const struct ruleset *from = policy_ruleset(l->before), *to = policy_ruleset(l->policy);
+	const struct ruleset *from = policy_ruleset(l->before), *to = policy_ruleset(l->policies[0]);
 	struct differences all;
 
 	differences_init(&all);
@@ -209,11 +225,12 @@ load(void *ctx)
 {
 	struct loading *l = ctx;
 
-	l->policy = policy_load(l->bundle->policy, &l->env, &l->report);
-	if (l->policy == NULL)
+	l->policies[0] = policy_load(l->bundle->policy, &l->env, &l->report);
+	if (l->policies[0] == NULL)
 		return;
-	arithmetic_warn(policy_ruleset(l->policy), &l->report);
+	arithmetic_warn(policy_ruleset(l->policies[0]), &l->report);
 	compare(l);
+	l->loaded = twins_load(l->policies, l->policies_n, l->bundle->policy, &l->env, &l->report);
 }
 
 /* ---- what comes of it ---- */
@@ -278,7 +295,7 @@ committed(struct loading *l)
 	struct swap *swap = l->swap;
 	struct shard *shard = shard_of(swap);
 
-	l->policy = NULL;
+	memset(l->policies, 0, l->policies_n * sizeof *l->policies);
 	bundle_free(swap->before);
 	swap->before = swap->current;
 	swap->current = l->bundle;
@@ -312,17 +329,22 @@ put_in_force(struct loading *l, struct err *err)
 {
 	struct swap *swap = l->swap;
 	struct shard *shard = shard_of(swap);
-	struct ruleset_node settings = shard_settings_under(shard, l->policy);
+	struct ruleset_node settings = shard_settings_under(shard, l->policies[0]);
+	bool ok;
 
-	if (!swap->o.prepare(swap->o.ctx, &settings, err))
-		return err_prefix(err, "%s: node: ", policy_ruleset(l->policy)->file);
-	if (!shard_swap(shard, l->policy, l->dry_run, err) || l->dry_run) {
-		swap->o.abandon(swap->o.ctx);
-		return err->kind == ERR_NONE;
+	shards_halt(swap->o.shards);
+	ok = swap->o.prepare(swap->o.ctx, &settings, err) || err_prefix(err, "%s: node: ", policy_ruleset(l->policies[0])->file);
+	if (ok) {
+		ok = shards_swap(swap->o.shards, l->policies, l->dry_run, err);
+		if (ok && !l->dry_run)
+			swap->o.commit(swap->o.ctx);
+		else
+			swap->o.abandon(swap->o.ctx);
 	}
-	swap->o.commit(swap->o.ctx);
-	committed(l);
-	return true;
+	shards_resume(swap->o.shards);
+	if (ok && !l->dry_run)
+		committed(l);
+	return ok;
 }
 
 static void
@@ -338,11 +360,11 @@ loaded(void *ctx)
 		return;
 	}
 	swap->loading = NULL;
-	fine = l->policy != NULL && put_in_force(l, &err);
+	fine = l->loaded && put_in_force(l, &err);
 	if (fine) {
 		accepted(l);
 	} else {
-		refused(l, l->policy != NULL ? err.text : NULL);
+		refused(l, l->loaded ? err.text : NULL);
 		note_tried(l);
 	}
 	loading_free(l);
@@ -369,7 +391,9 @@ begin(struct swap *swap, struct bundle *bundle, const char *cause)
 	arena_init(&l->arena);
 	l->cause = cause;
 	l->asked_at = now_of(swap);
-	queues_match(shard->queues, SPAN("*"), note_live, l);
+	l->policies_n = swap->o.shards->n;
+	l->policies = mem_alloc(l->policies_n * sizeof(struct policy *));
+	note_all_live(l);
 	l->job = (struct worker_job){ .work = load, .done = loaded, .ctx = l };
 	swap->loading = l;
 	worker_run(swap->o.worker, &l->job);
@@ -437,7 +461,18 @@ swap_ask(void *ctx, const struct control_swap *asked, struct control_later *late
 static bool
 too_many_errors(const struct swap *swap, uint64_t *calls_out, uint64_t *errors_out)
 {
-	policy_counts(shard_of(swap)->policy, calls_out, errors_out);
+	struct shards *shards = swap->o.shards;
+
+	*calls_out = *errors_out = 0;
+	shards_halt(shards);
+	for (unsigned i = 0; i < shards->n; i++) {
+		uint64_t calls, errors;
+
+		policy_counts(shards->all[i]->policy, &calls, &errors);
+		*calls_out += calls;
+		*errors_out += errors;
+	}
+	shards_resume(shards);
 	return *errors_out >= ERRORS_MANY || (*errors_out >= ERRORS_FEW && *errors_out * 10 >= *calls_out);
 }
 

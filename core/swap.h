@@ -3,13 +3,13 @@
  * when a file changes; back to the one before, by hand or by itself.
  *
  * A policy is read once (a bundle), loaded beside the one in force and compared with
- * it, all off the loop; only the step itself is the loop's (shard_swap()). One
+ * it, all off the loop; only the step itself is the loop's (shards_swap()). One
  * at a time. What was accepted is on probation for a minute: with too many hook
  * errors in it the policy before comes back by the same road. What has passed
  * it is kept in the spool's folder, for a start with `--last-good`.
  *
- * Ownership  new/free; free before the shard closes, and the worker after both.
- * Threads    The shard's; the work is done on the worker.
+ * Ownership  new/free; free before the shards close, and the worker after both.
+ * Threads    The first shard's; the work is done on the worker.
  * Limits     One swap at a time; another one is told so.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -17,12 +17,12 @@
 
 #include "control/control_swap.h"
 #include "policy/bundle.h"
-#include "shard.h"
+#include "shards.h"
 
 struct swap;
 
 struct swap_options {
-	struct shard  *shard;
+	struct shards *shards;
 	struct worker *worker;                  /* not the spool's: a load takes longer than a commit may */
 	struct clock  *clock;
 	struct bundle *bundle;                  /* of the policy in force; taken */

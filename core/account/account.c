@@ -7,6 +7,11 @@
  * it. A crash can still leave a broken line: the next start cuts it off. The header line
  * goes before everything else when the file is empty.
  *
+ * The shards of a node share one file and one buffer: their lines stand whole and in the
+ * order they were written, and what is lost while the disk takes nothing is counted once. A
+ * line is formatted under the lock, into the buffer itself; it takes a microsecond, where a
+ * buffer for each shard would be a megabyte for each that could be lost.
+ *
  * A field is quoted where RFC 4180 wants it. Control characters become blanks: a reply
  * that holds a line end must not look like a second record. What a spreadsheet would
  * take for a formula is left alone: programs read this file, and they want the text.
@@ -17,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #define FLUSH_BYTES    65536u
@@ -34,6 +40,7 @@ struct account {
 	struct log *log;
 	void      (*sink)(void *ctx, const struct account_record *record);      /* NULL: the file below */
 	void       *sink_ctx;
+	pthread_mutex_t lock;           /* guards what follows */
 	int         fd;
 	bool        torn;               /* the file ends within the line that the buffer begins with */
 	struct buf  held;
@@ -318,6 +325,7 @@ account_open(const char *path, unsigned mask, struct log *log, struct err *err)
 	if (fd < 0)
 		return NULL;
 	struct account *account = mem_alloc(sizeof(*account));
+	check(pthread_mutex_init(&account->lock, NULL) == 0);
 	account->path = mem_strdup(path);
 	account->mask = mask;
 	account->log = log;
@@ -339,6 +347,7 @@ account_open_sink(void (*sink)(void *ctx, const struct account_record *record), 
 {
 	struct account *account = mem_alloc(sizeof(*account));
 
+	check(pthread_mutex_init(&account->lock, NULL) == 0);
 	account->sink = sink;
 	account->sink_ctx = ctx;
 	account->mask = ACCOUNT_MASK_ALL;
@@ -347,27 +356,9 @@ account_open_sink(void (*sink)(void *ctx, const struct account_record *record), 
 	return account;
 }
 
-void
-account_write(struct account *account, const struct account_record *record)
-{
-	if (account->sink != NULL) {
-		account->sink(account->sink_ctx, record);
-		return;
-	}
-	if (!(account->mask & ACCOUNT_MASK(record->type)))
-		return;
-	if (buf_len(&account->held) >= HELD_MAX) {
-		account->lost++;
-		return;
-	}
-	account_format(record, &account->held);
-	/* While the disk is full it is asked again by the owner's timer, not by each record. */
-	if (buf_len(&account->held) >= FLUSH_BYTES && account->trouble.kind == ERR_NONE)
-		account_flush(account);
-}
-
-void
-account_flush(struct account *account)
+/* The lock is held. */
+static void
+flush(struct account *account)
 {
 	if (!write_held(account)) {
 		complain(account);
@@ -382,21 +373,65 @@ account_flush(struct account *account)
 	}
 }
 
-bool
-account_reopen(struct account *account, struct err *err)
+static void
+take(struct account *account, const struct account_record *record)
+{
+	if (buf_len(&account->held) >= HELD_MAX) {
+		account->lost++;
+		return;
+	}
+	account_format(record, &account->held);
+	/* While the disk is full it is asked again by the owner's timer, not by each record. */
+	if (buf_len(&account->held) >= FLUSH_BYTES && account->trouble.kind == ERR_NONE)
+		flush(account);
+}
+
+void
+account_write(struct account *account, const struct account_record *record)
+{
+	if (account->sink != NULL) {
+		account->sink(account->sink_ctx, record);
+		return;
+	}
+	if (!(account->mask & ACCOUNT_MASK(record->type)))
+		return;
+	pthread_mutex_lock(&account->lock);
+	take(account, record);
+	pthread_mutex_unlock(&account->lock);
+}
+
+void
+account_flush(struct account *account)
+{
+	pthread_mutex_lock(&account->lock);
+	flush(account);
+	pthread_mutex_unlock(&account->lock);
+}
+
+static bool
+reopen(struct account *account, struct err *err)
 {
 	bool empty;
-	if (account->sink != NULL)
-		return true;
-	account_flush(account);
+	flush(account);
 	int fd = open_file(account->path, &empty, err);
 	if (fd < 0)
 		return false;
 	close(account->fd);
 	account->fd = fd;
 	begin_file(account, empty);
-	account_flush(account);
+	flush(account);
 	return true;
+}
+
+bool
+account_reopen(struct account *account, struct err *err)
+{
+	if (account->sink != NULL)
+		return true;
+	pthread_mutex_lock(&account->lock);
+	bool ok = reopen(account, err);
+	pthread_mutex_unlock(&account->lock);
+	return ok;
 }
 
 void
@@ -418,12 +453,16 @@ account_close(struct account *account)
 	if (account->fd >= 0)
 		close(account->fd);
 	buf_fini(&account->held);
+	pthread_mutex_destroy(&account->lock);
 	free(account->path);
 	free(account);
 }
 
 uint64_t
-account_lost(const struct account *account)
+account_lost(struct account *account)
 {
-	return account->lost;
+	pthread_mutex_lock(&account->lock);
+	uint64_t lost = account->lost;
+	pthread_mutex_unlock(&account->lock);
+	return lost;
 }

@@ -3,7 +3,8 @@
  * (RFC 4180), so that the tools which operators have keep working.
  *
  * Ownership  open/close. A record is borrowed for the call.
- * Threads    One at a time: the owner's.
+ * Threads    account_write(), account_flush(), account_reopen(), account_lost(): any. One lock, held while a line
+ *            is formatted and now and then written. A sink's: one at a time.
  * Time       Records bring their own; what is said in the log once a minute goes
  *            by the log's clock.
  * Limits     64 KiB are gathered before they are written, or what there is at
@@ -66,7 +67,7 @@ void account_flush(struct account *account);    /* call it every second or so */
  * anew. False: the old file stays in use. */
 bool account_reopen(struct account *account, struct err *err);
 void account_close(struct account *account);
-uint64_t account_lost(const struct account *account);   /* records, since open */
+uint64_t account_lost(struct account *account);   /* records, since open */
 
 /* bounceCat, one of PowerMTA's: "bad-mailbox", "quota-issues", …, "other". status "5.1.1" or
  * empty, text the reply. */

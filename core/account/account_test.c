@@ -8,6 +8,7 @@
 #include "util/buf.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -325,6 +326,46 @@ a_path_that_cannot_be_opened_is_named(void **state)
 	assert_non_null(strstr(err.text, f->dir));
 }
 
+#define WRITERS 4
+#define WRITES  5000
+
+static void *
+write_many(void *ctx)
+{
+	struct account_record record = { .type = ACCOUNT_DELIVERED, .orig = SPAN("a@b.example"), .rcpt = SPAN("c@d.example") };
+
+	for (unsigned i = 0; i < WRITES; i++)
+		account_write(ctx, &record);
+	return NULL;
+}
+
+static void
+threads_share_it_and_each_line_is_there_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct account *account = account_open(f->path, ACCOUNT_MASK_ALL, &f->log, NULL);
+	pthread_t writers[WRITERS];
+	unsigned lines = 0;
+	char line[512];
+	FILE *file;
+
+	for (unsigned i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_create(&writers[i], NULL, write_many, account), 0);
+	account_flush(account);
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(writers[i], NULL);
+	account_close(account);
+	file = fopen(f->path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof line, file) != NULL) {
+		assert_true(lines == 0 || strncmp(line, "d,", 2) == 0);
+		assert_non_null(strchr(line, '\n'));
+		lines++;
+	}
+	fclose(file);
+	assert_int_equal(lines, 1 + WRITERS * WRITES);
+}
+
 int
 main(void)
 {
@@ -341,6 +382,7 @@ main(void)
 		TEST(a_full_disk_leaves_whole_lines_and_loses_nothing_that_is_held),
 		TEST(a_disk_that_stays_full_is_told_once_a_minute_with_what_was_lost),
 		TEST(a_path_that_cannot_be_opened_is_named),
+		TEST(threads_share_it_and_each_line_is_there_whole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

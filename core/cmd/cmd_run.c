@@ -3,10 +3,9 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
+#include "net/peers.h"
 #include "node.h"
 #include "util/span.h"
-
-#define WORKERS_MAX 1024
 
 static int
 run(int argc, char **argv)
@@ -25,8 +24,8 @@ run(int argc, char **argv)
 		return status;
 	if (argc != 2)
 		return cmd_misused(&cmd_run, argc < 2 ? "run needs a policy" : "run takes one policy");
-	if (options[WORKERS].value && (!span_u64(span_text(options[WORKERS].value), WORKERS_MAX, &workers) || !workers))
-		return cmd_misused(&cmd_run, "--workers is a number from 1 to %d", WORKERS_MAX);
+	if (options[WORKERS].value && (!span_u64(span_text(options[WORKERS].value), PEERS_MAX, &workers) || !workers))
+		return cmd_misused(&cmd_run, "--workers is a number from 1 to %u", PEERS_MAX);
 	return node_run(&(struct node_options){
 		.policy = argv[1],
 		.spool = options[SPOOL].value,
@@ -55,7 +54,7 @@ const struct cmd cmd_run = {
 	"  --control PATH      the socket that `sluice status`, `why` and the others ask\n"
 	"  --accounting FILE   a line of CSV for each delivery, deferral and bounce\n"
 	"  --http ADDR         127.0.0.1:8080\n"
-	"  --workers N         event loops\n"
+	"  --workers N         event loops, each on a thread of its own (one a core)\n"
 	"  --resolver ADDR     127.0.0.1:53, instead of /etc/resolv.conf\n"
 	"  --watch             swap when a file of the policy has changed, after a quiet second\n"
 	"  --last-good         where the policy does not load, run the last one that was good\n"

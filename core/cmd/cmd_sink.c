@@ -157,7 +157,7 @@ open_sink(struct sink *sink, const struct endpoint *at, const char *script, stru
 		sink->script = sink_script_load(script, receiver_answers(sink->receiver), err);
 	if (script && !sink->script)
 		return false;
-	sink->listener = net_listen(sink->net, at, receiver_accept, sink->receiver, err);
+	sink->listener = net_listen(sink->net, at, LISTEN_ALONE, receiver_accept, sink->receiver, err);
 	if (!sink->listener)
 		return false;
 	timer_init(&sink->grace, on_grace, sink);

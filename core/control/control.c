@@ -20,13 +20,14 @@
 #include "control/control_swap.h"
 #include "control/control_trace.h"
 
-#define PEERS_MAX   16u
+#define ASKERS_MAX   16u
 #define SILENCE_US  (30 * US_PER_S)
 #define OUTPUT_MAX  (256u * 1024u)
 #define WORK_A_TURN 128u
 
 struct control {
-	struct shard    *shard;
+	struct shards   *shards;
+	struct shard    *shard;         /* the first, which has the socket */
 	struct listener *listener;
 	struct list      peers;
 	unsigned         peers_n;
@@ -56,9 +57,11 @@ peer_free(struct peer *peer)
 	timer_stop(&peer->control->shard->loop->timers, &peer->silence);
 	list_remove(&peer->node);
 	peer->control->peers_n--;
-	conn_close(peer->conn);
+	shards_halt(peer->control->shards);
 	control_stream_free(peer->stream);
 	control_trace_stop(peer->trace);
+	shards_resume(peer->control->shards);
+	conn_close(peer->conn);
 	if (peer->later)
 		peer->later->peer = NULL;
 	buf_fini(&peer->in);
@@ -105,10 +108,12 @@ go_on_streaming(struct peer *peer)
 	struct buf out;
 
 	buf_init(&out, 0);
+	shards_halt(peer->control->shards);
 	if (!peer->stream->next(peer->stream, WORK_A_TURN, loop_now(peer->control->shard->loop), &out)) {
 		control_stream_free(peer->stream);
 		peer->stream = NULL;
 	}
+	shards_resume(peer->control->shards);
 	/* The next piece is asked for when this one was taken, and of nothing nothing is: a blank is JSON, too. */
 	if (buf_len(&out) == 0)
 		buf_add_char(&out, ' ');
@@ -142,50 +147,62 @@ ask_to_swap(struct peer *peer, const struct control_request *request, struct err
 static bool
 start_trace(struct peer *peer, const struct control_request *request, struct err *err)
 {
-	struct shard *shard = peer->control->shard;
+	struct control *control = peer->control;
 
 	if (!control_command_fits(request, err))
 		return false;
-	peer->trace = control_trace_start(shard, peer->conn, request, err);
+	peer->trace = control_trace_start(control->shards, peer->conn, request, err);
 	if (peer->trace != NULL)
-		timer_stop(&shard->loop->timers, &peer->silence);
+		timer_stop(&control->shard->loop->timers, &peer->silence);
 	return peer->trace != NULL;
+}
+
+static void
+run_command(struct peer *peer, const struct control_request *request)
+{
+	struct err err = { 0 };
+	struct buf out;
+
+	buf_init(&out, 0);
+	if (!control_command(peer->control->shards, request, &out, &peer->stream, &err))
+		control_answer_error(err.text, &out);
+	conn_write(peer->conn, buf_span(&out));
+	buf_fini(&out);
+}
+
+/* False: the peer is to be refused, as *err says. */
+static bool
+dispatch(struct peer *peer, const struct control_request *request, struct err *err)
+{
+	if (!strcmp(request->command, "swap")) {
+		if (!ask_to_swap(peer, request, err))
+			tell(peer->conn, err->text);
+		return true;
+	}
+	if (!strcmp(request->command, "trace") && peer->trace == NULL)
+		return start_trace(peer, request, err);
+	run_command(peer, request);
+	return true;
 }
 
 /* False: the peer was refused. */
 static bool
 answer(struct peer *peer, struct span line)
 {
-	struct shard *shard = peer->control->shard;
 	struct control_request request;
 	struct err err = { 0 };
-	struct buf out;
+	bool stays;
 
-	if (!control_request_parse(line, &request, &err)) {
+	stays = control_request_parse(line, &request, &err);
+	if (stays) {
+		shards_halt(peer->control->shards);
+		stays = dispatch(peer, &request, &err);
+		shards_resume(peer->control->shards);
+		control_request_fini(&request);
+	}
+	if (!stays)
 		refuse(peer, err.text);
-		return false;
-	}
-	if (!strcmp(request.command, "swap")) {
-		if (!ask_to_swap(peer, &request, &err))
-			tell(peer->conn, err.text);
-		control_request_fini(&request);
-		return true;
-	}
-	if (!strcmp(request.command, "trace") && peer->trace == NULL) {
-		bool begun = start_trace(peer, &request, &err);
-
-		control_request_fini(&request);
-		if (!begun)
-			refuse(peer, err.text);
-		return begun;
-	}
-	buf_init(&out, 0);
-	if (!control_command(shard, &request, loop_now(shard->loop), &out, &peer->stream, &err))
-		control_answer_error(err.text, &out);
-	conn_write(peer->conn, buf_span(&out));
-	buf_fini(&out);
-	control_request_fini(&request);
-	return true;
+	return stays;
 }
 
 /* One whole line at the front of what came. False: the peer was refused. */
@@ -323,7 +340,7 @@ on_accept(void *ctx, struct conn *conn)
 		turn_away(conn, "only root and the user who runs the node are answered");
 		return;
 	}
-	if (control->peers_n >= PEERS_MAX) {
+	if (control->peers_n >= ASKERS_MAX) {
 		turn_away(conn, "too many control connections (16 at most)");
 		return;
 	}
@@ -340,13 +357,14 @@ on_accept(void *ctx, struct conn *conn)
 }
 
 struct control *
-control_open(struct shard *shard, const char *path, struct err *err)
+control_open(struct shards *shards, const char *path, struct err *err)
 {
 	struct control *control = mem_alloc(sizeof(*control));
 
-	control->shard = shard;
+	control->shards = shards;
+	control->shard = shards->all[0];
 	list_init(&control->peers);
-	control->listener = net_listen_unix(shard->net, path, on_accept, control, err);
+	control->listener = net_listen_unix(control->shard->net, path, on_accept, control, err);
 	if (control->listener)
 		return control;
 	free(control);

@@ -7,6 +7,9 @@
  * error where the command could only act on mail (why, retry, bounce, drop),
  * with the nearest name that is there; a pattern that matches none touched
  * nothing; and a pause holds for queues to come, whatever is there now.
+ *
+ * A queue is one shard's, so what is done by pattern is done in each of them, on
+ * that one's own clock: another's reading may be a turn behind it.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_commands.h"
@@ -20,9 +23,8 @@
 #define NAME_MAX_BYTES    400u          /* a domain, a slash, a virtual MTA */
 
 struct call {
-	struct shard *shard;
+	struct shards *shards;
 	const struct control_request *request;
-	struct now now;
 	struct buf *out;
 	struct control_stream **stream_out;
 };
@@ -37,6 +39,12 @@ static const char *
 option(const struct call *call, const char *name)
 {
 	return control_request_option(call->request, name);
+}
+
+static struct now
+first_now(const struct call *call)
+{
+	return loop_now(call->shards->all[0]->loop);
 }
 
 struct nearest {
@@ -70,7 +78,8 @@ no_such_queue(const struct call *call, struct err *err)
 	struct nearest nearest = { .name = argument(call) };
 
 	nearest.distance = 3 + (unsigned)nearest.name.n / 4;
-	queues_match(call->shard->queues, SPAN("*"), nearer, &nearest);
+	for (unsigned i = 0; i < call->shards->n; i++)
+		queues_match(call->shards->all[i]->queues, SPAN("*"), nearer, &nearest);
 	if (nearest.found)
 		return err_set(err, ERR_PERM, "no such queue: %.200s (nearest: %.60s)", nearest.name.p, nearest.found);
 	return err_set(err, ERR_PERM, "no such queue: %.200s", nearest.name.p);
@@ -80,40 +89,48 @@ static bool
 is_missing(const struct call *call)
 {
 	struct span name = argument(call);
-	return span_find(name, '*') == SIZE_MAX && !queues_find(call->shard->queues, name);
+	return span_find(name, '*') == SIZE_MAX && !shards_find_queue(call->shards, name);
+}
+
+static void
+add_status(struct control_status *sum, const struct shard *shard)
+{
+	const struct queues *queues = shard->queues;
+
+	sum->queued += queues->rcpts_n;
+	sum->deferred += queues->deferred_n;
+	sum->queues += queues->queues.n;
+	sum->sessions_in += shard->sessions_in;
+	sum->sessions_out += queues->sessions_n;
+	sum->received += shard->received;
+	sum->delivered += shard->delivered;
+	sum->bounced += shard->bounced;
 }
 
 json_t *
-control_status(const struct shard *shard, mono_us_t now)
+control_status(const struct shards *shards, mono_us_t now)
 {
-	const struct queues *queues = shard->queues;
+	const struct shard *first = shards->all[0];
 	struct spool_stats spool = { 0 };
+	struct control_status sum = {
+		.version = SLUICE_VERSION, .policy = first->queues->o.ruleset->file, .generation = first->generation,
+		.uptime_us = now - first->started,
+	};
 
-	if (shard->spool)
-		spool_stats(shard->spool, &spool);
-	return control_answer_status(&(struct control_status){
-		.version = SLUICE_VERSION,
-		.policy = queues->o.ruleset->file,
-		.generation = shard->generation,
-		.queued = queues->rcpts_n,
-		.deferred = queues->deferred_n,
-		.queues = queues->queues.n,
-		.sessions_in = shard->sessions_in,
-		.sessions_out = queues->sessions_n,
-		.received = shard->received,
-		.delivered = shard->delivered,
-		.bounced = shard->bounced,
-		.uptime_us = now - shard->started,
-		.spool_bytes = spool.bytes,
-		.spool_messages = spool.live_messages,
-		.refusing = spool.refusing ? spool.why : shard->memory_full ? "memory_limit is reached" : NULL,
-	});
+	if (first->spool)
+		spool_stats(first->spool, &spool);
+	sum.spool_bytes = spool.bytes;
+	sum.spool_messages = spool.live_messages;
+	sum.refusing = spool.refusing ? spool.why : first->memory_full ? "memory_limit is reached" : NULL;
+	for (unsigned i = 0; i < shards->n; i++)
+		add_status(&sum, shards->all[i]);
+	return control_answer_status(&sum);
 }
 
 static bool
 on_status(const struct call *call, struct err *err)
 {
-	control_answer_ok(control_status(call->shard, call->now.mono), call->out);
+	control_answer_ok(control_status(call->shards, first_now(call).mono), call->out);
 	return true;
 }
 
@@ -126,7 +143,7 @@ on_queues(const struct call *call, struct err *err)
 
 	if (most == 0 || most > UINT32_MAX || (limit && (*end || !(limit[0] >= '0' && limit[0] <= '9'))))
 		return err_set(err, ERR_PERM, "queues: limit must be a number from 1 on");
-	*call->stream_out = control_listing_new(call->shard->queues, argument(call), (unsigned)most);
+	*call->stream_out = control_listing_new(call->shards, argument(call), (unsigned)most);
 	return true;
 }
 
@@ -200,107 +217,164 @@ control_why(const struct queue *queue, mono_us_t now)
 static bool
 on_why(const struct call *call, struct err *err)
 {
-	const struct queue *queue = queues_find(call->shard->queues, argument(call));
+	const struct queue *queue = shards_find_queue(call->shards, argument(call));
 
 	if (!queue && control_search_fits(argument(call))) {
-		*call->stream_out = control_search_new(call->shard->queues, argument(call));
+		*call->stream_out = control_search_new(call->shards, argument(call));
 		return true;
 	}
 	if (!queue)
 		return no_such_queue(call, err);
-	control_answer_ok(control_why(queue, call->now.mono), call->out);
+	control_answer_ok(control_why(queue, loop_now(queue->queues->o.loop).mono), call->out);
 	return true;
 }
 
-static bool
-touched(const struct call *call, unsigned queues, uint64_t recipients)
+/* ---- by pattern ---- */
+
+/* How many recipients one shard's part of it touched. */
+typedef uint64_t act_fn(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now);
+
+struct touched {
+	unsigned queues;
+	uint64_t recipients;
+};
+
+/* saves: who is told that it is done may pull the plug. One shard's queues see to that themselves. */
+static struct touched
+for_each_shard(const struct call *call, act_fn *act, bool saves)
 {
-	control_answer_ok(control_answer_touched(queues, recipients), call->out);
+	struct touched sum = { 0 };
+
+	for (unsigned i = 0; i < call->shards->n; i++) {
+		struct shard *shard = call->shards->all[i];
+		unsigned queues = 0;
+
+		sum.recipients += act(call, shard, &queues, loop_now(shard->loop));
+		sum.queues += queues;
+	}
+	if (saves && call->shards->n > 1)
+		shards_save_now(call->shards);
+	return sum;
+}
+
+static bool
+tell(const struct call *call, struct touched sum)
+{
+	control_answer_ok(control_answer_touched(sum.queues, sum.recipients), call->out);
 	return true;
+}
+
+static uint64_t
+pause_in(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now)
+{
+	bool paused = !strcmp(call->request->command, "pause");
+
+	return queues_pause(shard->queues, argument(call), option(call, "job"), paused, queues_out, now);
 }
 
 static bool
 on_pause(const struct call *call, struct err *err)
 {
-	unsigned queues = 0;
-	bool paused = !strcmp(call->request->command, "pause");
-	uint64_t n = queues_pause(call->shard->queues, argument(call), option(call, "job"), paused, &queues, call->now);
-	return touched(call, queues, n);
+	return tell(call, for_each_shard(call, pause_in, true));
+}
+
+static uint64_t
+suspend_in(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now)
+{
+	const char *job = option(call, "job");
+	struct err err = { 0 };
+	int64_t lasts_us;
+
+	check(duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, &err));
+	if (job != NULL)
+		return queues_suspend_job(shard->queues, argument(call), job, lasts_us, queues_out, now);
+	return queues_suspend(shard->queues, argument(call), lasts_us, queues_out, now);
 }
 
 static bool
 on_suspend(const struct call *call, struct err *err)
 {
-	unsigned queues = 0;
 	int64_t lasts_us;
-	uint64_t n;
 
 	if (!duration_parse(span_text(call->request->arguments[1]), false, &lasts_us, err))
 		return err_prefix(err, "suspend: how long: ");
 	if (option(call, "job") != NULL && lasts_us == DURATION_NEVER)
 		return err_set(err, ERR_PERM, "suspend: a job that is held without an end is paused: sluice pause --job");
-	if (option(call, "job") != NULL)
-		n = queues_suspend_job(call->shard->queues, argument(call), option(call, "job"), lasts_us, &queues, call->now);
-	else
-		n = queues_suspend(call->shard->queues, argument(call), lasts_us, &queues, call->now);
-	return touched(call, queues, n);
+	return tell(call, for_each_shard(call, suspend_in, true));
+}
+
+static const char *
+overlay_name(const struct call *call)
+{
+	return call->request->arguments_n > 1 ? call->request->arguments[1] : NULL;
+}
+
+static uint64_t
+lift_in(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now)
+{
+	const char *job = option(call, "job");
+
+	if (job != NULL)
+		return queues_pause(shard->queues, argument(call), job, false, queues_out, now);
+	return queues_lift(shard->queues, argument(call), overlay_name(call), queues_out, now);
 }
 
 static bool
 on_lift(const struct call *call, struct err *err)
 {
-	const char *name = call->request->arguments_n > 1 ? call->request->arguments[1] : NULL;
-	const char *job = option(call, "job");
-	unsigned queues = 0;
-	uint64_t n;
+	struct touched sum;
 
-	if (job != NULL && name != NULL)
+	if (option(call, "job") != NULL && overlay_name(call) != NULL)
 		return err_set(err, ERR_PERM, "lift: a job has no overlays that have names; leave out one of the two");
-	if (job != NULL)
-		n = queues_pause(call->shard->queues, argument(call), job, false, &queues, call->now);
-	else
-		n = queues_lift(call->shard->queues, argument(call), name, &queues, call->now);
+	sum = for_each_shard(call, lift_in, true);
 	/* What lies on a queue outlives it, so only a name that nothing lies on is a mistake. */
-	if (queues == 0 && is_missing(call))
+	if (sum.queues == 0 && is_missing(call))
 		return no_such_queue(call, err);
-	return touched(call, queues, n);
+	return tell(call, sum);
+}
+
+static uint64_t
+retry_in(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now)
+{
+	return queues_retry(shard->queues, argument(call), option(call, "recipients") != NULL, option(call, "job"), queues_out, now);
+}
+
+static uint64_t
+bounce_in(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now)
+{
+	return outcome_bounce_by_hand(shard, argument(call), option(call, "job"), queues_out, now);
+}
+
+static uint64_t
+drop_in(const struct call *call, struct shard *shard, unsigned *queues_out, struct now now)
+{
+	return outcome_drop_by_hand(shard, argument(call), option(call, "job"), queues_out, now);
+}
+
+static bool
+act_on_mail(const struct call *call, act_fn *act, struct err *err)
+{
+	if (is_missing(call))
+		return no_such_queue(call, err);
+	return tell(call, for_each_shard(call, act, false));
 }
 
 static bool
 on_retry(const struct call *call, struct err *err)
 {
-	unsigned queues = 0;
-	uint64_t n;
-
-	if (is_missing(call))
-		return no_such_queue(call, err);
-	n = queues_retry(call->shard->queues, argument(call), option(call, "recipients") != NULL,
-			 option(call, "job"), &queues, call->now);
-	return touched(call, queues, n);
+	return act_on_mail(call, retry_in, err);
 }
 
 static bool
 on_bounce(const struct call *call, struct err *err)
 {
-	unsigned queues = 0;
-	uint64_t n;
-
-	if (is_missing(call))
-		return no_such_queue(call, err);
-	n = outcome_bounce_by_hand(call->shard, argument(call), option(call, "job"), &queues, call->now);
-	return touched(call, queues, n);
+	return act_on_mail(call, bounce_in, err);
 }
 
 static bool
 on_drop(const struct call *call, struct err *err)
 {
-	unsigned queues = 0;
-	uint64_t n;
-
-	if (is_missing(call))
-		return no_such_queue(call, err);
-	n = outcome_drop_by_hand(call->shard, argument(call), option(call, "job"), &queues, call->now);
-	return touched(call, queues, n);
+	return act_on_mail(call, drop_in, err);
 }
 
 #define A_QUEUE "one argument: a queue"
@@ -373,11 +447,11 @@ control_command_fits(const struct control_request *request, struct err *err)
 }
 
 bool
-control_command(struct shard *shard, const struct control_request *request, struct now now,
-		struct buf *out, struct control_stream **stream_out, struct err *err)
+control_command(struct shards *shards, const struct control_request *request, struct buf *out,
+		struct control_stream **stream_out, struct err *err)
 {
 	const struct command *command = find(request->command);
-	struct call call = { .shard = shard, .request = request, .now = now, .out = out, .stream_out = stream_out };
+	struct call call = { .shards = shards, .request = request, .out = out, .stream_out = stream_out };
 
 	*stream_out = NULL;
 	if (!command)

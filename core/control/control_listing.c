@@ -16,7 +16,7 @@ struct entry {
 
 struct listing {
 	struct control_stream stream;
-	struct queues *queues;
+	struct shards *shards;
 	struct arena   names;
 	struct entry  *entries;
 	unsigned       n, cap, next;
@@ -89,7 +89,7 @@ listing_next(struct control_stream *stream, unsigned work_max, struct now now, s
 		buf_add_text(out, "{\"ok\":true,\"result\":[");
 	listing->begun = true;
 	while (work < work_max && listing->next < listing->n) {
-		struct queue *queue = queues_find(listing->queues, listing->entries[listing->next++].name);
+		struct queue *queue = shards_find_queue(listing->shards, listing->entries[listing->next++].name);
 		if (!queue)
 			continue;
 		write_row(listing, queue, now, out);
@@ -112,14 +112,15 @@ listing_free(struct control_stream *stream)
 }
 
 struct control_stream *
-control_listing_new(struct queues *queues, struct span pattern, unsigned most)
+control_listing_new(struct shards *shards, struct span pattern, unsigned most)
 {
 	struct listing *listing = mem_alloc(sizeof(*listing));
 
 	listing->stream = (struct control_stream){ listing_next, listing_free };
-	listing->queues = queues;
+	listing->shards = shards;
 	arena_init(&listing->names);
-	queues_match(queues, pattern, collect, listing);
+	for (unsigned i = 0; i < shards->n; i++)
+		queues_match(shards->all[i]->queues, pattern, collect, listing);
 	if (listing->n)
 		qsort(listing->entries, listing->n, sizeof(*listing->entries), order);
 	if (listing->n > most)

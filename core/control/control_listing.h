@@ -13,9 +13,10 @@
 
 #include "control/control_answers.h"
 #include "control/control_stream.h"
+#include "shards.h"
 
 /* Those with the most mail, at most so many. A row is a unit of work; a queue with many recipients counts for more. */
-struct control_stream *control_listing_new(struct queues *queues, struct span pattern, unsigned most);
+struct control_stream *control_listing_new(struct shards *shards, struct span pattern, unsigned most);
 
 /* One queue's facts; the gate is asked once and serves `why` too. */
 void control_listing_row(const struct queue *queue, const struct gate_answer *gates, mono_us_t now, struct control_row *out);

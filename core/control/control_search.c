@@ -19,7 +19,8 @@ struct candidate {
 
 struct search {
 	struct control_stream stream;
-	struct queues *queues;
+	struct shards *shards;
+	struct queues *in;              /* whose queue was walked last */
 	struct arena   names;           /* of the queues, */
 	struct span   *all;
 	unsigned       all_n, all_cap, walked;
@@ -67,8 +68,6 @@ consider(void *ctx, const struct rcpt *rcpt)
 		search->cap = search->cap ? 2 * search->cap : 64;
 		search->candidates = mem_grow(search->candidates, search->cap * sizeof *search->candidates);
 	}
-	if (rcpt->message->holds == UINT16_MAX)
-		return;
 	message_hold(rcpt->message);
 	search->candidates[search->n++] = (struct candidate){ rcpt->message, rcpt->index };
 }
@@ -156,7 +155,7 @@ look(struct search *search, const struct candidate *candidate, mono_us_t now)
 	struct err err = { 0 };
 	json_t *row = NULL;
 
-	if (rcpt->state == RCPT_OVER || !spool_read_open(search->queues->o.spool, &candidate->message->spool, &reader, &err))
+	if (rcpt->state == RCPT_OVER || !spool_read_open(search->in->o.spool, &candidate->message->spool, &reader, &err))
 		return NULL;
 	arena_init(&arena);
 	if (envelope_decode(reader.meta, &arena, &envelope, &err) && rcpt->index < envelope.rcpts_n &&
@@ -171,11 +170,12 @@ look(struct search *search, const struct candidate *candidate, mono_us_t now)
 static unsigned
 walk_next(struct search *search)
 {
-	struct queue *queue = queues_find(search->queues, search->all[search->walked++]);
+	struct queue *queue = shards_find_queue(search->shards, search->all[search->walked++]);
 
 	if (queue == NULL)
 		return 1;
 	search->n = search->next = 0;
+	search->in = queue->queues;
 	queue_each(queue, consider, search);
 	if (search->n > 0)
 		qsort(search->candidates, search->n, sizeof *search->candidates, order);
@@ -188,7 +188,7 @@ look_next(struct search *search, mono_us_t now, struct buf *out)
 	struct candidate *candidate = &search->candidates[search->next++];
 	json_t *row = look(search, candidate, now);
 
-	message_unhold(search->queues, candidate->message);
+	message_unhold(search->in, candidate->message);
 	if (row == NULL)
 		return WORK_OF_A_READ;
 	if (search->found++ > 0)
@@ -221,7 +221,7 @@ search_free(struct control_stream *stream)
 	struct search *search = container_of(stream, struct search, stream);
 
 	for (size_t i = search->next; i < search->n; i++)
-		message_unhold(search->queues, search->candidates[i].message);
+		message_unhold(search->in, search->candidates[i].message);
 	free(search->candidates);
 	free(search->all);
 	arena_fini(&search->names);
@@ -229,14 +229,14 @@ search_free(struct control_stream *stream)
 }
 
 struct control_stream *
-control_search_new(struct queues *queues, struct span what)
+control_search_new(struct shards *shards, struct span what)
 {
 	struct search *search = mem_alloc(sizeof *search);
 	const char *at = memrchr(what.p, '@', what.n);
 	struct err err = { 0 };
 
 	search->stream = (struct control_stream){ search_next, search_free };
-	search->queues = queues;
+	search->shards = shards;
 	if (at != NULL) {
 		snprintf(search->what, sizeof search->what, "%.*s", SPAN_ARG(what));
 		/* What is no domain is nobody's: nothing will be found. */
@@ -245,6 +245,7 @@ control_search_new(struct queues *queues, struct span what)
 		parse_id(what, &search->id);
 	}
 	arena_init(&search->names);
-	queues_match(queues, SPAN("*"), note_name, search);
+	for (unsigned i = 0; i < shards->n; i++)
+		queues_match(shards->all[i]->queues, SPAN("*"), note_name, search);
 	return &search->stream;
 }

@@ -14,9 +14,10 @@
 
 #include "control/control_answers.h"
 #include "control/control_stream.h"
+#include "shards.h"
 
 #define CONTROL_FOUND_MAX 1000
 
 /* The argument is an address, or an id, and not a queue. */
 bool control_search_fits(struct span what);
-struct control_stream *control_search_new(struct queues *queues, struct span what);
+struct control_stream *control_search_new(struct shards *shards, struct span what);

@@ -22,7 +22,8 @@ struct engine {
 	struct queues queues;           /* first: the fakes find the engine by it */
 	struct loop   loop;
 	struct net    net;
-	struct shard  shard;
+	struct shard  shard, *one;
+	struct shards shards;
 	struct queue *all;
 	unsigned      n;
 	struct message *message;        /* in each of them; NULL: none */
@@ -76,6 +77,31 @@ queues_find(struct queues *queues, struct span name)
 		if (span_eq(name, span_text(e->all[i].name)))
 			return &e->all[i];
 	return NULL;
+}
+
+void
+shards_halt(struct shards *shards)
+{
+	shards->halts++;
+}
+
+void
+shards_resume(struct shards *shards)
+{
+	assert_true(shards->halts-- > 0);
+}
+
+void
+shards_save_now(struct shards *shards)
+{
+	fail();
+}
+
+struct queue *
+shards_find_queue(const struct shards *shards, struct span name)
+{
+	assert_true(shards->halts > 0);
+	return queues_find(shards->all[0]->queues, name);
 }
 
 static uint64_t
@@ -156,14 +182,14 @@ queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *r
 void
 message_hold(struct message *message)
 {
-	message->holds++;
+	message->refs++;
 }
 
 void
 message_unhold(struct queues *queues, struct message *message)
 {
-	check(message->holds > 0);
-	message->holds--;
+	check(message->refs > 0);
+	message->refs--;
 }
 
 bool
@@ -307,7 +333,9 @@ engine_new(void)
 	e->queues.rcpts_n = 12;
 	e->shard = (struct shard){ .loop = &e->loop, .net = &e->net, .queues = &e->queues, .generation = 1,
 				   .started = 30 * US_PER_S, .received = 5, .sessions_in = 2 };
-	e->control = control_open(&e->shard, "/run/control.sock", NULL);
+	e->one = &e->shard;
+	e->shards = (struct shards){ .all = &e->one, .n = 1 };
+	e->control = control_open(&e->shards, "/run/control.sock", NULL);
 	assert_non_null(e->control);
 	return e;
 }
@@ -316,6 +344,7 @@ static void
 engine_free(struct engine *e)
 {
 	control_close(e->control);
+	assert_int_equal(e->shards.halts, 0);
 	assert_false(e->listening);
 	assert_int_equal(timers_next(&e->loop.timers), MONO_NEVER);
 	for (unsigned i = 0; i < e->n; i++) {
@@ -615,11 +644,11 @@ a_long_search_that_finds_nothing_ends(void **state)
 	e->message = message_that_left(0x1f);
 	join(e, &c);
 	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
-	assert_true(e->message->holds > 500);
+	assert_true(e->message->refs > 500);
 	drain(&c);
 	rows = take_result(&c);
 	assert_int_equal(json_array_size(rows), 0);
-	assert_int_equal(e->message->holds, 0);
+	assert_int_equal(e->message->refs, 0);
 	json_decref(rows);
 	free(e->message);
 	engine_free(e);
@@ -637,10 +666,10 @@ a_search_ends_with_its_peer_and_holds_nothing(void **state)
 	message = e->message = message_that_left(0x1f);
 	join(e, &c);
 	say(&c, "{\"command\":\"why\",\"arguments\":[\"000000000000001f\"]}\n");
-	assert_true(message->holds > 500);
+	assert_true(message->refs > 500);
 	c.conn.events->on_close(c.conn.ctx, NULL);
 	assert_true(c.closed);
-	assert_int_equal(message->holds, 0);
+	assert_int_equal(message->refs, 0);
 	engine_free(e);
 	free(message);
 	buf_fini(&c.told);
@@ -679,7 +708,7 @@ a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
 	struct client c;
 	json_t *line;
 
-	trace_init(&e->shard.trace);
+	trace_init(&e->shard.trace, 1, 1);
 	join(e, &c);
 	say(&c, "{\"command\":\"trace\",\"options\":{\"queue\":\"a/b\"}}\n");
 	assert_int_equal(buf_len(&c.told), 0);
@@ -715,7 +744,7 @@ a_trace_takes_a_domain_however_it_is_written(void **state)
 	struct trace_session session = { .number = 7, .queue = "a/b", .domain = "b.example", .peer = "mx (192.0.2.1)" };
 	struct client c, d;
 
-	trace_init(&e->shard.trace);
+	trace_init(&e->shard.trace, 1, 1);
 	join(e, &c);
 	say(&c, "{\"command\":\"trace\",\"options\":{\"to\":\"B.Example.\"}}\n");
 	trace_tell(&e->shard.trace, &session, TRACE_WE, SPAN("QUIT"));
@@ -737,7 +766,7 @@ a_trace_of_a_listener_that_is_not_declared_is_refused(void **state)
 	struct engine *e = engine_new();
 	struct client c;
 
-	trace_init(&e->shard.trace);
+	trace_init(&e->shard.trace, 1, 1);
 	join(e, &c);
 	say(&c, "{\"command\":\"trace\",\"options\":{\"listener\":\"nosuch:25\"}}\n");
 	assert_error(&c, "no such listener: nosuch:25");
@@ -910,7 +939,7 @@ a_socket_that_cannot_be_had_is_an_error(void **state)
 	struct err err = { 0 };
 
 	e->refuses_to_listen = true;
-	assert_null(control_open(&e->shard, "/x", &err));
+	assert_null(control_open(&e->shards, "/x", &err));
 	assert_string_equal(err.text, "cannot listen on /x");
 	engine_free(e);
 }

@@ -152,9 +152,10 @@ bounces_add(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply *rep
 
 /* Its record is damaged: what is known without it. No sender, so nobody is told. */
 static void
-envelope_guess(struct doomed *doomed, struct arena *arena, struct envelope *out)
+envelope_guess(const struct bounces *bounces, struct doomed *doomed, struct arena *arena, struct envelope *out)
 {
 	const struct message *message = doomed->message;
+	unsigned me = bounces->shard->queues->o.me;
 
 	*out = (struct envelope){
 		.id = message->spool.id, .received = message->received, .priority = message->priority,
@@ -163,7 +164,8 @@ envelope_guess(struct doomed *doomed, struct arena *arena, struct envelope *out)
 	};
 	out->rcpts = arena_alloc(arena, out->rcpts_n * sizeof *out->rcpts);
 	for (unsigned i = 0; i < out->rcpts_n; i++) {
-		const struct route *route = message->rcpts[i].route;
+		const struct rcpt *rcpt = &message->rcpts[i];
+		const struct route *route = rcpt_is_of(rcpt, me) ? rcpt->route : NULL;
 		const char *domain = route != NULL ? route->name : "unknown.invalid";
 
 		out->rcpts[i].domain = span_text(domain);
@@ -209,7 +211,7 @@ do_doomed(struct bounces *bounces, struct now now)
 	} else if (err.kind == ERR_PERM) {
 		envelope_id_format(doomed->message->spool.id, id);
 		log_error(bounces->shard->log, "message %s cannot be read and is given up, without a report: %s", id, err.text);
-		envelope_guess(doomed, &arena, &envelope);
+		envelope_guess(bounces, doomed, &arena, &envelope);
 		doomed_end(bounces, doomed, &envelope, NULL, &arena, now);
 	} else {
 		list_add_tail(&bounces->doomed, &doomed->node);

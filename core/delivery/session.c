@@ -354,7 +354,7 @@ session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *f
 	struct session *s = session_new(delivery);
 
 	s->delivery = delivery;
-	s->number = ++delivery->shard->trace.sessions;
+	s->number = trace_number(&delivery->shard->trace);
 	s->state = SEEKING;
 	s->connect_paid = true;
 	s->connect_paid_at = loop_now(delivery->shard->loop).mono;

@@ -2,6 +2,9 @@
  * A counter with a ceiling. Compare and swap rather than add and correct: the
  * count never passes the limit, not even for an instant that another thread
  * could see.
+ *
+ * To give is sequentially consistent: who gives and then asks whether somebody waits
+ * must not miss one who said so and then found nothing (queue/turns.c).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit/gauge.h"
@@ -21,6 +24,6 @@ gauge_take(struct gauge *gauge, uint32_t limit)
 void
 gauge_give(struct gauge *gauge)
 {
-	uint32_t before = atomic_fetch_sub_explicit(&gauge->in_use, 1, memory_order_acq_rel);
+	uint32_t before = atomic_fetch_sub(&gauge->in_use, 1);
 	check(before > 0);
 }

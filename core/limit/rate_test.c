@@ -613,6 +613,33 @@ two_threads_with_different_specs_keep_the_looser(void **state)
 	run_two_threads(specs, countof(specs), 100, 1000, 1);
 }
 
+/* As shards do that hear of a new spec one after the other: each takes only what it sees ready by its own. */
+static void
+two_specs_by_turns_for_a_moment_cost_no_more_than_what_was_taken(void **state)
+{
+	static const struct rate_spec before[] = { { 1000, 50, HOUR }, { 1000, 0, HOUR }, { 100, 20, HOUR }, { 60, 0, 60 * US_PER_S } };
+	static const struct rate_spec after[] = { { 100, 0, HOUR }, { 100, 50, HOUR }, { 90, 5, HOUR }, { 600, 100, 60 * US_PER_S } };
+
+	for (unsigned i = 0; i < countof(before); i++) {
+		const struct rate_spec *specs[] = { &before[i], &after[i] };
+		mono_us_t now = 10 * HOUR, interval = after[i].window_us / (after[i].count - after[i].burst);
+		struct rate rate = { 0 };
+		unsigned taken = 0;
+
+		for (unsigned k = 0; k < 400; k++, now++) {
+			const struct rate_spec *spec = specs[k < 30 ? 0 : k % 2];
+
+			if (rate_ready_at(&rate, spec, now) <= now && rate_take(&rate, spec, 1, now))
+				taken++;
+		}
+		rate_adopt(&rate, specs[1], now);
+		if (rate_ready_at(&rate, specs[1], now) - now > (taken + 1) * interval * 11 / 10)
+			fail_msg("case %u: %u taken, then nothing goes for %lld s", i, taken,
+				 (long long)(rate_ready_at(&rate, specs[1], now) - now) / US_PER_S);
+		assert_true(taken <= 2 + before[i].burst + after[i].burst);
+	}
+}
+
 int
 main(void)
 {
@@ -642,6 +669,7 @@ main(void)
 		cmocka_unit_test(after_a_crash_everything_counts_as_spent),
 		cmocka_unit_test(two_threads_share_one_limit),
 		cmocka_unit_test(two_threads_with_different_specs_keep_the_looser),
+		cmocka_unit_test(two_specs_by_turns_for_a_moment_cost_no_more_than_what_was_taken),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,11 +71,18 @@ static inline void conn_close(struct conn *conn) { if (conn) conn->ops->close(co
 
 struct listener;
 
+/* Several loops of one node may listen at one address; new connections are then spread over them. */
+enum listen_share {
+	LISTEN_ALONE,
+	LISTEN_FIRST,           /* others join; nobody else may be there yet */
+	LISTEN_JOINS,           /* where another of us listens first */
+};
+
 struct net;
 struct net_ops {
 	struct conn *(*dial)(struct net *net, const struct ip *source, const struct endpoint *to,
 			     const struct conn_events *events, void *ctx, struct err *err);
-	struct listener *(*listen)(struct net *net, const struct endpoint *at,
+	struct listener *(*listen)(struct net *net, const struct endpoint *at, enum listen_share share,
 				   void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
 	struct listener *(*listen_unix)(struct net *net, const char *path,
 					void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
@@ -100,10 +107,10 @@ net_dial(struct net *net, const struct ip *source, const struct endpoint *to,
 /* on_accept gets a conn whose events and ctx it must set before it returns.
  * Port 0 picks one: listener_at() says which. */
 static inline struct listener *
-net_listen(struct net *net, const struct endpoint *at,
+net_listen(struct net *net, const struct endpoint *at, enum listen_share share,
 	   void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err)
 {
-	return net->ops->listen(net, at, on_accept, ctx, err);
+	return net->ops->listen(net, at, share, on_accept, ctx, err);
 }
 
 /* A unix socket, mode 0600. A stale one (nobody answers) is replaced; a live

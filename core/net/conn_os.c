@@ -61,7 +61,7 @@ handshaking(const struct conn_os *c)
 static bool
 wants_read(const struct conn_os *c)
 {
-	return c->state == CONN_OPEN && (!c->paused || handshaking(c));
+	return c->state == CONN_OPEN && (c->tls == NULL ? !c->paused : !conn_tls_in_line(c) && (!c->paused || handshaking(c)));
 }
 
 void
@@ -447,6 +447,7 @@ at_turn_end(void *ctx)
 	struct net_os *net = ctx;
 	struct list now;
 
+	net->shook_hands = false;
 	list_init(&now);
 	list_splice_tail(&now, &net->deferred);
 	while (!list_empty(&now)) {
@@ -455,6 +456,7 @@ at_turn_end(void *ctx)
 		list_remove(&c->deferred);
 		tell_deferred(c);
 	}
+	net->shook_hands = false;
 	list_splice_tail(&now, &net->dirty);
 	while (!list_empty(&now)) {
 		struct conn_os *c = list_first(&now, struct conn_os, dirty);

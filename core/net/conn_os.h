@@ -33,6 +33,7 @@ struct net_os {
 	struct list          dead_listeners;
 	char                *read_room;         /* READ_BYTES */
 	char                *plain_room;        /* TLS_RECORD_MAX */
+	bool                 shook_hands;       /* a handshake went on: the next waits for its turn */
 };
 
 enum conn_state {
@@ -45,7 +46,7 @@ enum conn_state {
 struct conn_tls {
 	struct tls_session *session;    /* NULL: it could not begin; `err` says why */
 	struct buf          plain;      /* output that is not encrypted yet */
-	struct buf          held;       /* input that came while the owner paused */
+	struct buf          held;       /* input that came while the owner paused, or others shook hands */
 	bool                handshaking;
 	bool                open;       /* the handshake is done, and nothing failed since */
 	struct err          err;
@@ -82,6 +83,7 @@ void conn_tls_start_client(struct conn *conn, struct tls_client *tls, const stru
 void conn_tls_free(struct conn_os *c);
 void conn_tls_input(struct conn_os *c, struct span bytes);
 void conn_tls_resume(struct conn_os *c);        /* goes on with what was held, or tells a late error */
+bool conn_tls_in_line(const struct conn_os *c); /* its handshake waits for its turn: it is not read */
 void conn_tls_end(struct conn_os *c, const struct err *err);    /* tells on_tls where it is still due */
 bool conn_tls_encrypt(struct conn_os *c, size_t out_max, struct err *err);
 
@@ -90,7 +92,7 @@ void linger_start(struct net_os *net, int fd, struct buf *out, bool drain);
 void linger_free_all(struct net_os *net);
 
 /* listen_os.c */
-struct listener *listen_os_tcp(struct net *net, const struct endpoint *at,
+struct listener *listen_os_tcp(struct net *net, const struct endpoint *at, enum listen_share share,
 			       void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);
 struct listener *listen_os_unix(struct net *net, const char *path,
 				void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err);

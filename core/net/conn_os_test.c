@@ -248,7 +248,7 @@ set_up_at(struct fixture *f, const char *at)
 	f->raw = -1;
 	f->loop = loop_os_new(&err);
 	f->net = net_os_new(f->loop, &err);
-	f->listener = net_listen(f->net, &endpoint, on_accept, f, &err);
+	f->listener = net_listen(f->net, &endpoint, LISTEN_ALONE, on_accept, f, &err);
 	if (!f->listener)
 		fail_msg("%s", err.text);
 	timer_init(&f->deadline, too_late, f);

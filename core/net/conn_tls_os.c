@@ -8,6 +8,11 @@
  * Input goes through mbedTLS as it was read. Where the owner pauses in the
  * middle, what mbedTLS has not taken yet is kept in `held` (one read at most,
  * since a paused conn does not read) and goes on at the end of a turn.
+ *
+ * A whole handshake takes milliseconds of each end's processor, in two steps. One
+ * step goes on among the events of a turn and one at its end; who else has a step
+ * to make stands in line (`held`, unread meanwhile), so that a hundred clients who
+ * come at once do not hold up the others for half a second.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/conn_os.h"
@@ -96,6 +101,7 @@ handshake(struct conn_os *c)
 	struct conn_tls *tls = c->tls;
 	struct err err;
 
+	c->net->shook_hands = true;
 	switch (tls_session_handshake(tls->session, &err)) {
 	case TLS_DONE:
 		break;
@@ -155,6 +161,12 @@ conn_tls_input(struct conn_os *c, struct span bytes)
 
 	if (c->tls->err.kind != ERR_NONE)       /* about to be told */
 		return;
+	if (c->tls->handshaking && c->net->shook_hands) {
+		buf_add(held, bytes);
+		conn_os_defer(c);
+		conn_os_update_interest(c);
+		return;
+	}
 	buf_init(&rest, 0);
 	if (buf_len(held) > 0) {
 		buf_add(held, bytes);
@@ -178,9 +190,17 @@ conn_tls_resume(struct conn_os *c)
 		struct err err = tls->err;
 
 		fail(c, &err);
-	} else if (!c->paused && buf_len(&tls->held) > 0) {
+	} else if ((!c->paused || tls->handshaking) && buf_len(&tls->held) > 0) {
 		conn_tls_input(c, span_make(NULL, 0));
+		if (c->state == CONN_OPEN)
+			conn_os_update_interest(c);
 	}
+}
+
+bool
+conn_tls_in_line(const struct conn_os *c)
+{
+	return c->tls->handshaking && buf_len(&c->tls->held) > 0;
 }
 
 bool

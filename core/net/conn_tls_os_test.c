@@ -233,7 +233,7 @@ set_up(struct fixture *f, const char *certificate, const char *key)
 	memset(f, 0, sizeof(*f));
 	f->loop = loop_os_new(&err);
 	f->net = net_os_new(f->loop, &err);
-	f->listener = net_listen(f->net, &at, on_accept, f, &err);
+	f->listener = net_listen(f->net, &at, LISTEN_ALONE, on_accept, f, &err);
 	f->tls_server = tls_server_new(in_dir(certificate), in_dir(key), &err);
 	if (!f->tls_server)
 		fail_msg("%s", err.text);
@@ -646,6 +646,92 @@ a_server_that_has_forgotten_makes_a_whole_handshake(void **state)
 	tls_server_free(before);
 }
 
+#define CROWD 8
+
+struct crowd {
+	struct fixture      *f;
+	struct conn         *conns[2 * CROWD];
+	unsigned             conns_n, secure, secure_before, most_in_a_turn;
+	struct loop_turn_end turn_end;
+};
+
+static void
+crowd_opens(void *ctx)
+{
+	struct crowd *crowd = ctx;
+
+	for (unsigned i = 0; i < CROWD; i++)
+		if (crowd->conns[i]->tls_version == NULL && !container_of(crowd->conns[i], struct conn_os, conn)->tls &&
+		    container_of(crowd->conns[i], struct conn_os, conn)->state == CONN_OPEN)
+			conn_start_tls_client(crowd->conns[i], crowd->f->tls_client, &crowd->f->peer);
+}
+
+static void
+crowd_is_secure(void *ctx, const struct err *err)
+{
+	struct crowd *crowd = ctx;
+
+	assert_null(err);
+	crowd->secure++;
+}
+
+static const struct conn_events crowd_events = { .on_open = crowd_opens, .on_tls = crowd_is_secure };
+
+static void
+crowd_is_accepted(void *ctx, struct conn *conn)
+{
+	struct crowd *crowd = ctx;
+
+	conn->events = &crowd_events;
+	conn->ctx = crowd;
+	crowd->conns[crowd->conns_n++] = conn;
+	conn_start_tls_server(conn, crowd->f->tls_server);
+}
+
+static bool
+crowd_turn_ends(void *ctx)
+{
+	struct crowd *crowd = ctx;
+	unsigned n = crowd->secure - crowd->secure_before;
+
+	if (n > crowd->most_in_a_turn)
+		crowd->most_in_a_turn = n;
+	crowd->secure_before = crowd->secure;
+	if (crowd->secure == 2 * CROWD)
+		loop_stop(crowd->f->loop);
+	return false;
+}
+
+static bool never(struct fixture *f) { return false; }
+
+static void
+handshakes_that_come_at_once_take_turns(void **state)
+{
+	struct crowd crowd = { .conns_n = CROWD };
+	struct endpoint at = { .ip = { .family = IP_V4, .bytes = { 127, 0, 0, 1 } } };
+	struct listener *listener;
+	struct fixture f;
+	struct err err;
+
+	set_up(&f, "good.pem", "good.key");
+	f.until = never;
+	crowd.f = &f;
+	crowd.turn_end = (struct loop_turn_end){ .fn = crowd_turn_ends, .ctx = &crowd };
+	loop_os_add_turn_end(f.loop, &crowd.turn_end);
+	listener = net_listen(f.net, &at, crowd_is_accepted, &crowd, &err);
+	assert_non_null(listener);
+	for (unsigned i = 0; i < CROWD; i++)
+		crowd.conns[i] = net_dial(f.net, NULL, &listener->at, &crowd_events, &crowd, &err);
+	loop_run(f.loop);
+	assert_int_equal(crowd.secure, 2 * CROWD);
+	assert_in_range(crowd.most_in_a_turn, 1, 2);
+	for (unsigned i = 0; i < crowd.conns_n; i++)
+		conn_close(crowd.conns[i]);
+	listener_close(f.net, listener);
+	loop_os_remove_turn_end(&crowd.turn_end);
+	tear_down(&f);
+}
+
 static void
 says_which_file_is_wrong(void **state)
 {
@@ -741,6 +827,7 @@ main(void)
 		cmocka_unit_test(only_the_same_with_the_same_demands_resume),
 		cmocka_unit_test(who_was_refused_is_never_resumed),
 		cmocka_unit_test(a_server_that_has_forgotten_makes_a_whole_handshake),
+		cmocka_unit_test(handshakes_that_come_at_once_take_turns),
 		cmocka_unit_test(says_which_file_is_wrong),
 		cmocka_unit_test(authorities_come_from_a_file_or_a_folder),
 	};

@@ -158,35 +158,75 @@ cannot_listen(int fd, const char *where, struct err *err)
 
 /* TCP_NODELAY is inherited by what is accepted. */
 static bool
-set_options(int fd, const struct endpoint *at)
+set_options(int fd, const struct endpoint *at, bool shared)
 {
 	int on = 1;
 
 	return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
+	       (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
 	       (at->ip.family != IP_V6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0);
 }
 
-struct listener *
-listen_os_tcp(struct net *base, const struct endpoint *at,
-	      void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err)
+/* A socket bound there; errno is the reason if it is -1. */
+static int
+bound_socket(const struct endpoint *at, bool shared)
 {
 	struct sockaddr_storage addr;
 	socklen_t n = sockaddr_from_endpoint(at, &addr);
-	struct endpoint in_use;
+	int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int sys;
+
+	if (fd < 0 || (set_options(fd, at, shared) && bind(fd, (struct sockaddr *)&addr, n) == 0))
+		return fd;
+	sys = errno;
+	close(fd);
+	errno = sys;
+	return -1;
+}
+
+static bool
+read_address(int fd, struct endpoint *out)
+{
+	struct sockaddr_storage addr;
+	socklen_t n = sizeof(addr);
+
+	if (getsockname(fd, (struct sockaddr *)&addr, &n) != 0)
+		return false;
+	sockaddr_to_endpoint(&addr, out);
+	return true;
+}
+
+/* Who shares a port shares it with any process of its user that does; so first one that does not share says whether it is
+ * free, and picks it where it is 0. */
+static bool
+find_free(struct endpoint *at)
+{
+	int fd = bound_socket(at, false);
+	bool free = fd >= 0 && read_address(fd, at);
+	int sys = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = sys;
+	return free;
+}
+
+struct listener *
+listen_os_tcp(struct net *base, const struct endpoint *declared, enum listen_share share,
+	      void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err)
+{
+	struct endpoint at = *declared;
 	char where[ENDPOINT_TEXT_MAX];
 	int fd;
 
-	endpoint_format(at, where);
-	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !set_options(fd, at) || bind(fd, (struct sockaddr *)&addr, n) != 0 ||
-	    listen(fd, BACKLOG) != 0)
+	endpoint_format(declared, where);
+	if (share == LISTEN_FIRST && !find_free(&at))
+		return cannot_listen(-1, where, err);
+	fd = bound_socket(&at, share != LISTEN_ALONE);
+	if (fd < 0 || listen(fd, BACKLOG) != 0 || !read_address(fd, &at))
 		return cannot_listen(fd, where, err);
-	n = sizeof(addr);
-	if (getsockname(fd, (struct sockaddr *)&addr, &n) != 0)
-		return cannot_listen(fd, where, err);
-	sockaddr_to_endpoint(&addr, &in_use);
-	return listener_start(container_of(base, struct net_os, net), fd, &in_use, NULL, on_accept, ctx);
+	return listener_start(container_of(base, struct net_os, net), fd, &at, NULL, on_accept, ctx);
 }
 
 /* A socket file whose listener is gone refuses; all else is somebody's. */

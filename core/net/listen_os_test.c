@@ -110,7 +110,7 @@ set_up_tcp(struct fixture *f)
 	struct endpoint at = { .ip = { .family = IP_V4, .bytes = { 127, 0, 0, 1 } } };
 
 	set_up(f);
-	f->listener = net_listen(f->net, &at, on_accept, f, NULL);
+	f->listener = net_listen(f->net, &at, LISTEN_ALONE, on_accept, f, NULL);
 	assert_non_null(f->listener);
 }
 
@@ -240,12 +240,12 @@ says_why_it_cannot_listen(void **state)
 	char at[ENDPOINT_TEXT_MAX], text[128];
 
 	set_up_tcp(&f);
-	assert_null(net_listen(f.net, &f.listener->at, on_accept, &f, &err));
+	assert_null(net_listen(f.net, &f.listener->at, LISTEN_ALONE, on_accept, &f, &err));
 	endpoint_format(&f.listener->at, at);
 	snprintf(text, sizeof(text), "cannot listen on %s: address already in use", at);
 	assert_string_equal(err.text, text);
 	assert_int_equal(err.sys, EADDRINUSE);
-	assert_null(net_listen(f.net, &none, on_accept, &f, &err));
+	assert_null(net_listen(f.net, &none, LISTEN_ALONE, on_accept, &f, &err));
 	assert_string_equal(err.text, "cannot listen on 203.0.113.9:25: cannot assign requested address");
 	tear_down(&f);
 }

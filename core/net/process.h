@@ -9,6 +9,7 @@
 uint64_t process_memory_used(void);     /* resident bytes of this process; 0: cannot be told */
 void process_memory_trim(void);         /* what was freed goes back to the system */
 void process_open_files(void);          /* as many descriptors as the system lets us have */
+unsigned process_cores(void);           /* that it may run on; at least 1 */
 /*
  * For a process that strangers talk to; before its first thread, for most of this is a thread's own.
  * Nothing that it might start gets more rights than it has; its memory, in which mail and keys are, is neither dumped nor

@@ -15,6 +15,7 @@
 #include <linux/capability.h>
 #include <malloc.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -56,6 +57,17 @@ process_open_files(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+unsigned
+process_cores(void)
+{
+	cpu_set_t cores;
+
+	/* On a machine of more than CPU_SETSIZE it fails. */
+	if (sched_getaffinity(0, sizeof cores, &cores) != 0)
+		return (unsigned)max_i64(1, sysconf(_SC_NPROCESSORS_ONLN));
+	return (unsigned)CPU_COUNT(&cores);
 }
 
 #define CAPABILITY(name) (UINT64_C(1) << (name))

@@ -2,7 +2,7 @@
  * worker - work that may block, off the loop: syncs, later signatures.
  *
  * Ownership  The job is the caller's and must live until its done() ran.
- * Threads    work() runs on another thread, done() on the loop's. Jobs of one
+ * Threads    worker_run(): any. work() runs on another thread, done() on the loop's. Jobs of one
  *            worker run in the order they were given, one at a time.
  */
 /* SPDX-License-Identifier: Apache-2.0 */

@@ -4,6 +4,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/declare.h"
 
+#include "net/peers.h"
 #include "policy/grow.h"
 #include "policy/machine.h"
 #include "policy/value.h"
@@ -21,7 +22,7 @@ take_workers(struct loader *loader, void *to, int index, const struct where *at,
 		return err_set(err, ERR_PERM, "write \"auto\", or a number");
 	if (!value_count(L, index, false, workers, err))
 		return false;
-	return *workers == 1 || err_set(err, ERR_PERM, "more than one worker is not there yet");
+	return *workers <= PEERS_MAX || err_set(err, ERR_PERM, "%u is too many: write a number from 1 to %u", *workers, PEERS_MAX);
 }
 
 static bool

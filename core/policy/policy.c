@@ -111,6 +111,35 @@ policy_load(const char *path, const struct policy_env *env, struct policy_report
 }
 
 void
+policy_order_as(struct policy *policy, const struct policy *other)
+{
+	struct ruleset *ruleset = policy->ruleset;
+	const struct ruleset *order = other->ruleset;
+	const struct ruleset_vmta **vmtas = arena_alloc(&ruleset->arena, (order->vmtas_n + 1) * sizeof(*vmtas));
+	const struct ruleset_pool **pools = arena_alloc(&ruleset->arena, (order->pools_n + 1) * sizeof(*pools));
+
+	check(ruleset->vmtas_n == order->vmtas_n && ruleset->pools_n == order->pools_n);
+	for (unsigned i = 0; i < order->vmtas_n; i++) {
+		vmtas[i] = ruleset_vmta(ruleset, span_text(order->vmtas[i]->name));
+		check(vmtas[i] != NULL);
+		((struct ruleset_vmta *)vmtas[i])->index = i;
+	}
+	for (unsigned i = 0; i < order->pools_n; i++) {
+		pools[i] = ruleset_pool(ruleset, span_text(order->pools[i]->name));
+		check(pools[i] != NULL);
+		((struct ruleset_pool *)pools[i])->index = i;
+	}
+	ruleset->vmtas = vmtas;
+	ruleset->pools = pools;
+}
+
+void
+policy_seed(struct policy *policy, uint64_t seed)
+{
+	sandbox_seed(policy->sandbox, seed);
+}
+
+void
 policy_free(struct policy *policy)
 {
 	if (!policy)

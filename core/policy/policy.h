@@ -49,6 +49,10 @@ struct policy;
 
 struct policy *policy_load(const char *path, const struct policy_env *env, struct policy_report *report);
 void policy_free(struct policy *policy);
+/* Its virtual MTAs and pools get the order, and so the indexes, that they have in the other, which declares the same. Before
+ * it holds anywhere. */
+void policy_order_as(struct policy *policy, const struct policy *other);
+void policy_seed(struct policy *policy, uint64_t seed);         /* what its hooks draw from now on */
 /* Who still needs one that is not in force any more keeps it. unpin: true when that was the last, who frees it. */
 void policy_pin(struct policy *policy);
 bool policy_unpin(struct policy *policy);

@@ -120,7 +120,8 @@ static const struct { const char *text, *errors; } wrong[] = {
 	{ "node { memory_limit = \"0%\" }", "1: node: memory_limit: \"0%\" will not do: write a share such as \"75%\"\n" },
 	{ "node { seed = 0 }", "1: node: seed: write a whole number from 1 to 2^53, or nothing for the system's\n" },
 	/* later */
-	{ "node { workers = 2 }", "1: node: workers: more than one worker is not there yet\n" },
+	{ "node { workers = 129 }", "1: node: workers: 129 is too many: write a number from 1 to 128\n" },
+	{ "node { workers = 0 }", "1: node: workers: 0 will not do: write at least 1\n" },
 	{ "node { http = \"127.0.0.1:80\" }", "1: node: http: the HTTP API is not there yet\n" },
 	{ "domain \"*\" {\n\n dkim_sign = true }", "3: domain \"*\": dkim_sign: DKIM signing is not there yet\n" },
 	{ "listener \"127.0.0.1:25\" { auth = {} }", "1: listener \"127.0.0.1:25\": auth: inbound AUTH is not there yet\n" },

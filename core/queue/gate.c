@@ -54,7 +54,7 @@ cap_opens(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 
-	if (gauge_in_use(&scope->sessions) >= scope->limits.max_smtp_out)
+	if (gauge_in_use(&scope->use->sessions) >= scope->limits.max_smtp_out)
 		return MONO_NEVER;
 	/* A place that is free is the first one's; if they wait for a rate, that is said instead. */
 	return rate_unlimited(&scope->limits.max_connect_rate) && rate_unlimited(&scope->limits.max_msg_rate) &&
@@ -69,9 +69,9 @@ connects_open(const struct queue *q, int i, mono_us_t now)
 
 	if (rate_unlimited(spec))
 		return now;
-	if (gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out && others_first(q, i, SCOPE_LINE_SESSIONS))
+	if (gauge_in_use(&scope->use->sessions) < scope->limits.max_smtp_out && others_first(q, i, SCOPE_LINE_SESSIONS))
 		return MONO_NEVER;
-	return rate_ready_at(&scope->connects, spec, now);
+	return rate_ready_at(&scope->use->connects, spec, now);
 }
 
 static mono_us_t
@@ -84,7 +84,7 @@ messages_open(const struct queue *q, int i, mono_us_t now)
 		return now;
 	if (others_first(q, i, SCOPE_LINE_MESSAGES))
 		return MONO_NEVER;
-	return rate_ready_at(&scope->messages, spec, now);
+	return rate_ready_at(&scope->use->messages, spec, now);
 }
 
 /* A session on its way will take a message: what it will take is not there for another new one, asked again when
@@ -94,19 +94,21 @@ unreserved(const struct queue *q, int i, mono_us_t now)
 {
 	const struct scope *scope = q->scopes[i];
 	const struct rate_spec *spec = &scope->limits.max_msg_rate;
+	uint32_t connecting;
 	mono_us_t at;
 
 	if (rate_unlimited(spec))
 		return now;
-	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->sessions) < scope->limits.max_smtp_out &&
+	if (rate_unlimited(&scope->limits.max_connect_rate) && gauge_in_use(&scope->use->sessions) < scope->limits.max_smtp_out &&
 	    others_first(q, i, SCOPE_LINE_SESSIONS))
 		return MONO_NEVER;
-	if (scope->connecting == 0)
+	connecting = atomic_load(&scope->use->connecting);
+	if (connecting == 0)
 		return now;
-	at = rate_ready_for(&scope->messages, spec, scope->connecting + 1, now);
+	at = rate_ready_for(&scope->use->messages, spec, connecting + 1, now);
 	if (at <= now || i <= SCOPE_SITE)
 		return at;
-	return min_i64(at, max_i64(now, scope->connecting_at + RESERVE_US));
+	return min_i64(at, max_i64(now, atomic_load_explicit(&scope->use->connecting_at, memory_order_relaxed) + RESERVE_US));
 }
 
 struct worst {
@@ -257,7 +259,7 @@ add_cap(struct gate_answer *out, enum gate gate, mono_us_t until, const struct s
 {
 	struct gate_state state = {
 		.gate = gate, .until = until, .kind = GATE_LIMIT_COUNT,
-		.limit = scope->limits.max_smtp_out, .in_use = gauge_in_use(&scope->sessions),
+		.limit = scope->limits.max_smtp_out, .in_use = gauge_in_use(&scope->use->sessions),
 		.where = scope->limits.max_smtp_out_where,
 	};
 
@@ -346,6 +348,9 @@ gate_decide(const struct queue *q, mono_us_t now, struct gate_answer *out)
 	out->open = true;
 	for (unsigned i = 0; i < out->n; i++) {
 		if (out->all[i].open || (!out->open && out->all[i].until <= out->binding.until))
+			continue;
+		/* Sessions that the spool keeps idle fill the caps. */
+		if (out->all[i].kind == GATE_LIMIT_COUNT && stopped_by_spool(q))
 			continue;
 		out->open = false;
 		out->binding = out->all[i];

@@ -197,16 +197,16 @@ asking_changes_nothing(void **state)
 	put(w, "a.example", .messages = 10);
 	world_run(w, SEC(3));
 	q = queue_called(w, "a.example/v1");
-	messages = rate_save(&q->scope.messages, world_now(w));
-	connects = rate_save(&q->scope.connects, world_now(w));
+	messages = rate_save(&q->scope.use->messages, world_now(w));
+	connects = rate_save(&q->scope.use->connects, world_now(w));
 	for (unsigned i = 0; i < 100; i++) {
 		gate_decide(q, world_now(w), &answer);
 		gate_session(q, world_now(w), &wait);
 		gate_message(q, world_now(w), &wait);
 	}
-	assert_int_equal(rate_save(&q->scope.messages, world_now(w)), messages);
-	assert_int_equal(rate_save(&q->scope.connects, world_now(w)), connects);
-	assert_int_equal(gauge_in_use(&q->scope.sessions), 1);
+	assert_int_equal(rate_save(&q->scope.use->messages, world_now(w)), messages);
+	assert_int_equal(rate_save(&q->scope.use->connects, world_now(w)), connects);
+	assert_int_equal(gauge_in_use(&q->scope.use->sessions), 1);
 	world_free(w);
 }
 
@@ -314,16 +314,16 @@ a_session_on_its_way_leaves_what_the_rate_lets_go_beside_it(void **state)
 	q = queue_called(w, "a.example/v1");
 	site = q->scopes[SCOPE_SITE];
 	spec = &site->limits.max_msg_rate;
-	assert_true(rate_take(&site->messages, spec, rate_available(&site->messages, spec, world_now(w)), world_now(w)));
-	site->connecting = 1;
+	assert_true(rate_take(&site->use->messages, spec, rate_available(&site->use->messages, spec, world_now(w)), world_now(w)));
+	site->use->connecting = 1;
 	at = gate_session(q, world_now(w), &wait);
 	assert_int_equal(wait.gate, GATE_TOTAL_MAX_MSG_RATE);
 	assert_in_range(at, world_now(w) + SEC(1), world_now(w) + SEC(4));
-	assert_int_equal(rate_available(&site->messages, spec, at), 2);
+	assert_int_equal(rate_available(&site->use->messages, spec, at), 2);
 	/* More than ever go at once. */
-	site->connecting = 5;
+	site->use->connecting = 5;
 	assert_int_equal(gate_session(q, world_now(w), &wait), MONO_NEVER);
-	site->connecting = 0;
+	site->use->connecting = 0;
 	world_free(w);
 }
 

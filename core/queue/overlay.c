@@ -271,7 +271,7 @@ overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *na
 	schedule(overlays, o, now);
 }
 
-static struct overlay *
+struct overlay *
 overlay_dup(const struct overlay *o)
 {
 	struct overlay *copy = mem_alloc(sizeof *copy);
@@ -279,6 +279,7 @@ overlay_dup(const struct overlay *o)
 	*copy = *o;
 	list_init(&copy->node);
 	copy->due = (struct heap_node){ 0 };
+	copy->target = NULL;
 	copy->name = mem_strdup(o->name);
 	copy->pattern = text_or_null(o->pattern, SIZE_MAX);
 	copy->reply = text_or_null(o->reply, SIZE_MAX);
@@ -299,6 +300,98 @@ overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *f
 		return;
 	list_each(node, &target->overlays)
 		overlays_put(overlays, scope, to, overlay_dup(list_entry(node, struct overlay, node)), now);
+}
+
+/* ---- two shards' ---- */
+
+static struct overlay *
+find_same(const struct overlay_target *target, const struct overlay *of)
+{
+	const struct overlay_spec spec = {
+		.name = of->name, .pattern = of->pattern, .where = of->where, .suspend = of->suspend, .source = &of->source,
+	};
+
+	return find(target, &spec);
+}
+
+static void *
+value_of(struct tightening *to)
+{
+	switch (overlay_kind_of(to->setting)) {
+	case OVERLAY_COUNT:    return &to->count;
+	case OVERLAY_RATE:     return &to->rate;
+	case OVERLAY_DURATION: return &to->duration_us;
+	default:               return &to->durations;
+	}
+}
+
+/* Cut in one instant: both shards take the tighter one for the later. */
+static bool
+is_tighter(const struct overlay *a, const struct overlay *b, mono_us_t now)
+{
+	struct where where;
+
+	for (unsigned i = 0; i < b->changes_n; i++) {
+		struct tightening value = b->changes[i].to;
+
+		if (overlay_tighten(a, value.setting, value_of(&value), &where, now))
+			return true;
+	}
+	return false;
+}
+
+static void
+swap_changes(struct overlay *a, struct overlay *b)
+{
+	struct overlay_change *changes = a->changes;
+	unsigned n = a->changes_n;
+
+	a->changes = b->changes;
+	a->changes_n = b->changes_n;
+	b->changes = changes;
+	b->changes_n = n;
+}
+
+/* True: its values are others now. The copy keeps what is not needed. */
+static bool
+merge(struct overlay *o, struct overlay *copy, mono_us_t now)
+{
+	bool later = copy->cut_at > o->cut_at || (copy->cut_at == o->cut_at && is_tighter(copy, o, now));
+
+	o->since = min_i64(o->since, copy->since);
+	if (copy->until > o->until) {
+		char *reroute = o->reroute;
+
+		o->until = copy->until;
+		o->recover_step = copy->recover_step;
+		o->recover_percent = copy->recover_percent;
+		o->recover_every_us = copy->recover_every_us;
+		o->reroute = copy->reroute;
+		copy->reroute = reroute;
+	}
+	if (later) {
+		o->cut_at = copy->cut_at;
+		swap_changes(o, copy);
+	}
+	o->ends = overlay_end_of(o);
+	return later;
+}
+
+struct overlay_target *
+overlays_join(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *copy, mono_us_t now,
+	      bool *news_out)
+{
+	struct overlay *o = find_same(overlays_of(overlays, scope, name), copy);
+
+	*news_out = true;
+	if (o == NULL) {
+		overlays_put(overlays, scope, name, copy, now);
+		return overlays_of(overlays, scope, name);
+	}
+	*news_out = merge(o, copy, now);
+	overlay_free(copy);
+	schedule(overlays, o, now);
+	return o->target;
 }
 
 /* ---- time and hands ---- */

@@ -86,20 +86,23 @@ put_overlay(struct buf *out, const struct overlay *o, struct now now)
 }
 
 void
-overlays_save(const struct overlays *overlays, uint8_t kind, struct now now, struct buf *out)
+overlays_save(const struct overlays *overlays, uint8_t kind, bool of_sites, struct now now, struct buf *out)
 {
 	const struct overlay_target *target;
 	struct buf one;
 	uint32_t pos = 0;
 
 	buf_init(&one, 0);
-	while ((target = table_next(&overlays->targets, &pos)) != NULL)
+	while ((target = table_next(&overlays->targets, &pos)) != NULL) {
+		if (of_sites && target->scope != OVERLAY_QUEUE && target->scope != OVERLAY_SITE)
+			continue;
 		list_each(node, &target->overlays) {
 			buf_clear(&one);
 			put_overlay(&one, list_entry(node, struct overlay, node), now);
 			buf_put_u8(out, kind);
 			buf_put_bytes(out, buf_span(&one));
 		}
+	}
 	buf_fini(&one);
 }
 

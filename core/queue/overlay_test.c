@@ -513,7 +513,7 @@ survives(const struct bench *b, const struct overlay **read, struct overlays *ag
 	bool ok;
 
 	buf_init(&bytes, 0);
-	overlays_save(&b->o, 9, now, &bytes);
+	overlays_save(&b->o, 9, false, now, &bytes);
 	in = buf_span(&bytes);
 	overlays_init(again, 2);
 	ok = span_get_u8(&in, &kind) && overlays_load(again, &in, now);
@@ -600,7 +600,7 @@ a_restart_keeps_everything_by_the_wall_clock(void **state)
 	lay(b, &spec, T0, T0);
 	lay(b, &forever, T0, T0);
 	buf_init(&bytes, 0);
-	overlays_save(&b->o, 9, before, &bytes);
+	overlays_save(&b->o, 9, false, before, &bytes);
 
 	overlays_init(&again, 2);
 	for (in = buf_span(&bytes); span_get_u8(&in, &kind);) {
@@ -652,7 +652,7 @@ what_has_ended_while_the_node_was_down_is_not_taken_up(void **state)
 
 	lay(b, &spec, T0, T0);
 	buf_init(&bytes, 0);
-	overlays_save(&b->o, 1, (struct now){ T0, { 0 } }, &bytes);
+	overlays_save(&b->o, 1, false, (struct now){ T0, { 0 } }, &bytes);
 	overlays_init(&again, 2);
 	in = buf_span(&bytes);
 	span_get_u8(&in, &kind);
@@ -672,7 +672,7 @@ a_damaged_record_is_refused_at_any_cut(void **state)
 
 	lay(b, &spec, T0, T0);
 	buf_init(&bytes, 0);
-	overlays_save(&b->o, 1, (struct now){ T0, { 0 } }, &bytes);
+	overlays_save(&b->o, 1, false, (struct now){ T0, { 0 } }, &bytes);
 	for (size_t n = 5; n + 1 < buf_len(&bytes); n++) {
 		struct overlays again;
 		struct buf cut;

@@ -30,13 +30,17 @@ pick(struct lane *lane, struct now now)
 
 	while ((rcpt = lane_next(lane)) != NULL) {
 		struct route *route = rcpt->route;
+		bool stays;
 
 		if (route->expires <= now.mono && route->state == ROUTE_READY)
 			route_refresh(route, now);
-		if (!route_moved(rcpt, lane) && !rcpt_expired(rcpt, now.mono) && !rcpt_is_astray(rcpt, now))
+		if (lane_next(lane) != rcpt)
+			continue;       /* the refresh was answered at once and has moved it; it may be another shard's now */
+		stays = !route_moved(rcpt, lane) && !rcpt_expired(rcpt, now.mono) && !rcpt_is_astray(rcpt, now);
+		if (lane_next(lane) != rcpt)
+			continue;
+		if (stays)
 			return rcpt;
-		if (rcpt->state != RCPT_READY || rcpt->stream == NULL || rcpt->stream->lane != lane)
-			continue;       /* the refresh was answered at once and has moved it */
 		rcpt_unlink(rcpt);
 		rcpt_moved(rcpt, now);
 	}
@@ -54,7 +58,7 @@ gather(struct lane *lane, struct rcpt *first, struct rcpt **rcpts, unsigned max,
 	for (unsigned i = first->index + 1u; i < message->spool.rcpts_n && n < max; i++) {
 		struct rcpt *other = &message->rcpts[i];
 
-		if (other->state == RCPT_READY && other->stream->lane == lane &&
+		if (rcpt_is_of(other, lane->queue->queues->o.me) && other->state == RCPT_READY && other->stream->lane == lane &&
 		    !route_moved(other, lane) && !rcpt_expired(other, now))
 			rcpts[n++] = other;
 	}
@@ -226,10 +230,10 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 		if ((first = pick(lane, now)) == NULL)
 			continue;
 		/* Mail that pick() has sent to another queue may have taken the place: the gate is closed now, and has a line. */
-		if (!queue_take_session(q))
+		if (!queue_take_session(q, now.mono))
 			continue;
 		if (!queue_take_connect(q, now.mono)) {
-			queue_give_session(q);
+			queue_give_back_session(q, now.mono);
 			*wake_at = min_i64(*wake_at, now.mono + US_PER_MS);
 			return;
 		}
@@ -292,6 +296,7 @@ queue_poll(struct queue *q, struct now now)
 		return;
 	}
 	q->polling = true;
+	travels_gather(q->queues);
 	do {
 		struct heap_node *due;
 
@@ -308,6 +313,7 @@ queue_poll(struct queue *q, struct now now)
 		if ((due = heap_min(&q->deferred)) != NULL)
 			wake_at = min_i64(wake_at, due->key);
 	} while (q->again);
+	travels_post(q->queues);
 	q->polling = false;
 	if (wake_at == MONO_NEVER)
 		timer_stop(&q->queues->o.loop->timers, &q->timer);

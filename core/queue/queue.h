@@ -15,15 +15,23 @@
  * A session holds a slot of its queue. The queue starts sessions, hands them
  * recipients, and is told the outcome; it knows neither sockets nor Lua.
  *
+ * Of a node's shards each has its queues. A site, with all that is counted and waits there, is one
+ * shard's (queues_owner()); who is not yet, or no longer, where his site is goes there by
+ * mail and is in no place meanwhile (queue_travel.c).
+ *
  * Ownership  struct queues owns all of it. Sessions embed struct queue_slot.
- *            Empty queues, sites, lanes, streams and routes are reaped.
- * Threads    One shard's.
+ *            Empty queues, sites, lanes, streams and routes are reaped. A message stays with the shard it
+ *            was added to; each of its recipients is the shard's where it waits.
+ * Threads    One shard's, but for message_states(). While the shards stand still the first one's thread may do anything.
  * Time       Monotonic and wall, handed in; the wall's only for what is kept on disk.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "mail/envelope.h"
+#include "net/loop.h"
 #include "net/resolver.h"
 #include "policy/ruleset.h"
 #include "queue/gate.h"
@@ -31,6 +39,7 @@
 #include "queue/overlay.h"
 #include "queue/recent.h"
 #include "queue/scope.h"
+#include "queue/scopes_shared.h"
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
 #include "util/pace.h"
@@ -43,6 +52,8 @@ struct lane;
 struct stream;
 struct route;
 struct message;
+struct peers;
+struct scopes_shared;
 
 enum rcpt_state { RCPT_ROUTING, RCPT_READY, RCPT_DEFERRED, RCPT_SENDING, RCPT_OVER, RCPT_HELD };
 
@@ -55,25 +66,38 @@ struct rcpt {
 	struct route     *home;         /* its own virtual MTA's, while it is rerouted; else NULL */
 	struct queue     *queue;        /* that counts it */
 	struct stream    *stream;       /* READY, HELD */
+	_Atomic uint64_t  told;         /* what the journal has of it, in one piece: queue_rcpt.c */
 	uint16_t          index;        /* in message->rcpts and in the envelope */
 	uint16_t          attempts;
 	uint8_t           state;        /* enum rcpt_state */
+	_Atomic uint8_t   shard;        /* whose it is: all else but `told` is for that one only; RCPT_UNDER_WAY */
 };
 
+#define RCPT_UNDER_WAY UINT8_MAX
+
+static inline bool
+rcpt_is_of(const struct rcpt *rcpt, unsigned shard)
+{
+	return atomic_load_explicit(&rcpt->shard, memory_order_relaxed) == shard;
+}
+
 struct message {
-	struct spool_message spool;
+	union {
+		struct spool_message spool;
+		struct loop_call end;   /* once it is over: on its way home */
+	};
 	mono_us_t    accepted;          /* when it was received; may be negative after a restart */
 	wall_ms_t    received;
 	struct job  *job;
-	uint32_t     live;              /* recipients that are not over */
+	_Atomic uint32_t refs;          /* recipients that are not over, and who holds it */
 	uint8_t      priority;
-	uint16_t     holds;             /* who must find it alive though live is 0 */
 	struct rcpt  rcpts[];           /* spool.rcpts_n of them */
 };
 
 /* A job's name, shared by its messages. */
 struct job {
 	uint32_t refs;
+	struct queues *queues;          /* where its messages were added, and end */
 	char     name[];                /* "": none */
 };
 
@@ -86,7 +110,23 @@ struct host_set {
 	struct smtp_host hosts[];       /* group: MX preference, ascending */
 };
 
-enum route_state { ROUTE_RESOLVING, ROUTE_READY, ROUTE_FAILED /* DNS; tried again at retry_at */, ROUTE_DEAD /* bounce */ };
+enum route_state {
+	ROUTE_RESOLVING,
+	ROUTE_READY,
+	ROUTE_FAILED,   /* DNS; tried again at retry_at */
+	ROUTE_DEAD,     /* bounce */
+	ROUTE_AWAY,     /* it leads to another shard's site */
+};
+
+/* What DNS said of a domain; for whoever it is sent to, so it is never changed. */
+struct route_answer {
+	_Atomic uint32_t refs;
+	mono_us_t  at, expires;
+	unsigned   asker;               /* the shard; between two answers of one instant the greater one counts */
+	bool       by_address;          /* no MX: no hosts either */
+	unsigned   n;
+	struct smtp_host hosts[];
+};
 
 struct route {
 	struct queues *queues;
@@ -94,11 +134,15 @@ struct route {
 	char          *name;            /* the domain, normal form */
 	const struct ruleset_vmta *vmta;
 	const struct queue_settings *settings;  /* interned; for level R */
-	struct queue  *queue;           /* while RESOLVING or FAILED for the first time: named by the domain */
+	struct queue  *queue;           /* while RESOLVING or FAILED for the first time: named by the domain; NULL: AWAY */
 	struct host_set *hosts;         /* READY */
 	enum route_state state;
 	bool           by_address;      /* READY: the domain has no MX */
-	mono_us_t      expires;         /* READY by DNS: ask again then */
+	mono_us_t      expires;         /* READY, AWAY by DNS: ask again then */
+	mono_us_t      answered;        /* when DNS said so; MONO_NEVER: the ruleset did */
+	unsigned       asker;           /* the shard that asked */
+	unsigned       shard;           /* AWAY: whose the site is */
+	struct route_answer *answer;    /* AWAY: for that shard; NULL: it knows better */
 	mono_us_t      retry_at;        /* FAILED */
 	char           dead[96];        /* DEAD: "5.1.2 no such domain": status and text */
 	struct list    waiting;         /* struct rcpt */
@@ -219,7 +263,10 @@ struct queue {
 	struct list    in_site;         /* site->queues */
 	/* while a swap is under way */
 	struct queue  *heir;            /* where the first of its routes leads now */
-	bool           is_new, expires_sooner;
+	const struct route *away;       /* the first of them that leads to another shard */
+	bool           expires_sooner;
+	bool           left;            /* all its routes did: its sessions end */
+	uint32_t       made_in;         /* queues->swaps */
 };
 
 static inline uint32_t
@@ -270,6 +317,10 @@ struct queues_options {
 	struct resolver *resolver;
 	struct loop     *loop;
 	struct log      *log;
+	struct peers *peers;            /* NULL: the only shard */
+	unsigned      me;
+	struct queues *const *all;      /* peers->n; complete before the first event */
+	struct scopes_shared *shared;   /* of node, pools, virtual MTAs; NULL with one shard */
 	uint64_t         seed;
 	struct queue_ops ops;
 	/* Something that must outlive a crash changed: better saved now than at the next second. May be NULL. */
@@ -306,9 +357,18 @@ struct queues {
 	struct list    reap_routes;
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
+	unsigned       shards_n;        /* of the node */
+	struct travel_box *boxes;       /* by shard: who leaves for it; NULL: the only shard */
+	unsigned       gathering;       /* callers who have not said all yet */
+	bool           leaving;         /* there is something in them */
+	uint32_t       swaps;
 	bool           stopping;        /* no new sessions, no new transactions */
 	bool           swapping;
+	bool           closing;
 };
+
+/* Whose a site of that name is; before DNS was asked, whose a recipient is whose domain (or its provider) is called so. */
+unsigned queues_owner(const struct queues *queues, struct span site_name);
 
 static inline void
 settings_used(const struct queues *queues, const struct queue_settings *settings, enum setting_id id)
@@ -320,12 +380,15 @@ settings_used(const struct queues *queues, const struct queue_settings *settings
 static inline void queue_used(const struct queue *q, enum setting_id id) { settings_used(q->queues, queue_settings_now(q), id); }
 
 struct queues *queues_new(const struct queues_options *options, struct now now);
-void queues_free(struct queues *queues);
+/* Nobody's mail is under way, and nothing is sent any more: what waits is let go, from memory only. With several shards each
+ * is closed before the first is freed, for a message may be another one's. */
+void queues_close(struct queues *queues);
+void queues_free(struct queues *queues);        /* closes it too; NULL is fine */
 
 /* Takes the message in: routes every recipient that is not over. The message was allocated by message_new(). */
 struct message *message_new(unsigned rcpts_n);
-void message_free(struct message *message);
-/* While held it stays, though its last recipient is over (live is 0). */
+void message_free(struct message *message);     /* one that was not added */
+/* While held it stays, though its last recipient is over. */
 void message_hold(struct message *message);
 void message_unhold(struct queues *queues, struct message *message);
 /* vmta and domains from the envelope; states NULL: all new. */
@@ -337,8 +400,8 @@ void queues_poll_all(struct queues *queues, struct now now);    /* after stoppin
 bool queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err);
 /* From now on `fresh` holds, and nothing points to the one before. queues_may_swap() was asked in the same turn. */
 void queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now);
-/* How the message's recipients stand, for the spool's compaction. */
-void queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states);
+/* How the message's recipients stand by what the journal was told, for the spool's compaction; any thread. */
+void message_states(const struct message *message, struct spool_rcpt_state *states);
 
 /* Told by delivery. */
 void queue_slot_ready(struct queue_slot *slot, struct now now);         /* connected, or its transaction is over */
@@ -420,6 +483,7 @@ mono_us_t queue_oldest(const struct queue *queue);      /* acceptance of its old
 mono_us_t queue_next_attempt(const struct queue *queue, mono_us_t now); /* MONO_NEVER: not known */
 const char *queue_mode(const struct queue *queue);      /* "normal", "backoff", "suspended", "paused" */
 
-/* Limits, retry steps and pauses as bytes for spool_state_save(), and back. */
+/* Limits, retry steps and pauses as bytes for spool_state_save(), and back. Of several shards each saves its part; the parts
+ * one behind the other, the first shard's first, are what all load, and their number may have changed. */
 void queues_save(struct queues *queues, struct now now, struct buf *out);
 void queues_load(struct queues *queues, struct span saved, bool clean, struct now now);

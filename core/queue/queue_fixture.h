@@ -29,16 +29,23 @@ world_open_queues(struct world *w)
 	struct queues_options options = {
 		.ruleset = policy_ruleset(w->policy), .resolver = w->resolver, .loop = &w->loop, .log = &w->log, .seed = 5,
 		.ops = { play_start, play_send, play_quit, play_idle, play_give_up, play_queue_failed, NULL, w },
+		.peers = w->peers, .me = w->me, .all = w->all, .shared = w->shared,
 	};
 
 	w->queues = queues_new(&options, w->loop.now);
 }
 
+/* One of several shards; `all` is filled in later. */
 static inline struct world *
-world_new(const char *policy)
+world_new_of(const char *policy, struct peers *peers, unsigned me, struct queues *const *all, struct scopes_shared *shared)
 {
 	struct world *w = mem_alloc(sizeof *w);
 
+	w->peers = peers;
+	w->me = me;
+	w->all = all;
+	w->shared = shared;
+	w->next_id = (uint64_t)me << 32;
 	w->source = (struct resolver_source){ canned_ask, canned_cancel };
 	timers_init(&w->loop.timers);
 	w->loop.now = (struct now){ HOUR(1000), { INT64_C(1790000000000) } };
@@ -55,9 +62,15 @@ world_new(const char *policy)
 	return w;
 }
 
+static inline struct world *
+world_new(const char *policy)
+{
+	return world_new_of(policy, NULL, 0, NULL, NULL);
+}
+
 /* Sessions end where they are; what they had in hand waits. */
 static inline void
-world_close_queues(struct world *w)
+world_end_sessions(struct world *w)
 {
 	w->queues->stopping = true;
 	while (!list_empty(&w->sessions)) {
@@ -67,6 +80,12 @@ world_close_queues(struct world *w)
 			queue_rcpt_postpone(s->rcpts[i], w->loop.now);
 		played_close(s);
 	}
+}
+
+static inline void
+world_close_queues(struct world *w)
+{
+	world_end_sessions(w);
 	queues_free(w->queues);
 	w->queues = NULL;
 }
@@ -74,7 +93,8 @@ world_close_queues(struct world *w)
 static inline void
 world_free(struct world *w)
 {
-	world_close_queues(w);
+	if (w->queues != NULL)
+		world_close_queues(w);
 	resolver_free(w->resolver);
 	policy_free(w->policy);
 	assert_true(list_empty(&w->questions));
@@ -302,7 +322,7 @@ world_check(struct world *w)
 		assert_int_equal(connecting, q->connecting);
 		assert_int_equal(waiting, q->routing_n);
 		assert_int_equal(q->deferred.n, q->deferred_n);
-		assert_int_equal(gauge_in_use(&q->scope.sessions), q->slots_n);
+		assert_int_equal(gauge_in_use(&q->scope.use->sessions), q->slots_n);
 		if (q->deferred_n > 0)
 			assert_true(timer_started(&q->timer) || w->queues->stopping);
 		if (q->ready_n > 0 && !is_held(q) && q->slots_n == 0 && !timer_started(&q->timer) && q->waiter.scope == NULL)
@@ -311,5 +331,6 @@ world_check(struct world *w)
 		all += queue_n(q);
 	}
 	assert_int_equal(all, w->queues->rcpts_n);
-	assert_int_equal(w->queues->rcpts_n + w->delivered + w->bounced + w->ended, w->added);
+	if (w->peers == NULL)
+		assert_int_equal(w->queues->rcpts_n + w->delivered + w->bounced + w->ended, w->added);
 }

@@ -74,7 +74,8 @@ queues_save_now(struct queues *queues, struct now now)
 {
 	struct buf bytes;
 
-	if (queues->o.spool == NULL)
+	/* With several shards it is done in all of them first: then who does it saves what all have. */
+	if (queues->o.spool == NULL || queues->shards_n > 1)
 		return;
 	buf_init(&bytes, 0);
 	queues_save(queues, now, &bytes);
@@ -440,12 +441,14 @@ retry_one(void *ctx, struct queue *queue)
 		struct rcpt **found = queue_collect(queue, hand->job, true, &n);
 		bool was = queue_freeze(queue);
 
+		travels_gather(queue->queues);
 		for (size_t i = 0; i < n; i++) {
 			rcpt_unlink(found[i]);
 			found[i]->due.key = hand->now.mono;
 			rcpt_journal(found[i], SPOOL_WAITING, hand->now);
 			rcpt_moved(found[i], hand->now);
 		}
+		travels_post(queue->queues);
 		queue_thaw(queue, was);
 		hand->rcpts += n;
 		free(found);

@@ -54,6 +54,8 @@ lay_on(struct queue *q, enum overlay_scope scope, const struct overlay_spec *spe
 		queues_changed(q->queues);
 	q->queues->changed = true;
 	queues_overlays_arm(q->queues);
+	if (scope == OVERLAY_VMTA)
+		overlay_share(q->queues, o);
 	return true;
 }
 
@@ -94,8 +96,8 @@ queue_lay(struct queue *q, enum overlay_scope scope, const struct overlay_spec *
 	return ok;
 }
 
-unsigned
-queue_lift(struct queue *q, const char *name, struct now now)
+static unsigned
+lift(struct queue *q, const char *name, struct now now)
 {
 	const char *const names[] = { q->name, q->site->name, q->vmta->name };
 	struct overlays_applying a = { q->queues, now.mono };
@@ -112,6 +114,14 @@ queue_lift(struct queue *q, const char *name, struct now now)
 		queues_overlays_arm(q->queues);
 	}
 	return n;
+}
+
+unsigned
+queue_lift(struct queue *q, const char *name, struct now now)
+{
+	if (overlays_of(&q->queues->overlays, OVERLAY_VMTA, q->vmta->name) != NULL)
+		overlays_share_lift(q->queues, q->vmta->name, name);
+	return lift(q, name, now);
 }
 
 /* ---- on a queue that is new ---- */
@@ -210,7 +220,7 @@ lift_one(void *ctx, struct queue *q)
 {
 	struct hand *hand = ctx;
 
-	if (queue_lift(q, hand->name, hand->now) == 0)
+	if (lift(q, hand->name, hand->now) == 0)
 		return;
 	hand->queues_n++;
 	hand->rcpts += queue_n(q);

@@ -4,8 +4,13 @@
  * A message lives while a recipient of it does, or somebody holds it; a job while a
  * message of it does. What a message adds is counted before any of it is placed, since
  * placing may end a recipient at once.
+ *
+ * Its recipients may be several shards'. So one counter says who still needs it, the
+ * last one of whatever shard ends it, and it ends where it was added: the job is counted there,
+ * and the memory goes back to the thread it came from.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "net/peers.h"
 #include "queue/queue_own.h"
 
 /* ---- messages ---- */
@@ -29,6 +34,7 @@ job_get(struct queues *queues, struct span name)
 
 	if (job == NULL) {
 		job = mem_alloc(sizeof *job + name.n + 1);
+		job->queues = queues;
 		if (name.n > 0)
 			memcpy(job->name, name.p, name.n);
 		table_put(&queues->jobs, span_text(job->name), job);
@@ -38,46 +44,68 @@ job_get(struct queues *queues, struct span name)
 }
 
 static void
-job_unref(struct queues *queues, struct job *job)
+job_unref(struct job *job)
 {
 	if (--job->refs > 0)
 		return;
-	table_remove(&queues->jobs, span_text(job->name));
+	table_remove(&job->queues->jobs, span_text(job->name));
 	free(job);
+}
+
+static void
+message_end(void *ctx)
+{
+	struct message *message = ctx;
+
+	job_unref(message->job);
+	message_free(message);
+}
+
+static void
+message_ref(struct message *message)
+{
+	atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
+}
+
+void
+message_unref(struct queues *queues, struct message *message)
+{
+	const struct queues *home = message->job->queues;
+	uint32_t refs = atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel);
+
+	check(refs > 0);
+	if (refs > 1)
+		return;
+	if (home == queues || queues->closing) {
+		message_end(message);
+		return;
+	}
+	message->end = (struct loop_call){ .fn = message_end, .ctx = message };
+	peers_post(queues->o.peers, queues->o.me, home->o.me, &message->end);
 }
 
 void
 message_hold(struct message *message)
 {
-	message->holds++;
-}
-
-void
-message_maybe_free(struct queues *queues, struct message *message)
-{
-	if (message->live > 0 || message->holds > 0)
-		return;
-	job_unref(queues, message->job);
-	message_free(message);
+	message_ref(message);
 }
 
 void
 message_unhold(struct queues *queues, struct message *message)
 {
-	check(message->holds > 0);
-	message->holds--;
-	message_maybe_free(queues, message);
+	message_unref(queues, message);
 }
 
-void
-message_poll(struct message *message, struct now now)
+static void
+message_poll(const struct queues *queues, struct message *message, struct now now)
 {
 	struct queue *last = NULL;
 
 	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
 		struct rcpt *rcpt = &message->rcpts[i];
 
-		if ((rcpt->state != RCPT_READY && rcpt->state != RCPT_DEFERRED) || rcpt->queue == last)
+		if (!rcpt_is_of(rcpt, queues->o.me) || (rcpt->state != RCPT_READY && rcpt->state != RCPT_DEFERRED) ||
+		    rcpt->queue == last)
 			continue;
 		last = rcpt->queue;
 		queue_poll(last, now);
@@ -105,8 +133,24 @@ rcpt_init(struct rcpt *rcpt, struct message *message, unsigned index, const stru
 	if (state == NULL)
 		return;
 	rcpt->attempts = state->attempts;
+	rcpt_tell(rcpt, state);
 	if (state->due.ms != 0)
 		rcpt->due.key = now.mono + (state->due.ms - now_of_due(state->due, message->received, now.wall).ms) * US_PER_MS;
+}
+
+/* To a route of ours, or to whose domain it is. */
+static void
+rcpt_add(struct queues *queues, struct rcpt *rcpt, struct span domain, const struct ruleset_vmta *vmta, struct now now)
+{
+	unsigned owner = domain_owner(queues, domain);
+
+	if (owner != queues->o.me) {
+		rcpt_send_off(queues, rcpt, owner, domain, vmta);
+		return;
+	}
+	queues->rcpts_n++;
+	rcpt->route = route_get(queues, domain, vmta, NULL, now);
+	route_use(rcpt->route);
 }
 
 void
@@ -121,37 +165,29 @@ queues_add(struct queues *queues, struct message *message, const struct envelope
 	message->job = job_get(queues, envelope->job);
 	message->priority = envelope->priority;
 	message_hold(message);
+	travels_gather(queues);
 	for (unsigned i = 0; i < envelope->rcpts_n; i++) {
 		struct rcpt *rcpt = &message->rcpts[i];
 
 		rcpt_init(rcpt, message, i, states ? &states[i] : NULL, now);
+		atomic_init(&rcpt->shard, (uint8_t)queues->o.me);
 		if (states != NULL && states[i].outcome != SPOOL_WAITING)
 			continue;
-		message->live++;
-		queues->rcpts_n++;
-		rcpt->route = route_get(queues, envelope->rcpts[i].domain, vmta, now);
-		route_use(rcpt->route);
+		message_ref(message);
+		rcpt_add(queues, rcpt, envelope->rcpts[i].domain, vmta, now);
 	}
 	/* Placed when all are counted: one that is given up at once must not be the message's last. */
 	for (unsigned i = 0; i < envelope->rcpts_n; i++)
-		if (message->rcpts[i].route != NULL)
+		if (rcpt_is_of(&message->rcpts[i], queues->o.me) && message->rcpts[i].route != NULL)
 			route_place(&message->rcpts[i], now);
-	message_poll(message, now);
+	travels_post(queues);
+	message_poll(queues, message, now);
 	message_unhold(queues, message);
 }
 
 void
-queues_states(const struct queues *queues, const struct message *message, struct spool_rcpt_state *states)
+message_states(const struct message *message, struct spool_rcpt_state *states)
 {
-	struct now now = loop_now(queues->o.loop);
-
-	for (unsigned i = 0; i < message->spool.rcpts_n; i++) {
-		const struct rcpt *rcpt = &message->rcpts[i];
-
-		states[i] = (struct spool_rcpt_state){
-			.outcome = rcpt->state == RCPT_OVER ? SPOOL_DELIVERED : SPOOL_WAITING, .attempts = rcpt->attempts,
-		};
-		if (rcpt->due.key != 0)
-			states[i].due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
-	}
+	for (unsigned i = 0; i < message->spool.rcpts_n; i++)
+		states[i] = rcpt_told(&message->rcpts[i]);
 }

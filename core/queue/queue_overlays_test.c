@@ -180,7 +180,7 @@ caps_of_a_site_and_of_a_virtual_mta_lie_on_those(void **state)
 			assert_int_equal(q->scopes[level]->limits.max_smtp_out == 3, level == (int)rows[i].level);
 		world_run(w, SEC(8));
 		world_bound(w, rows[i].level, 0, "unlimited", "unlimited");
-		assert_true(gauge_in_use(&q->scopes[rows[i].level]->sessions) <= 3);
+		assert_true(gauge_in_use(&q->scopes[rows[i].level]->use->sessions) <= 3);
 		world_run(w, MINS(6));
 		assert_true(q->scopes[rows[i].level]->limits.max_smtp_out > 3);
 		assert_int_equal(w->queues->overlays.n, 0);

@@ -17,6 +17,7 @@ void queue_free(struct queue *queue);                   /* nothing is in it */
 void queue_declare(struct queue *queue);                /* its scope's limits, and its site's, from its settings */
 void route_use(struct route *route);                    /* one more recipient points there */
 void route_unuse(struct route *route, mono_us_t now);
+void route_keep(struct route *route, mono_us_t now);    /* one that nobody goes by after all is reaped like one that all have left */
 
 /* queue_rcpt.c */
 void rcpt_arm_expiry(struct rcpt *rcpt, mono_us_t now); /* by the settings of now */
@@ -26,19 +27,38 @@ void rcpt_unlink(struct rcpt *rcpt);                    /* the reverse; out of w
 void rcpt_give_up(struct rcpt *rcpt, struct queue *queue, const char *status, const char *text);
 void rcpt_expire(struct rcpt *rcpt, struct queue *queue);       /* past bounce_after: the same, with its words */
 void rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now);
+void rcpt_tell(struct rcpt *rcpt, const struct spool_rcpt_state *state);        /* what rcpt_told() says from now on */
+struct spool_rcpt_state rcpt_told(const struct rcpt *rcpt);     /* any thread */
 bool rcpt_expired(const struct rcpt *rcpt, mono_us_t now);
 void rcpt_moved(struct rcpt *rcpt, struct now now);     /* unlinked: to where its route leads now */
 void rcpt_forget(struct rcpt *rcpt, mono_us_t now);     /* out of the book; its message may be gone then */
 mono_us_t rcpt_expiry_at(const struct rcpt *rcpt, mono_us_t now);       /* when to look whether it has expired */
 
 /* queue_message.c */
-void message_poll(struct message *message, struct now now);     /* the queues of its recipients; held */
-void message_maybe_free(struct queues *queues, struct message *message);        /* after a recipient, or a hold, was over */
+/* A recipient, or a hold, is over: the last one ends the message. `queues`: the caller's. */
+void message_unref(struct queues *queues, struct message *message);
+
+/* queue_travel.c */
+/* Between the two, what leaves for one shard is gathered for one mail. They nest. */
+static inline void travels_gather(struct queues *queues) { queues->gathering++; }
+void travels_post(struct queues *queues);
+/* In no list, nowhere counted: to whom the domain belongs as long as nobody has asked. */
+void rcpt_send_off(struct queues *queues, struct rcpt *rcpt, unsigned to, struct span domain, const struct ruleset_vmta *vmta);
+void rcpt_leave(struct rcpt *rcpt, struct now now);             /* in no list: where its route leads */
+/* What was learnt of a receiver, to where the route leads: a swap has given its mail to that shard. */
+void queue_bequeath_to(struct queue *queue, const struct route *route);
+void travels_init(struct queues *queues);
+void travels_free(struct queues *queues);
+
+/* queue_share.c */
+void overlay_share(struct queues *queues, const struct overlay *overlay);      /* it lies on a virtual MTA: with the others too */
+void overlays_share_lift(struct queues *queues, const char *vmta, const char *name);  /* likewise; NULL: all */
 
 /* queue_scopes.c: taken of all scopes or of none */
 bool queue_take_connect(struct queue *queue, mono_us_t now);
-bool queue_take_session(struct queue *queue);
+bool queue_take_session(struct queue *queue, mono_us_t now);
 void queue_give_session(struct queue *queue);
+void queue_give_back_session(struct queue *queue, mono_us_t now);       /* taken a moment ago, and not used */
 bool queue_take_messages(struct queue *queue, uint32_t n, mono_us_t now);
 uint32_t queue_messages_available(const struct queue *queue, mono_us_t now);
 void lane_count_connecting(struct lane *lane, int delta);       /* in its queue and scopes too */
@@ -52,7 +72,7 @@ bool queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough);   
 void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10 };
 void queues_pauses_init(struct queues *queues);
 void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
 /* until: MONO_NEVER: by hand. */
@@ -82,9 +102,22 @@ void queues_overlays_changed(void *applying, const struct overlay_target *target
 /* queue_lay.c */
 void queue_overlays_begin(struct queue *queue, mono_us_t now);                  /* a queue is new: what lies there holds */
 
-/* queue_swap.c */
+/* queue_declared.c: the scopes of the node, the virtual MTAs and the pools */
 void queues_scopes_init(struct queues *queues, struct now now);                 /* as the ruleset declares them */
 void queues_scopes_fini(struct queues *queues);
+bool queues_keep_scopes(const struct queues *queues);   /* this shard is the one that saves and restores them */
+void queues_scopes_save(const struct queues *queues, struct now now, struct buf *out);
+void queues_scopes_restore(struct queues *queues, struct now now);              /* the bytes were loaded */
+/* What was declared, by the ruleset before, is declared anew by this one: scopes of a name stay. */
+struct scopes_before { const struct ruleset *ruleset; struct scope **vmtas, **pools; };
+void queues_scopes_redeclare(struct queues *queues, struct scopes_before *before, struct now now);
+void queues_scopes_drop(struct queues *queues, struct scopes_before *before, struct now now);   /* nobody points to what has not stayed */
+/* `before` was declared, and now something else is. spends: a rate that is new begins as if it were used up. */
+void scope_declared(struct scope *scope, const struct scope_limits *before, bool spends, struct now now);
+
+/* queue_swap.c */
+/* Made by the last swap, or since. */
+static inline bool queue_is_new(const struct queue *queue) { return queue->queues->swaps > 0 && queue->made_in == queue->queues->swaps; }
 /* What waits in a queue that no route leads to goes where its routes lead. True: there is more. */
 bool queue_move_on(struct queue *queue, struct now now);
 
@@ -102,6 +135,7 @@ void queue_recall(struct queue *queue, struct now now);         /* those that wa
 void scope_restore(struct queues *queues, const char *kind, const char *name, struct scope *scope, struct now now);
 void queue_restore(struct queue *queue, struct now now);
 void queues_saved_free(struct queues *queues);
+void scope_save(struct buf *out, const char *kind, const char *name, const struct scope *scope, mono_us_t now);        /* if it limits */
 /* As a restart would find it: should it come back it is not fresh. */
 void scope_remember(struct queues *queues, const char *kind, const char *name, const struct scope *scope, struct now now);
 void queue_remember(const struct queue *queue, struct now now);
@@ -119,14 +153,40 @@ queue_freeze(struct queue *queue)
 static inline void queue_thaw(struct queue *queue, bool was) { queue->polling = was; }
 
 /* route.c */
-struct route *route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct now now);
+/* near: a site of ours that its mail may be counted at while the name is asked for, where the one called by the domain is
+ * another shard's. NULL: it is ours. */
+struct route *route_get(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta, struct site *near, struct now now);
+/* The same by what another shard was answered (NULL: nothing), if that is newer than what is known here. */
+struct route *route_told(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta,
+			 const struct route_answer *answer, struct now now);
+void route_answer_unref(struct route_answer *answer);
+/* Whose site its mail is counted at until DNS has said. */
+unsigned domain_owner(const struct queues *queues, struct span domain);
 void route_place(struct rcpt *rcpt, struct now now);    /* into its stream, its heap, or its route's list */
 void route_forget(struct route *route);                 /* frees it: no recipient points to it */
-void route_refresh(struct route *route, struct now now);
-void route_take_ruleset(struct route *route, struct now now);   /* another one holds */
-void route_retry(struct route *route, struct now now);  /* FAILED: asks now */
 bool route_moved(const struct rcpt *rcpt, const struct lane *lane);
 void host_set_unref(struct queues *queues, struct host_set *set);
+
+/* route.c, for route_ask.c */
+void route_settle(struct route *route, struct queue *queue, struct host_set *hosts, struct now now);
+void route_lead_to(struct route *route, struct queue *queue);   /* NULL: to none of ours */
+void route_answered(struct route *route, struct now now);       /* DNS has answered us, now */
+bool route_is_asker(const struct route *route);                 /* its domain's name is ours */
+struct queue *route_queue_before_dns(struct route *route);
+void route_away(struct route *route, unsigned shard, struct route_answer *answer, struct now now);
+bool route_leads_away(struct route *route, const struct ruleset_provider *provider, struct span site_name,
+		      const struct smtp_host *hosts, unsigned n, bool by_address, int64_t ttl_us, struct now now);
+void route_ready(struct route *route, const struct ruleset_provider *provider, struct span site_name,
+		 const struct smtp_host *hosts, unsigned n, bool from_dns, int64_t ttl_us, struct now now);
+void route_dead(struct route *route, const char *why, struct now now);
+
+/* route_ask.c */
+void route_asks(struct route *route);                           /* it is new */
+void route_refresh(struct route *route, struct now now);
+void route_take_ruleset(struct route *route, struct now now);   /* another one holds */
+void route_retry(struct route *route, struct now now);          /* FAILED: asks now */
+bool route_by_ruleset(struct route *route, struct now now);     /* its hosts need no question. False: they do */
+void route_take_answer(struct route *route, const struct route_answer *answer, int64_t ttl_us, struct now now);
 
 /* Fewer events in the same time; unlimited is the loosest. */
 static inline bool

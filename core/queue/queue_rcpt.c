@@ -4,12 +4,20 @@
  *
  * Every recipient enters a queue by rcpt_enter() and leaves it by rcpt_unlink(),
  * so the counts are right by construction. An end, and a wait after an attempt,
- * goes to the journal first: once out of the book the message may be gone.
+ * goes to the journal first: once out of the book the message may be gone. What the
+ * journal was told is kept in one word (outcome, attempts, due time), which
+ * the spool's compaction may read while another thread writes it; it is written
+ * before the journal is, so that what is compacted is never older than the journal that goes.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
 
 #define POSTPONE_US    (60 * US_PER_S)
+
+/* rcpt->told, from the lowest bit: outcome, attempts, due time in ms (beyond: its greatest, in 2000 years). */
+#define OUTCOME_BITS 2
+#define ATTEMPTS_BITS 16
+#define DUE_MAX_MS   ((INT64_C(1) << (64 - OUTCOME_BITS - ATTEMPTS_BITS)) - 1)
 
 /* ---- in and out ---- */
 
@@ -99,8 +107,30 @@ rcpt_moved(struct rcpt *rcpt, struct now now)
 	rcpt_reroute(rcpt, now);
 	to = rcpt->route->queue;
 	route_place(rcpt, now);
-	if (to != before)
+	if (to != before && to != NULL)
 		queue_poll(to, now);
+}
+
+void
+rcpt_tell(struct rcpt *rcpt, const struct spool_rcpt_state *state)
+{
+	int64_t due_ms = min_i64(max_i64(state->due.ms, 0), DUE_MAX_MS);
+	uint64_t told = (uint64_t)due_ms << ATTEMPTS_BITS | state->attempts;
+
+	check(state->outcome < 1u << OUTCOME_BITS);
+	atomic_store_explicit(&rcpt->told, told << OUTCOME_BITS | state->outcome, memory_order_relaxed);
+}
+
+struct spool_rcpt_state
+rcpt_told(const struct rcpt *rcpt)
+{
+	uint64_t told = atomic_load_explicit(&rcpt->told, memory_order_relaxed);
+
+	return (struct spool_rcpt_state){
+		.outcome = told & ((1u << OUTCOME_BITS) - 1),
+		.attempts = (uint16_t)(told >> OUTCOME_BITS),
+		.due.ms = (int64_t)(told >> (OUTCOME_BITS + ATTEMPTS_BITS)),
+	};
 }
 
 void
@@ -114,9 +144,9 @@ rcpt_journal(struct rcpt *rcpt, enum spool_outcome outcome, struct now now)
 
 	if (outcome == SPOOL_WAITING)
 		state.due.ms = now.wall.ms + (rcpt->due.key - now.mono) / US_PER_MS;
-	if (queues->o.spool != NULL) {
+	rcpt_tell(rcpt, &state);
+	if (queues->o.spool != NULL)
 		spool_settle(queues->o.spool, &message->spool, rcpt->index, &state);
-	}
 }
 
 /* ---- ends ---- */
@@ -150,8 +180,7 @@ rcpt_forget(struct rcpt *rcpt, mono_us_t now)
 	rcpt->route = rcpt->home = NULL;
 	check(queues->rcpts_n > 0);
 	queues->rcpts_n--;
-	rcpt->message->live--;
-	message_maybe_free(queues, rcpt->message);
+	message_unref(queues, rcpt->message);
 }
 
 void

@@ -10,6 +10,11 @@
  * Only what is due and not paused goes away. What has to wait waits in its own queue, so that an
  * overlay's end has to call back no more than what stands ready elsewhere, and
  * the spool knows nothing of all this.
+ *
+ * By any virtual MTA a domain is of one site, and so of one shard, but for a while after its MX
+ * changed, until all its routes have asked again. Then a recipient goes to the other
+ * shard with its home, which learns there what sent it. If that is no home there either,
+ * nobody there knows better, and it goes as it came.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
@@ -86,16 +91,6 @@ choose(const struct queue *q, const struct message *message)
 	return vmta != q->vmta ? vmta : NULL;
 }
 
-/* One that nobody goes by after all is reaped like one that all have left. */
-static void
-keep_for_a_while(struct route *route, mono_us_t now)
-{
-	if (route->rcpts_n > 0 || list_linked(&route->reap))
-		return;
-	route->left_at = now;
-	list_add_tail(&route->queues->reap_routes, &route->reap);
-}
-
 /* What an operator holds here stays here: another way would be a way around the pause. */
 static bool
 stays_in(const struct queue *q, const struct rcpt *rcpt)
@@ -112,23 +107,33 @@ way_of(const struct rcpt *rcpt, struct now now)
 
 	if (rcpt->due.key > now.mono)
 		return home;
-	for (unsigned hops = 0; to->queue->hold.reroute != NULL && !stays_in(to->queue, rcpt); hops++) {
+	if (home->state == ROUTE_AWAY)
+		return rcpt->route;
+	for (unsigned hops = 0; to->queue != NULL && to->queue->hold.reroute != NULL && !stays_in(to->queue, rcpt); hops++) {
 		const struct ruleset_vmta *vmta = choose(to->queue, rcpt->message);
 
 		if (vmta == NULL)
 			break;
 		if (vmta == home->vmta || hops == HOPS_MAX)
 			return home;
-		to = route_get(to->queues, span_text(to->name), vmta, now);
-		keep_for_a_while(to, now.mono);
+		to = route_get(to->queues, span_text(to->name), vmta, to->queue->site, now);
+		route_keep(to, now.mono);
 	}
 	return to;
+}
+
+static bool
+is_at_home(const struct rcpt *rcpt)
+{
+	const struct queue *q = rcpt->route->queue;
+
+	return rcpt->home == NULL && (q == NULL || q->hold.reroute == NULL);
 }
 
 bool
 rcpt_is_astray(struct rcpt *rcpt, struct now now)
 {
-	if (rcpt->home == NULL && rcpt->route->queue->hold.reroute == NULL)
+	if (is_at_home(rcpt))
 		return false;
 	return way_of(rcpt, now) != rcpt->route;
 }
@@ -139,7 +144,7 @@ rcpt_reroute(struct rcpt *rcpt, struct now now)
 	struct route *home = rcpt->home != NULL ? rcpt->home : rcpt->route;
 	struct route *to;
 
-	if (rcpt->home == NULL && rcpt->route->queue->hold.reroute == NULL)
+	if (is_at_home(rcpt))
 		return;
 	to = way_of(rcpt, now);
 	if (to == rcpt->route)

@@ -6,6 +6,10 @@
  * again, so nothing is made only to hold it; what nobody has asked for is saved
  * on, for eight days.
  *
+ * Each shard saves what is its own, the first one also what all have (pauses, what lies on virtual
+ * MTAs and patterns). The parts stand one behind the other, the first one's first, each with its time; every shard
+ * reads them all and takes what is its own now, for their number may be another one.
+ *
  * A checkpoint is written only when something changed, so its age says nothing
  * of when the node crashed. After a crash, whatever could have been spent since
  * counts as spent: each limiter, known or not, begins as if it were used up now.
@@ -72,8 +76,8 @@ scope_restore(struct queues *queues, const char *kind, const char *name, struct 
 {
 	struct saved *saved = saved_take(queues, kind, name);
 
-	rate_take_up(queues, &scope->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
-	rate_take_up(queues, &scope->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
+	rate_take_up(queues, &scope->use->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
+	rate_take_up(queues, &scope->use->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
 	saved_free(saved);
 }
 
@@ -141,7 +145,7 @@ static struct saved
 saved_of(const char *kind, const char *name, const struct scope *scope, const struct queue *queue, mono_us_t now, char key[KEY_MAX])
 {
 	struct saved saved = {
-		.key = key, .connects = rate_saved(&scope->connects, now), .messages = rate_saved(&scope->messages, now),
+		.key = key, .connects = rate_saved(&scope->use->connects, now), .messages = rate_saved(&scope->use->messages, now),
 		.last_error = queue && queue->last_error ? queue->last_error : "",
 	};
 	size_t n;
@@ -240,58 +244,99 @@ worth_saving(const struct scope *scope)
 }
 
 void
+scope_save(struct buf *out, const char *kind, const char *name, const struct scope *scope, mono_us_t now)
+{
+	if (worth_saving(scope))
+		put_scope(out, kind, name, scope, NULL, now);
+}
+
+void
 queues_save(struct queues *queues, struct now now, struct buf *out)
 {
-	const struct ruleset *ruleset = queues->o.ruleset;
+	bool is_first = queues->o.me == 0;
 	struct queue *queue;
 	struct site *site;
 	uint32_t pos = 0;
 
 	queues->changed = false;
-	buf_put_u8(out, SAVED_VERSION);
+	buf_put_u8(out, is_first ? SAVED_VERSION : SAVED_PART);
 	buf_put_u64(out, (uint64_t)now.wall.ms);
 	while ((queue = table_next(&queues->queues, &pos)) != NULL)
 		if (worth_saving(&queue->scope) || queue->retry_step > 0 || queue->retry_until > now.mono)
 			put_scope(out, "queue", queue->name, &queue->scope, queue, now.mono);
 	pos = 0;
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
-		if (worth_saving(&site->scope))
-			put_scope(out, "site", site->name, &site->scope, NULL, now.mono);
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		if (worth_saving(queues->vmtas[i]))
-			put_scope(out, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], NULL, now.mono);
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		if (worth_saving(queues->pools[i]))
-			put_scope(out, "pool", ruleset->pools[i]->name, queues->pools[i], NULL, now.mono);
-	if (worth_saving(&queues->node))
-		put_scope(out, "node", "", &queues->node, NULL, now.mono);
+		scope_save(out, "site", site->name, &site->scope, now.mono);
+	queues_scopes_save(queues, now, out);
 	put_unclaimed(queues, out, now.mono);
-	queues_pauses_save(queues, now.mono, out);
-	overlays_save(&queues->overlays, SAVED_OVERLAY, now, out);
+	if (is_first)
+		queues_pauses_save(queues, now.mono, out);
+	overlays_save(&queues->overlays, SAVED_OVERLAY, !is_first, now, out);
 	recent_save(&queues->recent, SAVED_RECENT, now, out);
 	warmups_save(queues, SAVED_WARMUP, out);
 }
 
+/* Of the node, a virtual MTA or a pool: all shards have it. */
 static bool
-get_scope(struct queues *queues, struct span *in)
+is_declared(struct span key)
 {
-	struct saved *saved;
-	struct saved_rate connects, messages;
-	struct span key, error;
-	uint64_t left;
-	uint32_t step;
+	return span_starts(key, SPAN("vmta ")) || span_starts(key, SPAN("pool ")) || span_starts(key, SPAN("node "));
+}
 
-	if (!span_get_bytes(in, &key) || !get_rate(in, &connects) || !get_rate(in, &messages) ||
-	    !span_get_u64(in, &left) || !span_get_u32(in, &step) || !span_get_bytes(in, &error))
+/* ---- back ---- */
+
+/* A part that is read. */
+struct part {
+	struct queues *queues;
+	bool       clean;
+	struct now since;               /* now, but not before it was saved: a clock that was set back prolongs nothing */
+	mono_us_t  saved_at;
+};
+
+static void
+part_begins(struct part *part, uint64_t wall_ms, struct now now)
+{
+	/* A clock that was set back must not put the checkpoint into the future. */
+	part->saved_at = now.mono - max_i64(0, now.wall.ms - (int64_t)wall_ms) * US_PER_MS;
+	part->since = now;
+	part->since.wall.ms = max_i64(now.wall.ms, (int64_t)wall_ms);
+}
+
+/* The texts are not copied. */
+static bool
+get_saved(struct span *in, struct saved *saved, struct span *key, struct span *error)
+{
+	uint64_t left;
+
+	*saved = (struct saved){ 0 };
+	if (!span_get_bytes(in, key) || !get_rate(in, &saved->connects) || !get_rate(in, &saved->messages) ||
+	    !span_get_u64(in, &left) || !span_get_u32(in, &saved->retry_step) || !span_get_bytes(in, error))
 		return false;
+	saved->retry_left_us = (int64_t)left;
+	return true;
+}
+
+static bool
+get_scope(const struct part *part, struct span *in)
+{
+	struct queues *queues = part->queues;
+	int64_t later = part->saved_at - queues->saved_at.mono;
+	struct saved read, *saved;
+	struct span key, error;
+
+	if (!get_saved(in, &read, &key, &error))
+		return false;
+	if (is_declared(key) && !queues_keep_scopes(queues))
+		return true;
 	saved_free(table_remove(&queues->saved, key));
 	saved = mem_alloc(sizeof *saved);
+	*saved = read;
 	saved->key = mem_strndup(key.p, key.n);
-	saved->connects = connects;
-	saved->messages = messages;
-	saved->retry_left_us = (int64_t)left;
-	saved->retry_step = step;
 	saved->last_error = mem_strndup(error.p, error.n);
+	saved->connects.last = older_by(read.connects.last, -later);
+	saved->messages.last = older_by(read.messages.last, -later);
+	if (saved->retry_left_us > 0)
+		saved->retry_left_us += later;
 	table_put(&queues->saved, span_text(saved->key), saved);
 	return true;
 }
@@ -310,59 +355,121 @@ get_job_pause(struct queues *queues, struct span *in, bool lifted, mono_us_t unt
 	return true;
 }
 
-static void
-restore_declared(struct queues *queues, struct now now)
+static bool
+owns_site(const struct queues *queues, struct span site)
 {
-	const struct ruleset *ruleset = queues->o.ruleset;
+	return queues_owner(queues, site) == queues->o.me;
+}
 
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		scope_restore(queues, "vmta", ruleset->vmtas[i]->name, queues->vmtas[i], now);
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		scope_restore(queues, "pool", ruleset->pools[i]->name, queues->pools[i], now);
-	scope_restore(queues, "node", "", &queues->node, now);
+/* "site/vmta"; the latter has no '/'. */
+static bool
+owns_queue(const struct queues *queues, struct span name)
+{
+	size_t n = name.n;
+
+	while (n > 0 && name.p[n - 1] != '/')
+		n--;
+	return owns_site(queues, span_first(name, n > 0 ? n - 1 : 0));
+}
+
+/* What is no site's is everybody's; so is what is damaged, for the reader to say so. */
+static bool
+is_ours(const struct queues *queues, uint8_t kind, struct span in)
+{
+	struct span one = in, name;
+	uint8_t scope = OVERLAY_QUEUE;
+
+	if ((kind == SAVED_OVERLAY || kind == SAVED_RECENT) && !span_get_bytes(&in, &one))
+		return true;
+	if (kind == SAVED_OVERLAY && !span_get_u8(&one, &scope))
+		return true;
+	if ((kind != SAVED_SCOPE && kind != SAVED_OVERLAY && kind != SAVED_RECENT && kind != SAVED_WARMUP) ||
+	    !span_get_bytes(&one, &name))
+		return true;
+	if (kind == SAVED_SCOPE) {
+		if (span_starts(name, SPAN("site ")))
+			return owns_site(queues, span_from(name, 5));
+		return !span_starts(name, SPAN("queue ")) || owns_queue(queues, span_from(name, 6));
+	}
+	if (scope == OVERLAY_SITE)
+		return owns_site(queues, name);
+	return scope != OVERLAY_QUEUE || owns_queue(queues, name);
+}
+
+static bool
+pass_by(uint8_t kind, struct span *in)
+{
+	struct saved saved;
+	struct span key, error;
+
+	if (kind == SAVED_SCOPE)
+		return get_saved(in, &saved, &key, &error);
+	if (kind == SAVED_WARMUP)
+		return warmups_load(NULL, in, false);
+	return span_get_bytes(in, &key);
+}
+
+/* False: damaged. */
+static bool
+get_entry(struct part *part, uint8_t kind, struct span *in, struct now now)
+{
+	struct queues *queues = part->queues;
+	struct span pattern;
+	uint64_t value;
+
+	if (!is_ours(queues, kind, *in))
+		return pass_by(kind, in);
+	switch (kind) {
+	case SAVED_SCOPE:
+		return get_scope(part, in);
+	case SAVED_PAUSE:
+	case SAVED_RESUME:
+		if (!span_get_bytes(in, &pattern))
+			return false;
+		queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME, MONO_NEVER);
+		return true;
+	case SAVED_JOB_PAUSE:
+	case SAVED_JOB_RESUME:
+		return get_job_pause(queues, in, kind == SAVED_JOB_RESUME, MONO_NEVER);
+	case SAVED_JOB_SUSPEND:
+		return span_get_u64(in, &value) && value <= INT64_MAX / 2 &&
+		       get_job_pause(queues, in, false, part->saved_at + (int64_t)value);
+	case SAVED_OVERLAY:
+		return overlays_load(&queues->overlays, in, part->since);
+	case SAVED_RECENT:
+		return recent_load(&queues->recent, in, part->since);
+	case SAVED_WARMUP:
+		return warmups_load(queues, in, part->clean);
+	case SAVED_PART:
+		if (!span_get_u64(in, &value))
+			return false;
+		part_begins(part, value, now);
+		return true;
+	default:
+		return false;
+	}
 }
 
 void
 queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 {
-	uint64_t wall_ms, left;
+	struct part part = { .queues = queues, .clean = clean };
+	uint64_t wall_ms;
 	uint8_t version, kind;
-	struct span pattern;
-	struct now since;
 
 	if (!span_get_u8(&in, &version) || version != SAVED_VERSION || !span_get_u64(&in, &wall_ms))
 		return;
+	part_begins(&part, wall_ms, now);
 	queues->spent_at = clean ? 0 : now.mono;
-	queues->saved_at.wall.ms = (int64_t)wall_ms;
-	/* A clock that was set back must not put the checkpoint into the future. */
-	queues->saved_at.mono = now.mono - max_i64(0, now.wall.ms - (int64_t)wall_ms) * US_PER_MS;
-	/* Nor must it prolong what was saved by the wall clock: then no time has passed. */
-	since = now;
-	since.wall.ms = max_i64(now.wall.ms, (int64_t)wall_ms);
+	queues->saved_at = (struct now){ part.saved_at, { (int64_t)wall_ms } };
 	while (span_get_u8(&in, &kind)) {
-		if (kind == SAVED_SCOPE && get_scope(queues, &in))
-			continue;
-		if ((kind == SAVED_PAUSE || kind == SAVED_RESUME) && span_get_bytes(&in, &pattern)) {
-			queues_pause_restore(queues, pattern, NULL, kind == SAVED_RESUME, MONO_NEVER);
-			continue;
-		}
-		if ((kind == SAVED_JOB_PAUSE || kind == SAVED_JOB_RESUME) &&
-		    get_job_pause(queues, &in, kind == SAVED_JOB_RESUME, MONO_NEVER))
-			continue;
-		if (kind == SAVED_JOB_SUSPEND && span_get_u64(&in, &left) && left <= INT64_MAX / 2 &&
-		    get_job_pause(queues, &in, false, queues->saved_at.mono + (int64_t)left))
-			continue;
-		if (kind == SAVED_OVERLAY && overlays_load(&queues->overlays, &in, since))
-			continue;
-		if (kind == SAVED_RECENT && recent_load(&queues->recent, &in, since))
-			continue;
-		if (kind == SAVED_WARMUP && warmups_load(queues, &in, clean))
+		if (get_entry(&part, kind, &in, now))
 			continue;
 		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
 		break;
 	}
 	queues_overlays_start(queues, now);
-	restore_declared(queues, now);
+	queues_scopes_restore(queues, now);
 }
 
 void

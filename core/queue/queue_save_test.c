@@ -23,8 +23,8 @@ when_all(struct world *w, const char *name, mono_us_t out[2 * SCOPES_N])
 	const struct queue *q = queue_called(w, name);
 
 	for (int i = 0; i < SCOPES_N; i++) {
-		out[2 * i] = next_of(&q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, w);
-		out[2 * i + 1] = next_of(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, w);
+		out[2 * i] = next_of(&q->scopes[i]->use->connects, &q->scopes[i]->limits.max_connect_rate, w);
+		out[2 * i + 1] = next_of(&q->scopes[i]->use->messages, &q->scopes[i]->limits.max_msg_rate, w);
 	}
 }
 
@@ -278,7 +278,7 @@ a_clock_that_was_set_back_makes_limits_stricter_and_waits_no_longer(void **state
 	w->queues->stopping = true;
 	put(w, "a.example");
 	world_run(w, MS(1));
-	assert_in_range(next_of(&queue_called(w, "a.example/v1")->scope.messages, &queue_called(w, "a.example/v1")->scope.limits.max_msg_rate, w),
+	assert_in_range(next_of(&queue_called(w, "a.example/v1")->scope.use->messages, &queue_called(w, "a.example/v1")->scope.limits.max_msg_rate, w),
 			MS(400), SEC(1));
 	world_free(w);
 }

@@ -3,7 +3,8 @@
  *
  * A queue stands in up to five scopes, and a session or a message needs a place in
  * each. They are taken one after the other; where one refuses, what was taken before
- * is given back, so that nobody holds a part of what he cannot use.
+ * is given back, so that nobody holds a part of what he cannot use. Another shard may
+ * have found the last of it gone in between, and waits now: so it is told.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
@@ -22,25 +23,29 @@ bool
 queue_take_connect(struct queue *q, mono_us_t now)
 {
 	for (int i = 0; i < SCOPES_N; i++) {
-		if (q->scopes[i] == NULL || take_rate(q, &q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1, now))
+		if (q->scopes[i] == NULL || take_rate(q, &q->scopes[i]->use->connects, &q->scopes[i]->limits.max_connect_rate, 1, now))
 			continue;
 		while (--i >= 0)
-			if (q->scopes[i] != NULL)
-				rate_give(&q->scopes[i]->connects, &q->scopes[i]->limits.max_connect_rate, 1);
+			if (q->scopes[i] != NULL) {
+				rate_give(&q->scopes[i]->use->connects, &q->scopes[i]->limits.max_connect_rate, 1);
+				scope_gave_back(q->scopes[i], now);
+			}
 		return false;
 	}
 	return true;
 }
 
 bool
-queue_take_session(struct queue *q)
+queue_take_session(struct queue *q, mono_us_t now)
 {
 	for (int i = 0; i < SCOPES_N; i++) {
-		if (q->scopes[i] == NULL || gauge_take(&q->scopes[i]->sessions, q->scopes[i]->limits.max_smtp_out))
+		if (q->scopes[i] == NULL || gauge_take(&q->scopes[i]->use->sessions, q->scopes[i]->limits.max_smtp_out))
 			continue;
 		while (--i >= 0)
-			if (q->scopes[i] != NULL)
-				gauge_give(&q->scopes[i]->sessions);
+			if (q->scopes[i] != NULL) {
+				gauge_give(&q->scopes[i]->use->sessions);
+				scope_gave_back(q->scopes[i], now);
+			}
 		return false;
 	}
 	return true;
@@ -51,7 +56,16 @@ queue_give_session(struct queue *q)
 {
 	for (int i = 0; i < SCOPES_N; i++)
 		if (q->scopes[i] != NULL)
-			gauge_give(&q->scopes[i]->sessions);
+			gauge_give(&q->scopes[i]->use->sessions);
+}
+
+void
+queue_give_back_session(struct queue *q, mono_us_t now)
+{
+	queue_give_session(q);
+	for (int i = SCOPE_SITE; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL)
+			scope_gave_back(q->scopes[i], now);
 }
 
 uint32_t
@@ -64,7 +78,7 @@ queue_messages_available(const struct queue *q, mono_us_t now)
 
 		if (q->scopes[i] == NULL)
 			continue;
-		here = rate_available(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, now);
+		here = rate_available(&q->scopes[i]->use->messages, &q->scopes[i]->limits.max_msg_rate, now);
 		if (here < n)
 			n = here;
 	}
@@ -75,11 +89,13 @@ bool
 queue_take_messages(struct queue *q, uint32_t n, mono_us_t now)
 {
 	for (int i = 0; i < SCOPES_N; i++) {
-		if (q->scopes[i] == NULL || take_rate(q, &q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n, now))
+		if (q->scopes[i] == NULL || take_rate(q, &q->scopes[i]->use->messages, &q->scopes[i]->limits.max_msg_rate, n, now))
 			continue;
 		while (--i >= 0)
-			if (q->scopes[i] != NULL)
-				rate_give(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, n);
+			if (q->scopes[i] != NULL) {
+				rate_give(&q->scopes[i]->use->messages, &q->scopes[i]->limits.max_msg_rate, n);
+				scope_gave_back(q->scopes[i], now);
+			}
 		return false;
 	}
 	return true;
@@ -95,9 +111,10 @@ lane_count_connecting(struct lane *lane, int delta)
 	for (int i = 0; i < SCOPES_N; i++) {
 		if (q->scopes[i] == NULL)
 			continue;
-		q->scopes[i]->connecting = (uint32_t)((int64_t)q->scopes[i]->connecting + delta);
+		atomic_fetch_add(&q->scopes[i]->use->connecting, (uint32_t)delta);
 		if (delta > 0)
-			q->scopes[i]->connecting_at = loop_now(q->queues->o.loop).mono;
+			atomic_store_explicit(&q->scopes[i]->use->connecting_at, loop_now(q->queues->o.loop).mono,
+					      memory_order_relaxed);
 	}
 	lane_line_up(lane);
 }
@@ -107,7 +124,7 @@ queue_count_closing(const struct queue *q, int delta)
 {
 	for (int i = 0; i < SCOPES_N; i++)
 		if (q->scopes[i] != NULL)
-			q->scopes[i]->closing = (uint32_t)((int64_t)q->scopes[i]->closing + delta);
+			atomic_fetch_add(&q->scopes[i]->use->closing, (uint32_t)delta);
 }
 
 void

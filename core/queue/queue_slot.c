@@ -20,17 +20,22 @@
 
 /* ---- when it has to end ---- */
 
-/* Above a cap, with those left out that are ending already. */
+/* Above a cap, with those left out that are ending already. One that has ended goes from the count of all first: so
+ * who reads that one last never sees it among those that stay. */
+static bool
+is_above_its_cap(const struct scope *scope)
+{
+	uint32_t closing = atomic_load(&scope->use->closing), in_use = gauge_in_use(&scope->use->sessions);
+
+	return in_use > closing && in_use - closing > scope->limits.max_smtp_out;
+}
+
 bool
 queue_is_above_a_cap(const struct queue *q)
 {
-	for (int i = 0; i < SCOPES_N; i++) {
-		const struct scope *scope = q->scopes[i];
-
-		if (scope != NULL && gauge_in_use(&scope->sessions) > scope->closing &&
-		    gauge_in_use(&scope->sessions) - scope->closing > scope->limits.max_smtp_out)
+	for (int i = 0; i < SCOPES_N; i++)
+		if (q->scopes[i] != NULL && is_above_its_cap(q->scopes[i]))
 			return true;
-	}
 	return false;
 }
 
@@ -38,7 +43,7 @@ queue_is_above_a_cap(const struct queue *q)
 bool
 queue_is_held(const struct queue *q, mono_us_t now)
 {
-	return q->queues->stopping || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
+	return q->queues->stopping || (q->left && list_empty(&q->routes)) || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
 	       q->hold.sources_until > now || (q->deferred_by_rule && q->retry_until > now);
 }
 
@@ -63,7 +68,7 @@ queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough)
 
 		if (scope == NULL)
 			continue;
-		in_use = gauge_in_use(&scope->sessions);
+		in_use = gauge_in_use(&scope->use->sessions);
 		if (!shared_enough || in_use < scope->limits.max_smtp_out)
 			continue;
 		if (i != SCOPE_QUEUE && scope_others_wait(scope, SCOPE_LINE_SESSIONS, &q->waiter)) {
@@ -140,7 +145,7 @@ queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at
 	*at_out = now;
 	for (int i = 0; i < SCOPES_N; i++)
 		if (q->scopes[i] != NULL)
-			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->messages, &q->scopes[i]->limits.max_msg_rate, now));
+			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->use->messages, &q->scopes[i]->limits.max_msg_rate, now));
 	n = n < available ? n : available;
 	if (n == 0 || !queue_take_messages(q, n, now))
 		return 0;
@@ -173,7 +178,7 @@ queue_slot_connect(struct queue_slot *slot, mono_us_t now, mono_us_t *at_out)
 	*at_out = now;
 	for (int i = 0; i < SCOPES_N; i++)
 		if (q->scopes[i] != NULL)
-			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->connects,
+			*at_out = max_i64(*at_out, rate_ready_at(&q->scopes[i]->use->connects,
 								 &q->scopes[i]->limits.max_connect_rate, now));
 	if (*at_out > now)
 		return false;
@@ -206,7 +211,6 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	struct queue *q = lane->queue;
 
 	queue_slot_closing(slot);
-	queue_count_closing(q, -1);
 	slot->lane = NULL;
 	list_remove(&slot->in_queue);
 	check(lane->sessions > 0);
@@ -217,6 +221,7 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	q->slots_n--;
 	q->queues->sessions_n--;
 	queue_give_session(q);
+	queue_count_closing(q, -1);
 	queue_wake_others(q, now);
 	queue_poll(q, now);
 }
@@ -254,7 +259,7 @@ queue_slot_move(struct queue_slot *slot, struct queue *to)
 	/* Above a cap it ends at its next message boundary. */
 	for (int i = 0; i < SCOPES_N; i++)
 		if (to->scopes[i] != NULL)
-			gauge_take(&to->scopes[i]->sessions, GAUGE_UNLIMITED);
+			gauge_take(&to->scopes[i]->use->sessions, GAUGE_UNLIMITED);
 	slot_count(slot, 1);
 	wheel_remove(&to->reap);
 	queue_maybe_reap(from->queue);

@@ -84,102 +84,6 @@ queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct
 	return true;
 }
 
-/* ---- what a scope declares ---- */
-
-static struct scope_limits
-limits_of_vmta(const struct ruleset_vmta *v)
-{
-	return (struct scope_limits){ v->max_smtp_out, v->max_connect_rate, v->max_msg_rate, v->max_smtp_out_where,
-				      v->max_connect_rate_where, v->max_msg_rate_where };
-}
-
-static struct scope_limits
-limits_of_pool(const struct ruleset_pool *p)
-{
-	return (struct scope_limits){ p->max_smtp_out, p->max_connect_rate, p->max_msg_rate, p->max_smtp_out_where,
-				      p->max_connect_rate_where, p->max_msg_rate_where };
-}
-
-static struct scope_limits
-limits_of_node(const struct ruleset_node *n)
-{
-	return (struct scope_limits){ .max_smtp_out = n->max_smtp_out, .max_msg_rate = n->max_msg_rate,
-				      .max_smtp_out_where = n->max_smtp_out_where, .max_msg_rate_where = n->max_msg_rate_where };
-}
-
-/* It limits for the first time: what went out before was not counted. */
-static void
-spend_if_new(struct rate *rate, const struct rate_spec *before, const struct rate_spec *after, mono_us_t now)
-{
-	if (rate_unlimited(before) && !rate_unlimited(after))
-		rate_spend_all(rate, after, now);
-}
-
-/* `before` was declared, and now something else is. */
-static void
-scope_declared(struct scope *scope, const struct scope_limits *before, struct now now)
-{
-	spend_if_new(&scope->connects, &before->max_connect_rate, &scope->declared.max_connect_rate, now.mono);
-	spend_if_new(&scope->messages, &before->max_msg_rate, &scope->declared.max_msg_rate, now.mono);
-	scope->limits = scope->declared;
-	scope_wake_soon(scope, now.mono);
-}
-
-static void
-scope_redeclare(struct scope *scope, struct scope_limits limits, struct now now)
-{
-	struct scope_limits before = scope->declared;
-
-	scope->declared = limits;
-	scope_declared(scope, &before, now);
-}
-
-static struct scope *
-scope_new(struct queues *queues, const char *kind, const char *name, struct scope_limits limits, struct now now)
-{
-	struct scope *scope = mem_alloc(sizeof *scope);
-
-	scope_init(scope, &queues->o.loop->timers);
-	scope->limits = scope->declared = limits;
-	scope_restore(queues, kind, name, scope, now);
-	return scope;
-}
-
-void
-queues_scopes_init(struct queues *queues, struct now now)
-{
-	const struct ruleset *ruleset = queues->o.ruleset;
-
-	queues->vmtas = mem_alloc((ruleset->vmtas_n + 1) * sizeof(struct scope *));
-	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
-		queues->vmtas[i] = scope_new(queues, "vmta", ruleset->vmtas[i]->name, limits_of_vmta(ruleset->vmtas[i]), now);
-	queues->pools = mem_alloc((ruleset->pools_n + 1) * sizeof(struct scope *));
-	for (unsigned i = 0; i < ruleset->pools_n; i++)
-		queues->pools[i] = scope_new(queues, "pool", ruleset->pools[i]->name, limits_of_pool(ruleset->pools[i]), now);
-	scope_init(&queues->node, &queues->o.loop->timers);
-	queues->node.limits = queues->node.declared = limits_of_node(&ruleset->node);
-}
-
-static void
-scopes_free(struct scope **scopes, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (scopes[i] == NULL)
-			continue;
-		scope_fini(scopes[i]);
-		free(scopes[i]);
-	}
-	free(scopes);
-}
-
-void
-queues_scopes_fini(struct queues *queues)
-{
-	scopes_free(queues->vmtas, queues->o.ruleset->vmtas_n);
-	scopes_free(queues->pools, queues->o.ruleset->pools_n);
-	scope_fini(&queues->node);
-}
-
 /* ---- what goes ---- */
 
 static void
@@ -207,63 +111,6 @@ forget_queues(struct queues *queues, const struct ruleset *fresh, struct now now
 	}
 }
 
-/* ---- scopes of a name ---- */
-
-struct old {
-	const struct ruleset *ruleset;
-	struct scope **vmtas, **pools;
-	struct interned settings;
-};
-
-static void
-keep_vmtas(struct queues *queues, struct old *old, struct now now)
-{
-	const struct ruleset *fresh = queues->o.ruleset;
-
-	queues->vmtas = mem_alloc((fresh->vmtas_n + 1) * sizeof(struct scope *));
-	for (unsigned i = 0; i < fresh->vmtas_n; i++) {
-		const struct ruleset_vmta *v = fresh->vmtas[i], *before = ruleset_vmta(old->ruleset, span_text(v->name));
-
-		if (before == NULL) {
-			queues->vmtas[i] = scope_new(queues, "vmta", v->name, limits_of_vmta(v), now);
-			continue;
-		}
-		queues->vmtas[i] = old->vmtas[before->index];
-		old->vmtas[before->index] = NULL;
-		scope_redeclare(queues->vmtas[i], limits_of_vmta(v), now);
-	}
-}
-
-static void
-keep_pools(struct queues *queues, struct old *old, struct now now)
-{
-	const struct ruleset *fresh = queues->o.ruleset;
-
-	queues->pools = mem_alloc((fresh->pools_n + 1) * sizeof(struct scope *));
-	for (unsigned i = 0; i < fresh->pools_n; i++) {
-		const struct ruleset_pool *p = fresh->pools[i], *before = ruleset_pool(old->ruleset, span_text(p->name));
-
-		if (before == NULL) {
-			queues->pools[i] = scope_new(queues, "pool", p->name, limits_of_pool(p), now);
-			continue;
-		}
-		queues->pools[i] = old->pools[before->index];
-		old->pools[before->index] = NULL;
-		scope_redeclare(queues->pools[i], limits_of_pool(p), now);
-	}
-}
-
-static void
-remember_scopes(struct queues *queues, const struct old *old, struct now now)
-{
-	for (unsigned i = 0; i < old->ruleset->vmtas_n; i++)
-		if (old->vmtas[i] != NULL)
-			scope_remember(queues, "vmta", old->ruleset->vmtas[i]->name, old->vmtas[i], now);
-	for (unsigned i = 0; i < old->ruleset->pools_n; i++)
-		if (old->pools[i] != NULL)
-			scope_remember(queues, "pool", old->ruleset->pools[i]->name, old->pools[i], now);
-}
-
 /* ---- queues ---- */
 
 /* The queue's sessions count in another scope from now on. */
@@ -279,18 +126,18 @@ shift_scope(struct queue *q, enum scope_level level, struct scope *to)
 		scope_leave(&q->waiter);
 	list_each(node, &q->slots) {
 		if (from != NULL)
-			gauge_give(&from->sessions);
+			gauge_give(&from->use->sessions);
 		if (to != NULL)
-			gauge_take(&to->sessions, GAUGE_UNLIMITED);     /* above the cap they end by themselves */
+			gauge_take(&to->use->sessions, GAUGE_UNLIMITED);     /* above the cap they end by themselves */
 		closing += list_entry(node, struct queue_slot, in_queue)->state == SLOT_CLOSING;
 	}
 	if (from != NULL) {
-		from->connecting -= q->connecting;
-		from->closing -= closing;
+		atomic_fetch_sub(&from->use->connecting, q->connecting);
+		atomic_fetch_sub(&from->use->closing, closing);
 	}
 	if (to != NULL) {
-		to->connecting += q->connecting;
-		to->closing += closing;
+		atomic_fetch_add(&to->use->connecting, q->connecting);
+		atomic_fetch_add(&to->use->closing, closing);
 	}
 	q->scopes[level] = to;
 }
@@ -308,9 +155,8 @@ queue_take_ruleset(struct queue *q, struct now now)
 		domain = list_first(&q->routes, struct route, in_queue)->name;
 	q->settings = settings_intern(queues, q->site->provider, span_text(domain), q->vmta);
 	q->reactions_known = false;
-	q->is_new = false;
 	queue_declare(q);
-	scope_declared(&q->scope, &before, now);
+	scope_declared(&q->scope, &before, true, now);
 	shift_scope(q, SCOPE_POOL, q->vmta->limit_pool != NULL ? queues->pools[q->vmta->limit_pool->index] : NULL);
 }
 
@@ -322,7 +168,7 @@ site_take_ruleset(struct site *site, struct now now)
 	site->scope.declared = (struct scope_limits){ .max_smtp_out = UNLIMITED };
 	list_each(node, &site->queues)
 		queue_take_ruleset(list_entry(node, struct queue, in_site), now);
-	scope_declared(&site->scope, &before, now);
+	scope_declared(&site->scope, &before, true, now);
 	if (site->queues_n == 0)
 		return;
 	queue_site_apply(list_first(&site->queues, struct queue, in_site), now.mono);
@@ -373,9 +219,11 @@ bequeath(struct queue *q, struct queue *heir, struct now now)
 {
 	struct overlays *overlays = &q->queues->overlays;
 
-	if (!heir->is_new)
+	struct warmup_used used = warmup_used(q);
+
+	if (!queue_is_new(heir))
 		return;
-	warmup_inherit(heir, q);
+	warmup_inherit(heir, &used);
 	overlays_copy(overlays, OVERLAY_QUEUE, q->name, heir->name, now.mono);
 	if (heir->site != q->site && heir->site->queues_n == 1)
 		overlays_copy(overlays, OVERLAY_SITE, q->site->name, heir->site->name, now.mono);
@@ -397,6 +245,10 @@ find_heirs(struct queues *queues, struct now now)
 	uint32_t pos = 0;
 
 	while ((q = table_next(&queues->queues, &pos)) != NULL) {
+		q->left = q->away != NULL && list_empty(&q->routes);
+		if (q->left)
+			queue_bequeath_to(q, q->away);
+		q->away = NULL;
 		if (q->heir == NULL)
 			continue;
 		move_sessions(q);
@@ -464,14 +316,23 @@ routes_take_ruleset(struct queues *queues, struct now now)
 		int64_t lasted = route->settings->bounce_after;
 
 		route_take_ruleset(route, now);
+		if (before != NULL && route->settings->bounce_after < lasted)
+			before->expires_sooner = true;
+		if (route->queue == NULL) {
+			if (before != NULL && before->away == NULL)
+				before->away = route;
+			continue;
+		}
+		if (route->settings->bounce_after < lasted)
+			route->queue->expires_sooner = true;
+		if (before == NULL)
+			continue;
 		if (route->queue != before && before->heir == NULL)
 			before->heir = route->queue;
 		if (lane != NULL && route->hosts == hosts && route->queue == before)
 			lane->stays = true;
 		else if (lane != NULL && route->hosts == hosts)
 			lane->heir = route->queue;
-		if (route->settings->bounce_after < lasted)
-			before->expires_sooner = route->queue->expires_sooner = true;
 	}
 }
 
@@ -493,31 +354,31 @@ sites_take_ruleset(struct queues *queues, struct now now)
 void
 queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 {
-	struct old old = { queues->o.ruleset, queues->vmtas, queues->pools, queues->settings };
+	struct scopes_before before = { queues->o.ruleset, queues->vmtas, queues->pools };
+	struct interned settings = queues->settings;
 	bool stopping = queues->stopping;
 	struct site *site;
 	uint32_t pos = 0;
 
 	/* Nobody starts anything while half of it is the old one's. */
 	queues->stopping = queues->swapping = true;
+	queues->swaps++;
+	travels_gather(queues);
 	queues->spent_at = now.mono;
 	forget_routes(queues, fresh);
 	forget_queues(queues, fresh, now);
 	queues->o.ruleset = fresh;
-	interned_init(&queues->settings, old.settings.by_value.seed);
-	keep_vmtas(queues, &old, now);
-	keep_pools(queues, &old, now);
-	scope_redeclare(&queues->node, limits_of_node(&fresh->node), now);
+	interned_init(&queues->settings, settings.by_value.seed);
+	queues_scopes_redeclare(queues, &before, now);
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
 		site->provider = ruleset_provider(fresh, span_text(site->name));
 	routes_take_ruleset(queues, now);
 	find_heirs(queues, now);
 	sites_take_ruleset(queues, now);
-	remember_scopes(queues, &old, now);
+	queues_scopes_drop(queues, &before, now);
 	queues_overlays_start(queues, now);
-	scopes_free(old.vmtas, old.ruleset->vmtas_n);
-	scopes_free(old.pools, old.ruleset->pools_n);
-	interned_fini(&old.settings);
+	interned_fini(&settings);
+	travels_post(queues);
 	queues->swapping = false;
 	queues->stopping = stopping;
 	queues_changed(queues);

@@ -25,7 +25,7 @@ open_sessions(struct world *w, const char *name)
 {
 	struct queue *q = queues_find(w->queues, span_text(name));
 
-	return q != NULL ? gauge_in_use(&q->scope.sessions) : 0;
+	return q != NULL ? gauge_in_use(&q->scope.use->sessions) : 0;
 }
 
 /* ---- caps ---- */
@@ -87,9 +87,9 @@ a_queue_that_gets_a_pool_counts_there_with_the_sessions_it_has(void **state)
 	put(w, "a.example", .messages = 1000);
 	world_run(w, SEC(2));
 	swap_to(w, V1 "pool \"p\" { \"v1\", max_smtp_out = 2 }\ndomain \"*\" { max_smtp_out = 6 }\n");
-	assert_int_equal(gauge_in_use(&w->queues->pools[0]->sessions), 6);
+	assert_int_equal(gauge_in_use(&w->queues->pools[0]->use->sessions), 6);
 	world_run(w, SEC(1));
-	assert_int_equal(gauge_in_use(&w->queues->pools[0]->sessions), 2);
+	assert_int_equal(gauge_in_use(&w->queues->pools[0]->use->sessions), 2);
 	swap_to(w, V1 "domain \"*\" { max_smtp_out = 6 }\n");
 	world_run(w, SEC(1));
 	assert_int_equal(open_sessions(w, "a.example/v1"), 6);

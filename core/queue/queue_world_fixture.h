@@ -102,6 +102,10 @@ struct world {
 	struct policy   *policy;
 	struct resolver *resolver;
 	struct queues   *queues;
+	struct peers    *peers;                 /* of several shards one; else NULL */
+	unsigned         me;
+	struct queues *const *all;
+	struct scopes_shared *shared;
 	struct play      play;
 	struct prng      prng;
 	struct canned    canned[64];

@@ -5,6 +5,7 @@
  * again: a queue that came back sooner would otherwise begin with fresh ones.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "net/peers.h"
 #include "queue/queue_own.h"
 #include "queue/warmup.h"
 
@@ -96,7 +97,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->settings = settings;
 	scope_init(&queue->scope, &queues->o.loop->timers);
 	list_init(&queue->slots);
-	queue->is_new = queues->swapping;
+	queue->made_in = queues->swaps;
 	queue_declare(queue);
 	queue->scopes[SCOPE_QUEUE] = &queue->scope;
 	queue->scopes[SCOPE_SITE] = &site->scope;
@@ -136,6 +137,13 @@ queues_get(struct queues *queues, struct span name, const struct ruleset_vmta *v
 	return queue_get(queues, site_get(queues, name, provider), vmta, settings_intern(queues, provider, domain, vmta));
 }
 
+unsigned
+queues_owner(const struct queues *queues, struct span site_name)
+{
+	/* Unseeded: the same after a restart, as far as their number is. */
+	return queues->shards_n > 1 ? (unsigned)(hash_bytes(site_name, 0) % queues->shards_n) : queues->o.me;
+}
+
 /* ---- reaping ---- */
 
 void
@@ -157,6 +165,15 @@ route_unuse(struct route *route, mono_us_t now)
 }
 
 void
+route_keep(struct route *route, mono_us_t now)
+{
+	if (route->rcpts_n > 0 || list_linked(&route->reap))
+		return;
+	route->left_at = now;
+	list_add_tail(&route->queues->reap_routes, &route->reap);
+}
+
+void
 queue_maybe_reap(struct queue *queue)
 {
 	if (queue_n(queue) == 0 && queue->slots_n == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
@@ -169,7 +186,7 @@ static mono_us_t
 quiet_at(struct scope *scope, mono_us_t now)
 {
 	const struct rate_spec *specs[] = { &scope->limits.max_connect_rate, &scope->limits.max_msg_rate };
-	struct rate *rates[] = { &scope->connects, &scope->messages };
+	struct rate *rates[] = { &scope->use->connects, &scope->use->messages };
 	const struct rate fresh = { 0 };
 	mono_us_t at = now;
 
@@ -300,6 +317,7 @@ queues_new(const struct queues_options *options, struct now now)
 	struct queues *queues = mem_alloc(sizeof *queues);
 
 	queues->o = *options;
+	queues->shards_n = options->peers != NULL ? options->peers->n : 1;
 	prng_seed(&queues->prng, options->seed);
 	table_init(&queues->queues, prng_u64(&queues->prng));
 	table_init(&queues->sites, prng_u64(&queues->prng));
@@ -316,6 +334,7 @@ queues_new(const struct queues_options *options, struct now now)
 	wheel_init(&queues->reap, US_PER_S, now.mono);
 	list_init(&queues->reap_routes);
 	list_init(&queues->accepting);
+	travels_init(queues);
 	queues_scopes_init(queues, now);
 	wheel_init(&queues->expiry, EXPIRY_TICK_US, now.mono);
 	timer_init(&queues->expiry_timer, on_expiry_tick, queues);
@@ -350,6 +369,17 @@ queue_forget(struct queue *queue, mono_us_t now)
 }
 
 void
+queues_close(struct queues *queues)
+{
+	struct queue *queue;
+	uint32_t pos = 0;
+
+	queues->stopping = queues->closing = true;
+	while ((queue = table_next(&queues->queues, &pos)) != NULL)
+		queue_forget(queue, loop_now(queues->o.loop).mono);
+}
+
+void
 queues_free(struct queues *queues)
 {
 	struct queue *queue;
@@ -358,9 +388,7 @@ queues_free(struct queues *queues)
 
 	if (queues == NULL)
 		return;
-	while ((queue = table_next(&queues->queues, &pos)) != NULL)
-		queue_forget(queue, loop_now(queues->o.loop).mono);
-	pos = 0;
+	queues_close(queues);
 	while ((route = table_next(&queues->routes, &pos)) != NULL)
 		route_forget(route);
 	pos = 0;
@@ -373,6 +401,7 @@ queues_free(struct queues *queues)
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
 	recent_fini(&queues->recent);
+	travels_free(queues);
 	queues_scopes_fini(queues);
 	timer_stop(&queues->o.loop->timers, &queues->expiry_timer);
 	timer_stop(&queues->o.loop->timers, &queues->reaper);

@@ -5,6 +5,12 @@
  * ends in one of three ways: it took something (and stands at the end again if
  * it wants more), it has to wait elsewhere (the turn passes on), or this scope
  * is still closed (it is back at the head, and nobody behind it can do better).
+ *
+ * Where other shards have lines too, a line that is not the first of them gives no
+ * turns and has no timer: its shard stands in the row while the line has waiters, and
+ * is called when it is first. As the first it keeps the turn while the scope is closed,
+ * since no other shard could do better, and passes it on when its line is empty or as
+ * many turns were taken as it had waiters at the beginning.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/scope.h"
@@ -51,53 +57,134 @@ scope_limits_of_node(const struct ruleset_node *node)
 	};
 }
 
+/* ---- one line ---- */
+
+/* It, or the shard's, may give turns: no other shard's line comes before it. */
+static bool
+is_first(const struct scope_queue *line)
+{
+	return line->place == NULL || turns_first(line->place);
+}
+
+static bool
+others_stand(const struct scope_queue *line)
+{
+	return line->place != NULL && turns_others(line->place);
+}
+
+/* The first one tries again. False: it is closed. */
+static bool
+give_turn(struct scope_queue *line, struct now now)
+{
+	struct scope_waiter *first = list_first(&line->waiters, struct scope_waiter, node);
+
+	list_remove(&first->node);
+	line->n--;
+	first->scope = NULL;
+	first->turn = true;
+	first->turn_in = line;
+	first->served = false;
+	first->on_turn(first, now);
+	first->turn = false;
+	return first->served || first->scope != line->scope || line->waiters.next != &first->node;
+}
+
+/* No more turns here, for nobody waits or the others' come. */
+static void
+end_turn(struct scope_queue *line)
+{
+	timer_stop(line->scope->timers, &line->timer);
+	line->has_turn = false;
+	if (line->place == NULL || !line->place->stands)
+		return;
+	if (list_empty(&line->waiters))
+		turns_leave(line->place);
+	else
+		turns_pass(line->place);
+}
+
 static void
 line_wake(struct scope_queue *line, struct now now)
 {
-	while (!list_empty(&line->waiters)) {
-		struct scope_waiter *first = list_first(&line->waiters, struct scope_waiter, node);
+	bool closed = false;
 
-		list_remove(&first->node);
-		first->scope = NULL;
-		first->turn = true;
-		first->turn_in = line;
-		first->served = false;
-		first->on_turn(first, now);
-		first->turn = false;
-		if (!first->served && first->scope == line->scope &&
-		    line->waiters.next == &first->node)
-			return;
+	if (!line->has_turn) {
+		line->has_turn = true;
+		line->left = line->n;
 	}
-	timer_stop(line->scope->timers, &line->timer);
+	line->giving++;
+	while (!closed && !list_empty(&line->waiters) && (line->left > 0 || !others_stand(line))) {
+		closed = !give_turn(line, now);
+		if (!closed && line->left > 0)
+			line->left--;
+	}
+	/* A turn in a turn leaves the rest to the outer one. */
+	if (--line->giving == 0 && !closed)
+		end_turn(line);
+}
+
+static void
+wake(struct scope_queue *line, struct now now)
+{
+	if (!is_first(line))
+		turns_call(line->place);
+	else if (!list_empty(&line->waiters))
+		line_wake(line, now);
 }
 
 static void
 on_line_timer(void *ctx, struct now now)
 {
-	line_wake(ctx, now);
+	wake(ctx, now);
 }
 
 void
 scope_init(struct scope *scope, struct timers *timers)
 {
 	scope->limits.max_smtp_out = scope->declared.max_smtp_out = UNLIMITED;
+	scope->use = &scope->own;
 	scope->timers = timers;
+}
+
+static void
+make_lines(struct scope *scope)
+{
+	scope->lines = mem_alloc(SCOPE_LINES_N * sizeof *scope->lines);
 	for (unsigned i = 0; i < SCOPE_LINES_N; i++) {
-		list_init(&scope->lines[i].waiters);
-		timer_init(&scope->lines[i].timer, on_line_timer, &scope->lines[i]);
-		scope->lines[i].scope = scope;
+		struct scope_queue *line = &scope->lines[i];
+
+		list_init(&line->waiters);
+		timer_init(&line->timer, on_line_timer, line);
+		line->scope = scope;
 	}
 }
 
 void
 scope_fini(struct scope *scope)
 {
-	check(gauge_in_use(&scope->sessions) == 0);
-	for (unsigned i = 0; i < SCOPE_LINES_N; i++) {
-		check(list_empty(&scope->lines[i].waiters));
-		timer_stop(scope->timers, &scope->lines[i].timer);
+	check(gauge_in_use(&scope->own.sessions) == 0);
+	for (unsigned i = 0; i < SCOPE_LINES_N && scope->lines != NULL; i++) {
+		struct scope_queue *line = &scope->lines[i];
+
+		check(list_empty(&line->waiters));
+		timer_stop(scope->timers, &line->timer);
+		if (line->place != NULL)
+			turns_exit(line->place);
 	}
+	free(scope->lines);
+	scope->lines = NULL;
 }
+
+void
+scope_share(struct scope *scope, struct scope_use *use, struct turns *const turns[SCOPE_LINES_N], unsigned me)
+{
+	make_lines(scope);
+	scope->use = use;
+	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
+		scope->lines[i].place = turns_enter(turns[i], me, scope->timers, &scope->lines[i].timer);
+}
+
+/* ---- waiters ---- */
 
 void
 scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now))
@@ -111,8 +198,11 @@ scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_wait
 void
 scope_wait(struct scope *scope, enum scope_line which, struct scope_waiter *waiter, mono_us_t at)
 {
-	struct scope_queue *line = &scope->lines[which];
+	struct scope_queue *line;
 
+	if (scope->lines == NULL)
+		make_lines(scope);
+	line = &scope->lines[which];
 	if (waiter->scope != scope || waiter->line != which) {
 		scope_leave(waiter);
 		/* Who comes from another line has not stood here: a row of them would otherwise be turned round. */
@@ -120,52 +210,83 @@ scope_wait(struct scope *scope, enum scope_line which, struct scope_waiter *wait
 			list_add_head(&line->waiters, &waiter->node);
 		else
 			list_add_tail(&line->waiters, &waiter->node);
+		line->n++;
 		waiter->scope = scope;
 		waiter->line = which;
+		if (line->place != NULL && !line->place->stands && turns_stand(line->place))
+			at = 0;
 	}
-	if (at != MONO_NEVER && (!timer_started(&line->timer) || at < line->timer.node.key))
-		timer_start(scope->timers, &line->timer, at);
+	if (at != MONO_NEVER && is_first(line) && (!timer_started(&line->timer) || at < line->timer.node.key))
+		timer_start(line->scope->timers, &line->timer, at);
 }
 
 void
 scope_leave(struct scope_waiter *waiter)
 {
+	struct scope_queue *line;
+
 	if (waiter->scope == NULL)
 		return;
+	line = &waiter->scope->lines[waiter->line];
 	list_remove(&waiter->node);
+	line->n--;
 	waiter->scope = NULL;
+	/* One shard's line may keep its time: nobody is kept waiting by it. */
+	if (line->place != NULL && list_empty(&line->waiters) && line->giving == 0)
+		end_turn(line);
 }
 
 bool
 scope_others_first(const struct scope *scope, enum scope_line which, const struct scope_waiter *waiter)
 {
-	const struct scope_queue *line = &scope->lines[which];
+	const struct scope_queue *line;
 
-	if (list_empty(&line->waiters) || (waiter->turn && !waiter->served))
+	if (scope->lines == NULL || (waiter->turn && !waiter->served))
 		return false;
-	return line->waiters.next != &waiter->node;
+	line = &scope->lines[which];
+	if (list_empty(&line->waiters))
+		return others_stand(line);
+	return line->waiters.next != &waiter->node || !is_first(line);
 }
 
 bool
 scope_others_wait(const struct scope *scope, enum scope_line which, const struct scope_waiter *waiter)
 {
-	const struct list *waiters = &scope->lines[which].waiters;
+	const struct list *waiters;
 
-	return !list_empty(waiters) && (waiters->next != &waiter->node || waiters->prev != &waiter->node);
+	if (scope->lines == NULL)
+		return false;
+	waiters = &scope->lines[which].waiters;
+	if (!list_empty(waiters) && (waiters->next != &waiter->node || waiters->prev != &waiter->node))
+		return true;
+	return others_stand(&scope->lines[which]);
 }
 
 void
 scope_wake_soon(struct scope *scope, mono_us_t now)
 {
-	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
-		if (!list_empty(&scope->lines[i].waiters))
-			timer_start(scope->timers, &scope->lines[i].timer, now);
+	for (unsigned i = 0; i < SCOPE_LINES_N && scope->lines != NULL; i++) {
+		struct scope_queue *line = &scope->lines[i];
+
+		if (!is_first(line))
+			turns_call(line->place);
+		else if (!list_empty(&line->waiters))
+			timer_start(line->scope->timers, &line->timer, now);
+	}
 }
 
 void
 scope_wake(struct scope *scope, struct now now)
 {
-	for (unsigned i = 0; i < SCOPE_LINES_N; i++)
-		if (!list_empty(&scope->lines[i].waiters))
-			line_wake(&scope->lines[i], now);
+	for (unsigned i = 0; i < SCOPE_LINES_N && scope->lines != NULL; i++)
+		wake(&scope->lines[i], now);
+}
+
+void
+scope_gave_back(struct scope *scope, mono_us_t now)
+{
+	if (!scope_is_shared(scope))
+		return;
+	atomic_thread_fence(memory_order_seq_cst);      /* rate_give() alone says nothing of what comes after it */
+	scope_wake_soon(scope, now);
 }

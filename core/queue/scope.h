@@ -6,8 +6,14 @@
  * in turn, so that none starves: a queue that is not the first in line takes
  * nothing, and one that was served stands behind the others again.
  *
- * Ownership  Embedded in its owner. A waiter leaves by itself or by scope_leave().
- * Threads    The limits are atomics; the line belongs to the shard.
+ * A scope that several shards have (scopes_shared.h) is a struct scope in each: what is
+ * in use of it is one for all, limits and lines are each shard's. The shards' lines
+ * stand in a row (turns.h): the first gives as many turns as it has waiters, then it
+ * stands behind the others.
+ *
+ * Ownership  Embedded in its owner; its lines are made when somebody waits, which at most sites nobody does.
+ *            A waiter leaves by itself or by scope_leave().
+ * Threads    What is in use are atomics; all else belongs to the shard.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -15,6 +21,7 @@
 #include "limit/gauge.h"
 #include "limit/rate.h"
 #include "policy/ruleset.h"
+#include "queue/turns.h"
 #include "util/list.h"
 #include "util/timer.h"
 
@@ -39,22 +46,33 @@ struct scope_limits scope_limits_of_node(const struct ruleset_node *node);
 enum scope_line { SCOPE_LINE_SESSIONS, SCOPE_LINE_MESSAGES, SCOPE_LINES_N };
 
 struct scope_queue {
-	struct list  waiters;           /* struct scope_waiter */
-	struct timer timer;             /* when the first one's turn may come */
-	struct scope *scope;
+	struct list    waiters;         /* struct scope_waiter */
+	uint32_t       n;               /* of them */
+	uint32_t       left;            /* turns it may still give before another shard's line is first */
+	uint16_t       giving;          /* turns that are being taken, one in another */
+	bool           has_turn;        /* left counts */
+	struct turns_place *place;      /* among the shards' lines; NULL: no other shard has the scope */
+	struct timer   timer;           /* when the first one's turn may come */
+	struct scope  *scope;
 };
 
-/* What each message asks of it stands together, in front. */
+/* What is in use of it. */
+struct scope_use {
+	struct rate       messages, connects;
+	_Atomic mono_us_t connecting_at;        /* when the last of those connecting began */
+	struct gauge      sessions;
+	_Atomic uint32_t  closing;              /* of them, those that will end by themselves soon */
+	_Atomic uint32_t  connecting;           /* sessions that will want a message soon */
+};
+
+/* What each message asks of it stands together. */
 struct scope {
-	struct gauge sessions;
-	uint32_t     closing;           /* of them, those that will end by themselves soon */
-	uint32_t     connecting;        /* sessions that will want a message soon */
-	mono_us_t    connecting_at;     /* when the last of them began */
-	struct scope_limits limits;     /* in force */
-	struct scope_queue lines[SCOPE_LINES_N];
-	struct rate  connects, messages;
-	struct timers *timers;
-	struct scope_limits declared;   /* without overlays */
+	struct scope_use    own;
+	struct scope_use   *use;                /* its own, or the one of all shards */
+	struct scope_limits limits;             /* in force */
+	struct scope_queue *lines;              /* SCOPE_LINES_N; NULL: nobody ever waited */
+	struct timers      *timers;
+	struct scope_limits declared;           /* without overlays */
 };
 
 struct scope_waiter {
@@ -68,7 +86,10 @@ struct scope_waiter {
 };
 
 void scope_init(struct scope *scope, struct timers *timers);
-void scope_fini(struct scope *scope);   /* nobody may be in line, no session open */
+void scope_fini(struct scope *scope);   /* nobody may be in line; unless it is shared, no session open */
+/* From now until scope_fini() it is one of several, of which `me` is this shard's; nothing is in use of it yet. */
+void scope_share(struct scope *scope, struct scope_use *use, struct turns *const turns[SCOPE_LINES_N], unsigned me);
+static inline bool scope_is_shared(const struct scope *scope) { return scope->use != &scope->own; }
 
 void scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now));
 /* Stands at the end of the line (at its head, if its turn was there and it could take nothing). Woken by
@@ -81,5 +102,7 @@ bool scope_others_first(const struct scope *scope, enum scope_line line, const s
 bool scope_others_wait(const struct scope *scope, enum scope_line line, const struct scope_waiter *waiter);
 /* The same at the next turn of the loop: for who is in the middle of something. */
 void scope_wake_soon(struct scope *scope, mono_us_t now);
-/* Gives turns: after a session ended or connected, limits changed, or a rate opened. */
+/* Gives turns: after a session ended or connected, limits changed, or a rate opened. In whatever shard it is whose turn comes. */
 void scope_wake(struct scope *scope, struct now now);
+/* What was taken for an instant is given back: another shard may have found it closed meanwhile. */
+void scope_gave_back(struct scope *scope, mono_us_t now);

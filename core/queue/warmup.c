@@ -114,13 +114,20 @@ warmup_take(struct queue *q, uint32_t n, struct now now)
 	(void)warmup_available(q, now);         /* lays the overlay if that was the last */
 }
 
-void
-warmup_inherit(struct queue *heir, const struct queue *from)
+struct warmup_used
+warmup_used(const struct queue *from)
 {
-	const struct warmup_count *left = table_get(&from->queues->warmups, span_text(from->name));
+	const struct warmup_count *count = table_get(&from->queues->warmups, span_text(from->name));
+
+	return count != NULL ? (struct warmup_used){ count->day, count->used, count->is_moving } : (struct warmup_used){ 0 };
+}
+
+void
+warmup_inherit(struct queue *heir, const struct warmup_used *left)
+{
 	struct warmup_count *count;
 
-	if (left == NULL)
+	if (left->day == 0 && left->used == 0)
 		return;
 	count = count_of(heir->queues, heir->name);
 	if (left->day < count->day || (left->day == count->day && left->used < count->used))
@@ -160,6 +167,8 @@ warmups_load(struct queues *queues, struct span *in, bool clean)
 
 	if (!span_get_bytes(in, &name) || !span_get_u64(in, &day) || !span_get_u32(in, &used) || !span_get_u8(in, &moving))
 		return false;
+	if (queues == NULL)
+		return true;
 	text = mem_strndup(name.p, name.n);
 	count = count_of(queues, text);
 	free(text);

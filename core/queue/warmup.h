@@ -24,8 +24,14 @@ uint32_t warmup_available(struct queue *queue, struct now now);
 void warmup_take(struct queue *queue, uint32_t n, struct now now);
 
 /* The mail of one queue goes by another from now on: what went out today counts there. */
-void warmup_inherit(struct queue *heir, const struct queue *from);
+struct warmup_used {
+	int64_t  day;                   /* 0: nothing did */
+	uint32_t used;
+	bool     is_moving;
+};
+struct warmup_used warmup_used(const struct queue *from);
+void warmup_inherit(struct queue *heir, const struct warmup_used *used);
 
 void warmups_save(struct queues *queues, uint8_t kind, struct buf *out);
-bool warmups_load(struct queues *queues, struct span *in, bool clean);         /* one, behind its kind. False: damaged */
+bool warmups_load(struct queues *queues, struct span *in, bool clean);         /* one, behind its kind; queues NULL: past it. False: damaged */
 void warmups_free(struct queues *queues);

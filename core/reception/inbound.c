@@ -13,42 +13,26 @@
 
 /* ---- who may come in ---- */
 
-static struct client *
-client_enter(struct door *door, const struct ip *ip)
-{
-	struct span key = span_make(ip, sizeof *ip);
-	struct client *client = table_get(&door->clients, key);
-
-	if (client == NULL) {
-		client = mem_alloc(sizeof *client);
-		client->ip = *ip;
-		table_put(&door->clients, span_make(&client->ip, sizeof client->ip), client);
-	}
-	client->sessions++;
-	return client;
-}
-
-static void
-client_leave(struct door *door, struct client *client)
-{
-	if (--client->sessions > 0)
-		return;
-	table_remove(&door->clients, span_make(&client->ip, sizeof client->ip));
-	free(client);
-}
-
+/* NULL: it may come in, and is counted from now on. */
 static const char *
-refusal(const struct inbound *in)
+refusal(struct inbound *in)
 {
 	const struct port *port = in->port;
-	const struct ruleset *ruleset = policy_ruleset(port->reception->shard->policy);
+	struct crowd_limits limits = {
+		.of_node = policy_ruleset(port->reception->shard->policy)->node.max_smtp_in,
+		.of_door = port->rules->max_sessions, .of_client = port->rules->max_sessions_per_client,
+	};
 
 	if (port->reception->stopping)
 		return "4.3.2 the node stops";
-	if (port->reception->sessions_n > ruleset->node.max_smtp_in || port->door->sessions > port->rules->max_sessions)
+	switch (crowd_enter(port->door->crowd, &in->conn->peer.ip, &limits, &in->client)) {
+	case CROWD_ENTERS:
+		return NULL;
+	case CROWD_FULL:
 		return "4.3.2 too many sessions, try again later";
-	if (in->client->sessions > port->rules->max_sessions_per_client)
+	case CROWD_CLIENT_FULL:
 		return "4.7.0 too many sessions from your address";
+	}
 	return NULL;
 }
 
@@ -93,8 +77,8 @@ inbound_free(struct inbound *in)
 	reception->sessions_n--;
 	reception->shard->sessions_in--;
 	in->port->sessions--;
-	in->port->door->sessions--;
-	client_leave(in->port->door, in->client);
+	if (in->client != NULL)
+		crowd_leave(in->port->door->crowd, in->client);
 	port_maybe_bury(in->port);
 	smtp_server_fini(&in->server);
 	buf_fini(&in->head);
@@ -329,7 +313,7 @@ inbound_accept(struct port *port, struct conn *conn)
 
 	in->port = port;
 	in->conn = conn;
-	in->number = ++reception->shard->trace.sessions;
+	in->number = trace_number(&reception->shard->trace);
 	conn->events = &events;
 	conn->ctx = in;
 	ip_format(&conn->peer.ip, in->address);
@@ -347,8 +331,6 @@ inbound_accept(struct port *port, struct conn *conn)
 	reception->sessions_n++;
 	reception->shard->sessions_in++;
 	port->sessions++;
-	port->door->sessions++;
-	in->client = client_enter(port->door, &conn->peer.ip);
 	greet(in);
 	inbound_pump(in);
 }

@@ -5,9 +5,15 @@
  * port behind the same door, so that nobody who is about to come in is turned
  * away, and who is in is counted on: sessions keep their port, which keeps its
  * policy and its certificate until the last of them has gone.
+ *
+ * The shards of a node have the same doors: the first one's are opened first, and
+ * the others' join them at the address that came of it, whatever its port was
+ * declared to be.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
+
+#include "shards.h"
 
 /* A connection that has ended is freed at the end of its turn, with what is left of its TLS. */
 #define BURY_AFTER_US (1 * US_PER_S)
@@ -22,14 +28,18 @@ on_accept(void *ctx, struct conn *conn)
 
 /* ---- doors ---- */
 
+/* first: the same door of the first shard; NULL there. */
 static struct door *
-door_new(struct reception *reception, const struct endpoint *at)
+door_new(struct reception *reception, const struct endpoint *at, const struct door *first)
 {
 	struct door *door = mem_alloc(sizeof *door);
 
 	door->reception = reception;
 	door->declared = *at;
-	table_init(&door->clients, prng_u64(&reception->shard->prng));
+	if (first != NULL)
+		crowd_door_pin(door->crowd = first->crowd);
+	else
+		door->crowd = crowd_door_new(reception->crowd);
 	list_add_tail(&reception->doors, &door->node);
 	return door;
 }
@@ -48,7 +58,7 @@ door_maybe_free(struct door *door)
 		return;
 	door_close(door);
 	list_remove(&door->node);
-	table_fini(&door->clients);
+	crowd_door_unpin(door->crowd);
 	free(door);
 }
 
@@ -108,19 +118,29 @@ port_new(struct door *door, const struct ruleset_listener *rules, struct policy 
 }
 
 static bool
-port_ready(struct port *port, struct err *err)
+door_listen(struct door *door, const struct door *first, struct err *err)
+{
+	const struct shard *shard = door->reception->shard;
+
+	if (first != NULL)
+		door->listener = net_listen(shard->net, &first->listener->at, LISTEN_JOINS, on_accept, door, err);
+	else
+		door->listener = net_listen(shard->net, &door->declared, shard->shards->n > 1 ? LISTEN_FIRST : LISTEN_ALONE,
+					    on_accept, door, err);
+	return door->listener != NULL;
+}
+
+static bool
+port_ready(struct port *port, const struct door *first, struct err *err)
 {
 	const struct ruleset_listener *rules = port->rules;
-	struct door *door = port->door;
 
 	if (rules->tls_certificate != NULL) {
 		port->tls = tls_server_new(rules->tls_certificate, rules->tls_key, err);
 		if (port->tls == NULL)
 			return false;
 	}
-	if (door->listener == NULL)
-		door->listener = net_listen(door->reception->shard->net, &rules->at, on_accept, door, err);
-	return door->listener != NULL;
+	return port->door->listener != NULL || door_listen(port->door, first, err);
 }
 
 /* ---- another policy's ---- */
@@ -141,16 +161,16 @@ is_taken(const struct reception_change *change, const struct door *door)
 }
 
 static struct door *
-door_for(const struct reception_change *change, const struct endpoint *at)
+door_for(const struct reception_change *change, const struct endpoint *at, const struct door *first)
 {
 	list_each(node, &change->reception->doors) {
 		struct door *door = list_entry(node, struct door, node);
 
 		if (door->listener != NULL && ip_eq(&door->declared.ip, &at->ip) && door->declared.port == at->port &&
-		    !is_taken(change, door))
+		    (first == NULL || door->crowd == first->crowd) && !is_taken(change, door))
 			return door;
 	}
-	return door_new(change->reception, at);
+	return door_new(change->reception, at, first);
 }
 
 void
@@ -163,7 +183,7 @@ reception_abandon(struct reception_change *change)
 }
 
 struct reception_change *
-reception_prepare(struct reception *reception, struct policy *fresh, struct err *err)
+reception_prepare(struct reception *reception, struct policy *fresh, const struct reception_change *first, struct err *err)
 {
 	const struct ruleset *ruleset = policy_ruleset(fresh);
 	const struct shard *shard = reception->shard;
@@ -175,10 +195,11 @@ reception_prepare(struct reception *reception, struct policy *fresh, struct err 
 	change->ports = mem_alloc((n + 1) * sizeof(struct port *));
 	for (unsigned i = 0; i < n; i++) {
 		const struct ruleset_listener *rules = &listeners[i];
-		struct port *port = port_new(door_for(change, &rules->at), rules, fresh);
+		const struct door *same = first != NULL ? first->ports[i]->door : NULL;
+		struct port *port = port_new(door_for(change, &rules->at, same), rules, fresh);
 
 		change->ports[change->n++] = port;
-		if (port_ready(port, err))
+		if (port_ready(port, same, err))
 			continue;
 		if (rules->where.file != NULL)
 			err_prefix(err, "%s:%d: listener \"%s\": ", rules->where.file, rules->where.line, rules->name);
@@ -213,22 +234,19 @@ reception_commit(struct reception_change *change)
 /* ---- the whole ---- */
 
 struct reception *
-reception_open(struct shard *shard, struct err *err)
+reception_new(struct shard *shard, const struct reception *first)
 {
 	struct reception *reception = mem_alloc(sizeof *reception);
-	struct reception_change *change;
 
 	reception->shard = shard;
+	if (first != NULL)
+		crowd_pin(reception->crowd = first->crowd);
+	else
+		reception->crowd = crowd_new(prng_u64(&shard->prng));
 	list_init(&reception->doors);
 	list_init(&reception->dead);
 	list_init(&reception->sessions);
 	timer_init(&reception->bury, on_bury, reception);
-	change = reception_prepare(reception, shard->policy, err);
-	if (change == NULL) {
-		reception_close(reception);
-		return NULL;
-	}
-	reception_commit(change);
 	return reception;
 }
 
@@ -259,6 +277,7 @@ reception_close(struct reception *reception)
 	timer_stop(&reception->shard->loop->timers, &reception->bury);
 	on_bury(reception, loop_now(reception->shard->loop));
 	check(list_empty(&reception->doors));
+	crowd_unpin(reception->crowd);
 	free(reception);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "mail/header.h"
+#include "reception/crowd.h"
 #include "reception/reception.h"
 #include "smtp/smtp_server.h"
 
@@ -17,8 +18,7 @@ struct door {                           /* an address, whatever the policy says 
 	struct listener  *listener;     /* NULL: stopped */
 	struct port      *port;         /* for who comes in; NULL: no policy has it any more */
 	unsigned          ports_n;      /* that one, and those that still have sessions */
-	uint32_t          sessions;     /* of all its ports */
-	struct table      clients;      /* address -> struct client, those with a session */
+	struct crowd_door *crowd;       /* its sessions, with those of the other shards */
 };
 
 struct port {                           /* a door as one policy declares it */
@@ -32,13 +32,9 @@ struct port {                           /* a door as one policy declares it */
 	uint32_t          sessions;
 };
 
-struct client {
-	struct ip ip;
-	uint32_t  sessions;
-};
-
 struct reception {
 	struct shard *shard;
+	struct crowd *crowd;            /* the node's */
 	struct list   doors;            /* struct door */
 	struct list   dead;             /* struct port, to be freed */
 	struct timer  bury;
@@ -50,7 +46,7 @@ struct reception {
 struct inbound {
 	struct list       node;
 	struct port      *port;
-	struct client    *client;
+	struct crowd_client *client;    /* NULL: it was not let in */
 	struct conn      *conn;         /* NULL: gone; a commit is still on its way */
 	struct smtp_server server;
 	struct timer      timer;

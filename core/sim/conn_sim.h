@@ -12,12 +12,14 @@
 #include "sim/loop_sim.h"
 #include "sim/net_sim.h"
 #include "util/buf.h"
+#include "util/prng.h"
 #include "util/table.h"
 
 struct wire {
 	struct loop *loop;
 	struct loop_sim_turn_end turn_end;
 	mono_us_t    latency_us;
+	struct prng  prng;              /* who of those that share an address is next */
 	void       (*on_bytes)(void *tap, struct span bytes);   /* NULL: nobody listens */
 	void        *tap;
 	struct list  nets;

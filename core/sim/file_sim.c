@@ -212,15 +212,22 @@ file_sim_read(const struct file_sim *file, uint64_t at, char *to, size_t n)
 	return n;
 }
 
-/* Zeros from `size` to the end that was; nobody asks what is safe. */
+/* Zeros from `size` to the end that was; nobody asks what is safe. Whole pages go: what a cut may bring back of them
+ * was saved, and both would be twice the file. */
 static void
 wipe(struct file_sim *file, uint64_t size)
 {
 	for (uint64_t at = size; at < (uint64_t)file->pages_n * PAGE; at = (at / PAGE + 1) * PAGE) {
-		char *now = file->pages[at / PAGE].now;
+		char **now = &file->pages[at / PAGE].now;
 
-		if (now)
-			memset(now + at % PAGE, 0, PAGE - at % PAGE);
+		if (!*now)
+			continue;
+		if (at % PAGE == 0) {
+			page_give(file->spares, *now, PAGE);
+			*now = NULL;
+		} else {
+			memset(*now + at % PAGE, 0, PAGE - at % PAGE);
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ struct listener_sim {
 /* What is at an address. */
 struct place {
 	struct net_sim     *net;        /* NULL: nothing */
+	struct listener_sim *listener;  /* NULL: a host is */
 	struct net_sim_host host;
 };
 
@@ -85,8 +86,9 @@ is_at(const struct listener_sim *l, const struct endpoint *to, bool exact)
 	return at->ip.family == to->ip.family && ip_is_unspecified(&at->ip) && owns(l->net, &to->ip);
 }
 
+/* The (skip+1)-th. */
 static struct listener_sim *
-find_listener(const struct wire *wire, const struct endpoint *to, bool exact)
+nth_listener(const struct wire *wire, const struct endpoint *to, bool exact, uint64_t skip)
 {
 	list_each (n, &wire->nets) {
 		struct net_sim *net = list_entry(n, struct net_sim, link);
@@ -94,17 +96,35 @@ find_listener(const struct wire *wire, const struct endpoint *to, bool exact)
 		list_each (pos, &net->listeners) {
 			struct listener_sim *l = list_entry(pos, struct listener_sim, link);
 
-			if (is_at(l, to, exact))
+			if (is_at(l, to, exact) && skip-- == 0)
 				return l;
 		}
 	}
 	return NULL;
 }
 
-static struct place
-listener_place(const struct listener_sim *l)
+static struct listener_sim *
+find_listener(const struct wire *wire, const struct endpoint *to, bool exact)
 {
-	return (struct place){ .net = l->net, .host = { .on_accept = l->on_accept, .ctx = l->ctx } };
+	return nth_listener(wire, to, exact, 0);
+}
+
+/* Of those that share an address any may get the connection. */
+static struct listener_sim *
+draw_listener(struct wire *wire, struct listener_sim *first, const struct endpoint *to)
+{
+	bool exact = ip_eq(&first->listener.at.ip, &to->ip);
+	uint64_t n = 1;
+
+	while (nth_listener(wire, to, exact, n))
+		n++;
+	return n == 1 ? first : nth_listener(wire, to, exact, prng_below(&wire->prng, n));
+}
+
+static struct place
+listener_place(struct listener_sim *l)
+{
+	return (struct place){ .net = l->net, .listener = l, .host = { .on_accept = l->on_accept, .ctx = l->ctx } };
 }
 
 static struct place
@@ -160,6 +180,8 @@ net_sim_accept(struct conn_sim *c)
 		conn_sim_drop(c);
 		return;
 	}
+	if (place.listener)
+		place = listener_place(draw_listener(c->wire, place.listener, &c->conn.local));
 	c->net = place.net;
 	c->state = SIM_OPEN;
 	list_remove(&c->link);
@@ -234,14 +256,14 @@ sim_dial(struct net *base, const struct ip *source, const struct endpoint *to,
 }
 
 static struct listener *
-sim_listen(struct net *base, const struct endpoint *at,
+sim_listen(struct net *base, const struct endpoint *at, enum listen_share share,
 	   void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err)
 {
 	struct net_sim *net = sim_of(base);
 	struct listener_sim *l;
 	char where[ENDPOINT_TEXT_MAX];
 
-	if (at->port && find_listener(net->wire, at, true)) {
+	if (share != LISTEN_JOINS && at->port && find_listener(net->wire, at, true)) {
 		endpoint_format(at, where);
 		err_set(err, ERR_PERM, "cannot listen on %s: address already in use", where);
 		return NULL;
@@ -288,6 +310,7 @@ wire_new(struct loop *loop)
 
 	wire->loop = loop;
 	wire->latency_us = 1;
+	prng_seed(&wire->prng, 1);
 	list_init(&wire->nets);
 	list_init(&wire->dirty);
 	list_init(&wire->dead);
@@ -322,6 +345,12 @@ void
 wire_latency(struct wire *wire, mono_us_t latency_us)
 {
 	wire->latency_us = latency_us;
+}
+
+void
+wire_seed(struct wire *wire, uint64_t seed)
+{
+	prng_seed(&wire->prng, seed);
 }
 
 void

@@ -28,6 +28,8 @@ void wire_free(struct wire *wire);
 /* Of links whose host names none, and to listeners; 1 us unless told. At 0 all of an exchange falls into one instant:
  * for who knows that it ends. */
 void wire_latency(struct wire *wire, mono_us_t latency_us);
+/* Says which of the listeners that share an address gets a connection. */
+void wire_seed(struct wire *wire, uint64_t seed);
 
 /* All that is sent, in order. */
 void wire_tap(struct wire *wire, void (*on_bytes)(void *tap, struct span bytes), void *tap);

@@ -110,7 +110,7 @@ cuts_a_net_off_without_a_word_to_it(void **state)
 
 	set_up(&f);
 	open_pair(&f);
-	listener = net_listen(f.node, &at, on_accept, &f, NULL);
+	listener = net_listen(f.node, &at, LISTEN_ALONE, on_accept, &f, NULL);
 	assert_non_null(listener);
 	conn_write(f.client.conn, SPAN("never leaves"));
 	net_sim_cut_all(f.node);
@@ -138,11 +138,11 @@ listens_as_the_door_says(void **state)
 
 	set_up(&f);
 	net_sim_own(f.node, to.ip);
-	a = net_listen(f.node, &at, on_accept, &f, NULL);
-	assert_null(net_listen(f.world, &at, on_accept, &f, &err));
+	a = net_listen(f.node, &at, LISTEN_ALONE, on_accept, &f, NULL);
+	assert_null(net_listen(f.world, &at, LISTEN_ALONE, on_accept, &f, &err));
 	assert_string_equal(err.text, "cannot listen on 0.0.0.0:25: address already in use");
 	at.port = 0;
-	b = net_listen(f.node, &at, on_accept, &f, NULL);
+	b = net_listen(f.node, &at, LISTEN_ALONE, on_accept, &f, NULL);
 	assert_true(b->at.port != 0 && b->at.port != 25);
 	assert_null(net_listen_unix(f.node, "/run/x", on_accept, &f, &err));
 	assert_string_equal(err.text, "cannot listen on /run/x: a world has no control socket");

@@ -1,11 +1,6 @@
 /*
  * world - holds the doors, and the node between them.
  *
- * A life of the node has a net and a worker of its own, which go with it. The
- * disk, the names, the receivers and the clock stay. A crash mutes the node,
- * makes its disk refuse everything and cuts its net; then it is taken apart in
- * the usual order, which by then reaches nobody.
- *
  * The client's link takes no time, so that mail which is injected is there at
  * the same instant. Every receiver's takes some, or no delivery would.
  */
@@ -14,15 +9,10 @@
 
 #include <stdlib.h>
 
-#include "delivery/delivery.h"
-#include "policy/coverage.h"
 #include "util/crc.h"
 
 #define DISK_BYTES      (UINT64_C(1) << 40)
 #define LATENCY_MIN_US  INT64_C(2)                      /* of a receiver, there and back */
-#define NEVER_US        (3650 * INT64_C(86400) * US_PER_S)
-#define STOP_US         (8 * US_PER_S)                  /* as in node.c */
-#define STOP_FINAL_US   (30 * US_PER_S)
 
 struct world_host {
 	struct ip        ip;
@@ -65,8 +55,8 @@ on_log(void *ctx, const char *line, size_t n)
 		world_note(world, "%.*s", (int)(n - blank - 2), line + blank + 1);
 }
 
-static void
-on_record(void *ctx, const struct account_record *record)
+void
+world_on_record(void *ctx, const struct account_record *record)
 {
 	struct world *world = ctx;
 
@@ -136,18 +126,23 @@ world_receiver(struct world *world, const char *host, struct err *err)
 }
 
 /* What the node has learned has another TTL than a spec's patience: it asks again for all of it. */
-void
-world_set_name(struct world *world, const char *name, const struct resolver_sim_zone *zone)
+static void
+forget_names(struct shard *shard)
 {
 	struct route *route;
 	uint32_t pos = 0;
 
+	resolver_forget(shard->resolver);
+	while ((route = table_next(&shard->queues->routes, &pos)) != NULL)
+		route->expires = loop_now(shard->loop).mono;
+}
+
+void
+world_set_name(struct world *world, const char *name, const struct resolver_sim_zone *zone)
+{
 	resolver_sim_set(world->names, name, zone);
-	if (world->shard == NULL)
-		return;
-	resolver_forget(world->shard->resolver);
-	while ((route = table_next(&world->shard->queues->routes, &pos)) != NULL)
-		route->expires = now_of(world);
+	for (unsigned i = 0; world->shards != NULL && i < world->shards->n; i++)
+		forget_names(world->shards->all[i]);
 }
 
 static void
@@ -159,203 +154,12 @@ open_outside(struct world *world)
 
 	world->wire = wire_new(world->loop);
 	wire_latency(world->wire, 0);
+	wire_seed(world->wire, world->o.seed);
 	wire_tap(world->wire, on_wire, world);
 	world->outside = net_sim_new(world->wire);
 	net_sim_default_host(world->outside, &unnamed);
 	world->names = resolver_sim_new(world->loop);
 	table_init(&world->hosts, 1);
-}
-
-/* ---- the node ---- */
-
-static bool
-on_bound(void *ctx, struct shard *shard, struct err *err)
-{
-	(void)err;
-	shard->account = account_open_sink(on_record, ctx);
-	return true;
-}
-
-/* The first listener that somebody may send through, but without its clients and its TLS; or what a listener is. */
-static void
-make_listener(struct world *world, const struct ruleset *ruleset)
-{
-	static const struct cidr everybody = { .net = { .family = IP_V4 }, .bits = 0 };
-	struct ruleset_listener *l = &world->listener;
-
-	*l = (struct ruleset_listener){
-		.name = "127.0.0.1:2525", .max_message_size = 25 << 20, .max_rcpt_per_message = 1000,
-		.max_messages_per_connection = 10000, .max_errors = 10,
-		.command_timeout = 300 * US_PER_S, .data_timeout = 600 * US_PER_S,
-	};
-	for (unsigned i = 0; i < ruleset->listeners_n; i++) {
-		if (ruleset->listeners[i].relay_from_n == 0)
-			continue;
-		*l = ruleset->listeners[i];
-		break;
-	}
-	snprintf(world->listener_name, sizeof world->listener_name, "%s", l->name);
-	l->name = world->listener_name;
-	l->at = (struct endpoint){ { IP_V4, { 127, 0, 0, 1 } }, 2525 };
-	l->where = (struct where){ 0 };
-	l->relay_from = &everybody;
-	l->relay_from_n = 1;
-	l->relay_to_n = 0;
-	l->max_messages_per_connection = l->max_sessions = l->max_sessions_per_client = UNLIMITED;
-	l->hostname = l->tls_certificate = l->tls_key = NULL;
-	l->require_tls = false;
-	/* Its client says nothing for days, and would not like to lose a message to that. */
-	l->command_timeout = NEVER_US;
-}
-
-static struct policy *
-load(struct world *world, const char *path, const char *text, struct policy_report *report)
-{
-	struct bundle *bundle = bundle_new(path, "");
-	struct policy_env env = {
-		.log = &world->log, .clock = &world->loop->clock, .seed = prng_u64(&world->prng), .bundle = bundle,
-	};
-	struct policy *policy;
-
-	if (text != NULL)
-		bundle_put(bundle, path, span_text(text));
-	policy = policy_load(path, &env, report);
-	bundle_free(bundle);
-	return policy;
-}
-
-/* The doors that go with the node. */
-static void
-close_life(struct world *world)
-{
-	worker_sim_free(world->worker);
-	net_sim_free(world->inside);
-	world->worker = NULL;
-	world->inside = NULL;
-}
-
-static void
-on_used(void *ctx, const struct where *where, const char *name)
-{
-	coverage_setting(ctx, where, name);
-}
-
-static void
-cover(struct world *world)
-{
-	struct shard *shard = world->shard;
-	struct coverage *coverage = world->o.coverage;
-
-	if (coverage == NULL)
-		return;
-	coverage_declare(coverage, shard->policy);
-	policy_cover(shard->policy, coverage);
-	shard->coverage = coverage;
-	shard->queues->o.on_used = on_used;
-	shard->queues->o.used_ctx = coverage;
-}
-
-static bool
-open_node(struct world *world, struct policy_report *report, struct err *err)
-{
-	struct policy *policy = load(world, world->policy, world->text, report);
-	struct shard_options options = {
-		.loop = world->loop, .disk = &world->disk->disk, .names = world->names, .log = &world->log, .policy = policy,
-		.seed = prng_u64(&world->prng), .listeners = &world->listener, .listeners_n = 1,
-		.on_bound = on_bound, .ctx = world,
-	};
-
-	if (policy == NULL)
-		return false;
-	options.settings = policy_ruleset(policy)->node;
-	options.settings.memory_limit = 0;
-	make_listener(world, policy_ruleset(policy));
-	options.net = world->inside = net_sim_new(world->wire);
-	options.worker = world->worker = worker_sim_new(world->loop, 0);
-	world->muted = false;
-	world->shard = shard_open(&options, err);
-	if (world->shard == NULL) {
-		close_life(world);
-		disk_sim_revive(world->disk);           /* the process is gone, and its lock with it */
-		return false;
-	}
-	cover(world);
-	shard_start(world->shard);
-	injector_node_is_up(world->injector);
-	return true;
-}
-
-static void
-close_node(struct world *world)
-{
-	shard_close(world->shard);
-	world->shard = NULL;
-	close_life(world);
-}
-
-bool
-world_crash(struct world *world, struct err *err)
-{
-	if (world->shard == NULL)
-		return err_set(err, ERR_PERM, "crash: the node is down already");
-	world_note(world, "the power goes");
-	world->muted = true;
-	if (world->torn_write)
-		world_tear(world);
-	disk_sim_cut(world->disk);
-	net_sim_cut_all(world->inside);
-	close_node(world);
-	disk_sim_crash(world->disk, &world->prng);
-	return true;
-}
-
-/* As a node that got SIGTERM: transactions in flight end, for a while. */
-static void
-stop(struct world *world)
-{
-	mono_us_t began = now_of(world);
-	bool waits = true;
-
-	shard_stop(world->shard);
-	while (waits && !shard_is_idle(world->shard) && world_turn(world, began + STOP_FINAL_US))
-		waits = now_of(world) < began + STOP_US || delivery_waiting_final(world->shard->delivery) > 0;
-	close_node(world);
-	disk_sim_revive(world->disk);
-}
-
-bool
-world_restart(struct world *world, struct policy_report *report, struct err *err)
-{
-	if (!world_ok(world, err))
-		return false;
-	if (world->shard != NULL) {
-		world_note(world, "the node stops");
-		stop(world);
-	}
-	world_note(world, "the node starts");
-	return open_node(world, report, err) && world_ok(world, err);
-}
-
-bool
-world_swap(struct world *world, const char *path, const char *text, struct policy_report *report, struct err *err)
-{
-	struct policy *fresh;
-
-	if (!world_ok(world, err))
-		return false;
-	if (world->shard == NULL)
-		return err_set(err, ERR_PERM, "swap: the node is down: restart() it first");
-	fresh = load(world, path, text, report);
-	if (fresh == NULL)
-		return false;
-	if (!shard_swap(world->shard, fresh, false, err)) {
-		policy_free(fresh);
-		return false;
-	}
-	make_listener(world, policy_ruleset(fresh));
-	cover(world);
-	world_note(world, "%s is in force", path);
-	return true;
 }
 
 /* ---- a world ---- */
@@ -377,7 +181,7 @@ world_new(const struct world_options *options, struct policy_report *report, str
 	world->disk = disk_sim_new(prng_u64(&world->prng));
 	world->disk->capacity = DISK_BYTES;
 	world->injector = injector_new(world);
-	if (!open_node(world, report, err)) {
+	if (!world_open_node(world, report, err)) {
 		world_free(world);
 		return NULL;
 	}
@@ -394,8 +198,8 @@ world_free(struct world *world)
 		return;
 	world->muted = true;
 	injector_free(world->injector);
-	if (world->shard != NULL)
-		close_node(world);
+	if (world->shards != NULL)
+		world_close_node(world);
 	while ((host = table_next(&world->hosts, &pos)) != NULL) {
 		receiver_free(host->receiver);
 		free(host);
@@ -414,7 +218,8 @@ world_free(struct world *world)
 
 mono_us_t world_now(const struct world *world) { return now_of(world) - WORLD_START_US; }
 uint64_t world_seed(const struct world *world) { return world->o.seed; }
-struct shard *world_shard(const struct world *world) { return world->shard; }
+struct shard *world_shard(const struct world *world) { return world->shards != NULL ? world->shards->all[0] : NULL; }
+struct shards *world_shards(const struct world *world) { return world->shards; }
 const struct ledger *world_ledger(const struct world *world) { return world->ledger; }
 
 uint64_t

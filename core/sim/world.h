@@ -8,8 +8,9 @@
  * that restarts ends its sessions.
  *
  * What a policy says about the machine is not a world's: the control socket,
- * http, user, workers (one), memory_limit (none), the spool's folder and where
- * accounting goes. A client of the world's own injects, whatever the listeners.
+ * http, user, memory_limit (none), the spool's folder and where accounting
+ * goes. Its workers are ("auto" is one): shards that take turns in one thread, as
+ * the seed says. A client of the world's own injects, whatever the listeners.
  *
  * Ownership  new/free. What it hands out is borrowed until it next runs.
  * Threads    The caller's.
@@ -33,12 +34,14 @@
 struct coverage;
 struct receiver;
 struct shard;
+struct shards;
 struct world;
 
 struct world_options {
 	const char *policy;
 	const char *text;               /* what the policy holds; copied. NULL: the file is read */
 	uint64_t    seed;
+	unsigned    workers;            /* 0: as the policy says */
 	/* Asked every few thousand instants: true: whoever waits has waited enough. NULL: never. */
 	bool      (*expired)(void *ctx);
 	void       *ctx;
@@ -52,8 +55,9 @@ void world_free(struct world *world);
 
 mono_us_t world_now(const struct world *world);
 uint64_t world_seed(const struct world *world);
-/* NULL: the node is down. */
+/* The first one. NULL: the node is down. */
 struct shard *world_shard(const struct world *world);
+struct shards *world_shards(const struct world *world);
 
 /* ---- time ---- */
 
@@ -106,8 +110,8 @@ void world_set_name(struct world *world, const char *name, const struct resolver
 
 /* Power goes; what was not synced is lost. */
 bool world_crash(struct world *world, struct err *err);
-/* Ends it in order if it runs, and starts it with the policy file as it is now. */
-bool world_restart(struct world *world, struct policy_report *report, struct err *err);
+/* Ends it in order if it runs, and starts it with the policy file as it is now; workers 0: as many as it was told last. */
+bool world_restart(struct world *world, unsigned workers, struct policy_report *report, struct err *err);
 /* text NULL: the file is read. */
 bool world_swap(struct world *world, const char *policy, const char *text, struct policy_report *report, struct err *err);
 
@@ -116,6 +120,10 @@ void world_fault_torn_write(struct world *world, bool on);      /* at the next c
 void world_fault_lying_sync(struct world *world, bool on);
 void world_fault_disk_full(struct world *world, bool on);
 void world_fault_disk_error(struct world *world, uint64_t n);   /* the n-th operation from now fails */
+void world_fault_disk_cut(struct world *world, uint64_t n);     /* the power goes in the n-th call from now, until the next crash */
+void world_fault_disk_says(struct world *world, int sys);       /* what fails, fails with this; 0: EIO */
+void world_fault_bit_flip(struct world *world);                 /* one bit of one file of the spool, at once */
+uint64_t world_disk_calls(const struct world *world);           /* so far */
 void world_fault_clock_jump(struct world *world, int64_t by_ms);
 void world_fault_dns(struct world *world, enum world_dns_fault fault);
 

@@ -5,6 +5,9 @@
  * Such a queue is made for the question, by the engine itself, so that what
  * lies on its name (a pause, an overlay) is in the answer; it is reaped as any
  * empty one.
+ *
+ * All shards stand still for a question, as for a command on the socket: what is on
+ * its way between them arrives first.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/world_own.h"
@@ -38,7 +41,7 @@ nearer_queue(void *ctx, struct queue *queue)
 static bool
 no_such_queue(struct world *world, struct span name, const char *why, struct err *err)
 {
-	const struct ruleset *ruleset = world->shard->queues->o.ruleset;
+	const struct ruleset *ruleset = policy_ruleset(world_shard(world)->policy);
 	struct nearest nearest = { .name = name, .distance = UINT32_MAX };
 	char text[400];
 
@@ -48,83 +51,124 @@ no_such_queue(struct world *world, struct span name, const char *why, struct err
 			nearer(&nearest, text);
 		}
 	}
-	queues_match(world->shard->queues, SPAN("*"), nearer_queue, &nearest);
+	for (unsigned i = 0; i < world->shards->n; i++)
+		queues_match(world->shards->all[i]->queues, SPAN("*"), nearer_queue, &nearest);
 	if (nearest.distance == UINT32_MAX)
 		return err_set(err, ERR_PERM, "no such queue: %.*s (%s)", SPAN_ARG(name), why);
 	return err_set(err, ERR_PERM, "no such queue: %.*s (%s; nearest: %.100s)", SPAN_ARG(name), why, nearest.found);
 }
 
+/* By the shard that such a site belongs to. */
+static struct queue *
+make_queue(struct world *world, struct span site, struct span vmta)
+{
+	struct queues *queues = world_shard(world)->queues;
+
+	queues = world->shards->queues[queues_owner(queues, site)];
+	return queues_get(queues, site, ruleset_vmta(queues->o.ruleset, vmta));
+}
+
 static struct queue *
 make(struct world *world, struct span name, struct err *err)
 {
-	const struct ruleset *ruleset = world->shard->queues->o.ruleset;
+	const struct ruleset *ruleset = policy_ruleset(world_shard(world)->policy);
 	size_t slash = span_find(name, '/');
 	struct span site = slash == SIZE_MAX ? name : span_first(name, slash);
-	const struct ruleset_vmta *vmta = slash == SIZE_MAX ? NULL : ruleset_vmta(ruleset, span_from(name, slash + 1));
+	struct span vmta = slash == SIZE_MAX ? SPAN("") : span_from(name, slash + 1);
 	const struct ruleset_provider *provider = ruleset_provider_of_domain(ruleset, site);
 	char domain[DOMAIN_MAX], why[200];
 
 	if (slash == SIZE_MAX)
 		return no_such_queue(world, name, "a queue is called SITE/VMTA", err), NULL;
-	if (vmta == NULL)
+	if (ruleset_vmta(ruleset, vmta) == NULL)
 		return no_such_queue(world, name, "no such virtual MTA", err), NULL;
 	if (ruleset_provider(ruleset, site) != NULL)
-		return queues_get(world->shard->queues, site, vmta);
+		return make_queue(world, site, vmta);
 	if (provider != NULL) {
 		snprintf(why, sizeof why, "the domain belongs to the provider \"%.100s\"", provider->name);
 		return no_such_queue(world, name, why, err), NULL;
 	}
 	if (span_find(site, '.') == SIZE_MAX || !domain_normalize(site, domain, NULL))
 		return no_such_queue(world, name, "neither a provider nor a domain", err), NULL;
-	return queues_get(world->shard->queues, span_text(domain), vmta);
+	return make_queue(world, span_text(domain), vmta);
 }
 
 static struct queue *
 find(struct world *world, const char *name, struct err *err)
 {
-	struct queue *queue;
+	struct queue *queue = shards_find_queue(world->shards, span_text(name));
 
-	if (world->shard == NULL)
-		return err_set(err, ERR_PERM, "the node is down: restart() it first"), NULL;
-	queue = queues_find(world->shard->queues, span_text(name));
 	return queue != NULL ? queue : make(world, span_text(name), err);
 }
 
-json_t *
-world_why(struct world *world, const char *name, struct err *err)
+static json_t *
+answer_why(struct world *world, const struct queue *queue)
 {
-	const struct queue *queue = find(world, name, err);
-
-	return queue != NULL ? control_why(queue, loop_now(world->loop).mono) : NULL;
+	return control_why(queue, loop_now(world->loop).mono);
 }
 
-json_t *
-world_queue(struct world *world, const char *name, struct err *err)
+static json_t *
+answer_queue(struct world *world, const struct queue *queue)
 {
-	const struct queue *queue = find(world, name, err);
 	struct now now = loop_now(world->loop);
 	struct gate_answer gates;
 	struct control_row row;
 
-	if (queue == NULL)
-		return NULL;
 	gate_decide(queue, now.mono, &gates);
 	control_listing_row(queue, &gates, now.mono, &row);
 	return control_answer_row(&row, now);
 }
 
-json_t *
-world_effective(struct world *world, const char *name, struct err *err)
+static json_t *
+answer_effective(struct world *world, const struct queue *queue)
 {
-	const struct queue *queue = find(world, name, err);
+	(void)world;
+	return control_answer_settings(queue_settings_now(queue), false);
+}
 
-	return queue != NULL ? control_answer_settings(queue_settings_now(queue), false) : NULL;
+static json_t *
+ask(struct world *world, const char *name, json_t *(*answer)(struct world *world, const struct queue *queue), struct err *err)
+{
+	const struct queue *queue;
+	json_t *value = NULL;
+
+	if (world->shards == NULL)
+		return err_set(err, ERR_PERM, "the node is down: restart() it first"), NULL;
+	shards_halt(world->shards);
+	queue = find(world, name, err);
+	if (queue != NULL)
+		value = answer(world, queue);
+	shards_resume(world->shards);
+	return value;
+}
+
+json_t *
+world_why(struct world *world, const char *queue, struct err *err)
+{
+	return ask(world, queue, answer_why, err);
+}
+
+json_t *
+world_queue(struct world *world, const char *queue, struct err *err)
+{
+	return ask(world, queue, answer_queue, err);
+}
+
+json_t *
+world_effective(struct world *world, const char *queue, struct err *err)
+{
+	return ask(world, queue, answer_effective, err);
 }
 
 json_t *
 world_status(struct world *world, struct err *err)
 {
-	if (world->shard == NULL)
+	json_t *value;
+
+	if (world->shards == NULL)
 		return err_set(err, ERR_PERM, "the node is down: restart() it first"), NULL;
-	return control_status(world->shard, loop_now(world->loop).mono);
+	shards_halt(world->shards);
+	value = control_status(world->shards, loop_now(world->loop).mono);
+	shards_resume(world->shards);
+	return value;
 }

@@ -111,7 +111,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	getrusage(RUSAGE_SELF, &usage);
-	check(delivered(world, &err) == RECIPIENTS);
+	check(delivered(world, &err) == recipients);
 	bench_tell(bench_cpu_s(), "s", "sim.day_of_a_million");
 	bench_tell((double)usage.ru_maxrss / 1024, "MiB", "sim.day_of_a_million_memory");
 	world_free(world);

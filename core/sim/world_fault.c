@@ -60,7 +60,70 @@ world_fault_disk_full(struct world *world, bool on)
 void
 world_fault_disk_error(struct world *world, uint64_t n)
 {
-	disk_sim_fail(world->disk, n, 0);
+	world->disk->fail_at = world->disk->calls + n;
+}
+
+void
+world_fault_disk_cut(struct world *world, uint64_t n)
+{
+	world->disk->cut_at = world->disk->calls + n;
+}
+
+void
+world_fault_disk_says(struct world *world, int sys)
+{
+	world->disk->sys = sys;
+}
+
+uint64_t
+world_disk_calls(const struct world *world)
+{
+	return world->disk->calls;
+}
+
+struct flip {
+	struct world *world;
+	unsigned      seen;
+	char          name[TORN_NAME_MAX];
+};
+
+/* One of those of the spool's own, each as likely. */
+static void
+flip_name(void *ctx, const char *name)
+{
+	struct flip *flip = ctx;
+	struct span s = span_text(name);
+
+	if (!span_ends_nocase(s, SPAN(".seg")) && !span_ends_nocase(s, SPAN(".jnl")) && !span_eq(s, SPAN("state")))
+		return;
+	if (prng_below(&flip->world->prng, ++flip->seen) == 0)
+		snprintf(flip->name, sizeof flip->name, "%s", name);
+}
+
+void
+world_fault_bit_flip(struct world *world)
+{
+	struct disk *disk = &world->disk->disk;
+	struct flip flip = { .world = world };
+	struct disk_file *file;
+	uint64_t size = 0, at;
+	char byte = 0;
+	size_t got = 0;
+
+	if (!disk->ops->list(disk, flip_name, &flip, NULL) || flip.name[0] == '\0')
+		return;
+	file = disk->ops->open(disk, flip.name, false, NULL);
+	if (file == NULL)
+		return;
+	if (disk->ops->size(file, &size, NULL) && size > 0) {
+		at = prng_below(&world->prng, size);
+		if (disk->ops->read(file, at, &byte, 1, &got, NULL) && got == 1) {
+			byte ^= (char)(1u << prng_below(&world->prng, 8));
+			disk->ops->write(file, at, &(struct iovec){ &byte, 1 }, 1, NULL);
+			disk->ops->sync(file, NULL);
+		}
+	}
+	disk->ops->close(file);
 }
 
 void

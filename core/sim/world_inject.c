@@ -24,6 +24,14 @@
 
 /* ---- the line ---- */
 
+/* Whichever shard a session is on. */
+static void
+choose(struct world *world, const struct shard_choices *choices)
+{
+	for (unsigned i = 0; i < world->shards->n; i++)
+		world->shards->all[i]->choices = choices;
+}
+
 static void
 injection_free(struct injection *injection)
 {
@@ -80,7 +88,7 @@ serve(struct injector *injector, struct injection *injection)
 	uint64_t wanted = injection->due - injection->begun;
 
 	injector->current = injection;
-	injector->world->shard->choices = &injection->choices;
+	choose(injector->world, &injection->choices);
 	while (injection->begun < injection->due && injector->together < TOGETHER_MAX && !list_empty(&injector->idle)) {
 		injector->together++;
 		injector->world->turns++;               /* it takes as long as one */
@@ -98,7 +106,7 @@ injector_kick(struct injector *injector)
 	struct injection *injection;
 
 	/* What it does may come back here: the outer one goes on. */
-	if (injector->kicking || injector->world->shard == NULL || injector->world->failed)
+	if (injector->kicking || injector->world->shards == NULL || injector->world->failed)
 		return;
 	injector->kicking = true;
 	while ((injection = pick(injector)) != NULL) {
@@ -109,8 +117,8 @@ injector_kick(struct injector *injector)
 			break;
 	}
 	injector->kicking = false;
-	if (injection == NULL && injector->world->shard != NULL)
-		injector->world->shard->choices = NULL;
+	if (injection == NULL && injector->world->shards != NULL)
+		choose(injector->world, NULL);
 }
 
 /* ---- when the next one is due ---- */
@@ -258,7 +266,7 @@ injector_is_idle(const struct injector *injector)
 static bool
 is_declared(struct world *world, const struct world_injection *o, struct err *err)
 {
-	const struct ruleset *ruleset = world->shard->queues->o.ruleset;
+	const struct ruleset *ruleset = policy_ruleset(world_shard(world)->policy);
 
 	if (o->vmta != NULL && ruleset_vmta(ruleset, span_text(o->vmta)) == NULL)
 		return err_set(err, ERR_PERM, "vmta: %s declares no virtual MTA \"%s\"", world->policy, o->vmta);
@@ -278,7 +286,7 @@ world_inject(struct world *world, const struct world_injection *o, struct world_
 
 	*out = (struct world_injected){ 0 };
 	if (!world_ok(world, err) ||
-	    (world->shard == NULL && !err_set(err, ERR_PERM, "the node is down: restart() it first")) ||
+	    (world->shards == NULL && !err_set(err, ERR_PERM, "the node is down: restart() it first")) ||
 	    !is_declared(world, o, err)) {
 		if (o->free_ctx != NULL)
 			o->free_ctx(o->ctx);

@@ -8,6 +8,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/world_lua.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "sim/spec_host.h"
@@ -160,13 +161,13 @@ l_refused_policy(lua_State *L, const char *path, struct policy_report *report, c
 
 /* ---- a world's life ---- */
 
-/* new(policy, seed, text) */
+/* new(policy, seed, text, workers) */
 static int
 l_new(lua_State *L)
 {
 	struct world_options options = {
 		.policy = luaL_checkstring(L, 1), .seed = (uint64_t)luaL_checknumber(L, 2), .expired = is_expired,
-		.coverage = l_coverage(L), .text = luaL_optstring(L, 3, NULL),
+		.coverage = l_coverage(L), .text = luaL_optstring(L, 3, NULL), .workers = (unsigned)luaL_optinteger(L, 4, 0),
 	};
 	struct lua_world *lw = lua_newuserdata(L, sizeof *lw);
 	struct policy_report report;
@@ -208,16 +209,18 @@ l_crash(lua_State *L)
 	return l_leave(lw, ok, &err);
 }
 
+/* restart(world, workers) */
 static int
 l_restart(lua_State *L)
 {
+	unsigned workers = (unsigned)luaL_optinteger(L, 2, 0);
 	struct lua_world *lw = l_enter(L);
 	struct policy_report report;
 	struct err err = { 0 };
 	bool ok;
 
 	policy_report_init(&report);
-	ok = world_restart(lw->world, &report, &err);
+	ok = world_restart(lw->world, workers, &report, &err);
 	lw->L = NULL;
 	if (!ok)
 		return l_refused_policy(L, "", &report, &err);
@@ -262,6 +265,12 @@ l_fault(lua_State *L)
 		world_fault_disk_full(world, on);
 	else if (strcmp(name, "disk_error") == 0)
 		world_fault_disk_error(world, (uint64_t)lua_tonumber(L, 3));
+	else if (strcmp(name, "disk_cut") == 0)
+		world_fault_disk_cut(world, (uint64_t)lua_tonumber(L, 3));
+	else if (strcmp(name, "disk_says") == 0)
+		world_fault_disk_says(world, strcmp(lua_tostring(L, 3), "ENOSPC") == 0 ? ENOSPC : EIO);
+	else if (strcmp(name, "bit_flip") == 0)
+		world_fault_bit_flip(world);
 	else if (strcmp(name, "clock_jump") == 0)
 		world_fault_clock_jump(world, US(lua_tonumber(L, 3)) / US_PER_MS);
 	else if (strcmp(name, "dns") == 0)
@@ -279,6 +288,13 @@ static int
 l_now(lua_State *L)
 {
 	lua_pushnumber(L, (double)world_now(l_world(L)->world) / (double)US_PER_S);
+	return 1;
+}
+
+static int
+l_disk_calls(lua_State *L)
+{
+	lua_pushnumber(L, (double)world_disk_calls(l_world(L)->world));
 	return 1;
 }
 
@@ -339,7 +355,7 @@ l_run_while(lua_State *L)
 
 static const luaL_Reg functions[] = {
 	{ "new", l_new }, { "free", l_free }, { "crash", l_crash }, { "restart", l_restart }, { "swap", l_swap },
-	{ "fault", l_fault }, { "now", l_now }, { "seed", l_seed }, { "run_until", l_run_until },
+	{ "fault", l_fault }, { "now", l_now }, { "disk_calls", l_disk_calls }, { "seed", l_seed }, { "run_until", l_run_until },
 	{ "run_until_idle", l_run_until_idle }, { "run_while", l_run_while },
 	{ NULL, NULL },
 };

@@ -4,7 +4,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "shard.h"
+#include "shards.h"
 #include "sim/disk_sim.h"
 #include "sim/loop_sim.h"
 #include "sim/net_sim.h"
@@ -35,7 +35,8 @@ struct world {
 	struct disk_sim *disk;
 	struct resolver_source *names;
 	struct log      log;
-	struct shard   *shard;          /* NULL: the node is down */
+	struct shards  *shards;         /* NULL: the node is down */
+	struct peers   *peers;          /* NULL: one shard has none */
 	struct prng     prng;
 	struct ruleset_listener listener;       /* where the world's own client comes in */
 	char            listener_name[256];
@@ -51,6 +52,13 @@ struct world {
 	bool            failed;
 	struct err      failure;
 };
+
+/* world.c */
+void world_on_record(void *ctx, const struct account_record *record);   /* ctx is the world */
+
+/* world_node.c */
+bool world_open_node(struct world *world, struct policy_report *report, struct err *err);
+void world_close_node(struct world *world);
 
 /* world_time.c */
 bool world_turn(struct world *world, mono_us_t until);  /* one instant; false: nothing is due by then, or it failed */

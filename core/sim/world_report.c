@@ -97,7 +97,7 @@ tell_queue(void *ctx, struct queue *queue)
 		return;
 	gate_decide(queue, now, &gates);
 	gate_text(&gates, now, text, sizeof text);
-	tell(t, "%s: %u queued, %u sessions; %s%s%s", queue->name, queue_n(queue), gauge_in_use(&queue->scope.sessions), text,
+	tell(t, "%s: %u queued, %u sessions; %s%s%s", queue->name, queue_n(queue), gauge_in_use(&queue->scope.use->sessions), text,
 	     queue->last_error != NULL ? "; last error: " : "", queue->last_error != NULL ? queue->last_error : "");
 }
 
@@ -122,10 +122,10 @@ world_report(struct world *world, void (*line)(void *ctx, const char *text), voi
 	duration_format(world_now(world), now);
 	tell(&t, "%s with seed %llu, %.3f s after it began (%s)", world->policy, (unsigned long long)world->o.seed,
 	     (double)world_now(world) / (double)US_PER_S, now);
-	if (world->shard == NULL)
+	if (world->shards == NULL)
 		tell(&t, "the node is down");
-	else
-		queues_match(world->shard->queues, SPAN("*"), tell_queue, &t);
+	for (unsigned i = 0; world->shards != NULL && i < world->shards->n; i++)
+		queues_match(world->shards->all[i]->queues, SPAN("*"), tell_queue, &t);
 	if (t.queues > QUEUES_TOLD)
 		tell(&t, "and %u more queues with mail", t.queues - QUEUES_TOLD);
 	for (uint64_t i = world->events_n - n; i < world->events_n; i++) {

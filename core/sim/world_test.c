@@ -89,7 +89,7 @@ play(uint64_t seed)
 	assert_true(world_crash(world, &err));
 	assert_true(world_run_until(world, 100 * US_PER_S, &err));
 	policy_report_init(&report);
-	assert_true(world_restart(world, &report, &err));
+	assert_true(world_restart(world, 0, &report, &err));
 	policy_report_fini(&report);
 	assert_true(world_run_until_idle(world, &err));
 	assert_true(taken(world, "example.org") >= 20);
@@ -117,7 +117,7 @@ a_restart_goes_on_where_it_was(void **state)
 	assert_true(world_run_until(world, 13 * US_PER_S, &err));
 	assert_int_equal(taken(world, "gmail.com"), 3);
 	policy_report_init(&report);
-	assert_true(world_restart(world, &report, &err));
+	assert_true(world_restart(world, 0, &report, &err));
 	policy_report_fini(&report);
 	assert_true(world_run_until_idle(world, &err));
 	assert_int_equal(taken(world, "gmail.com"), 10);

@@ -4,6 +4,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/delivery.h"
+#include "sim/peers_sim.h"
 #include "sim/world_own.h"
 
 #define IDLE_US         (60 * INT64_C(86400) * US_PER_S)
@@ -70,11 +71,17 @@ world_run_until(struct world *world, mono_us_t at, struct err *err)
 	return world_ok(world, err);
 }
 
+/* What is on its way from shard to shard is counted by none of them. */
 static bool
 is_idle(const struct world *world)
 {
-	return world->shard->queues->rcpts_n == 0 && delivery_sessions(world->shard->delivery) == 0 &&
-	       injector_is_idle(world->injector);
+	for (unsigned i = 0; i < world->shards->n; i++) {
+		const struct shard *shard = world->shards->all[i];
+
+		if (shard->queues->rcpts_n > 0 || delivery_sessions(shard->delivery) > 0)
+			return false;
+	}
+	return injector_is_idle(world->injector) && (world->peers == NULL || peers_sim_is_quiet(world->peers));
 }
 
 bool
@@ -84,7 +91,7 @@ world_run_until_idle(struct world *world, struct err *err)
 
 	if (!world_ok(world, err))
 		return false;
-	if (world->shard == NULL)
+	if (world->shards == NULL)
 		return err_set(err, ERR_PERM, "run_until_idle: the node is down: restart() it first");
 	while (!is_idle(world)) {
 		if (world_turn(world, end))

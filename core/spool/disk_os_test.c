@@ -167,6 +167,44 @@ knows_the_free_space(void **state)
 	assert_true(free_bytes <= total);
 }
 
+static void
+looks_without_making_or_holding_up_anything(void **state)
+{
+	struct here *here = *state;
+	const struct disk_ops *ops = here->disk->ops;
+	struct iovec iov = { (void *)"hello", 5 };
+	struct disk_file *file = ops->open(here->disk, "file", true, NULL);
+	struct disk *look = disk_os_look(here->folder, NULL);
+	char path[100], got[8];
+	struct err err = { 0 };
+	struct stat st;
+	size_t n;
+
+	assert_non_null(look);
+	assert_true(ops->write(file, 0, &iov, 1, NULL));
+	ops->close(file);
+	file = look->ops->open(look, "file", false, NULL);
+	assert_true(look->ops->read(file, 0, got, sizeof(got), &n, NULL));
+	assert_int_equal(n, 5);
+	assert_memory_equal(got, "hello", 5);
+	look->ops->close(file);
+	snprintf(path, sizeof(path), "%s/pipe", here->folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(look->ops->open(look, "pipe", false, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+
+	/* Nobody holds a folder without the file; then the node does. */
+	assert_true(look->ops->lock(look, "lock", NULL));
+	snprintf(path, sizeof(path), "%s/lock", here->folder);
+	assert_int_equal(stat(path, &st), -1);
+	assert_true(ops->lock(here->disk, "lock", NULL));
+	assert_false(look->ops->lock(look, "lock", &err));
+	disk_os_close(look);
+	snprintf(path, sizeof(path), "%s/nowhere", here->folder);
+	assert_null(disk_os_look(path, NULL));
+	assert_int_equal(stat(path, &st), -1);
+}
+
 int
 main(void)
 {
@@ -177,6 +215,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(makes_the_folder_private, set_up, tear_down),
 		cmocka_unit_test(calls_a_full_disk_temporary),
 		cmocka_unit_test_setup_teardown(knows_the_free_space, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(looks_without_making_or_holding_up_anything, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

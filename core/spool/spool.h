@@ -22,7 +22,13 @@
  * Ownership  struct spool_message is embedded in the engine's message and
  *            belongs to the spool from begin/recovery until spool_settle() says
  *            it is over. A writer ends with exactly one commit or abort.
- * Threads    One loop's; the worker runs only what this file gives it.
+ * Threads    Each loop has a face of its own: the first is spool_open()'s, the others
+ *            are spool_join()'s. All functions take any face, from the thread of its
+ *            loop (or while that one stands still); its writers and readers are that
+ *            thread's. on_commit runs on the loop of the face that the writer began with. A
+ *            message may be read and settled through any face. One lock is behind all;
+ *            it is not held while a message is read or written. The worker runs only what
+ *            this file gives it, whoever's loop it came from.
  * Errors     ERR_TEMP is worth a 452. A failed batch withdraws what it wrote, so
  *            that a message refused with 452 does not come back after a restart.
  */
@@ -81,7 +87,8 @@ struct spool_owner {
 	 * answer is where it keeps its struct spool_message (zeroed but for id; the spool
 	 * fills it). NULL stops the opening. */
 	struct spool_message *(*on_recovered)(void *ctx, const struct spool_recovered *message);
-	/* Compaction asks how the recipients stand now; fills rcpts[message->rcpts_n]. */
+	/* Compaction asks how the recipients stand now; fills rcpts[message->rcpts_n]. On any face's thread, under the
+	 * spool's lock: it calls nothing of this file, and waits for nobody. What was settled before is to be seen. */
 	void (*on_states)(void *ctx, const struct spool_message *message, struct spool_rcpt_state *rcpts);
 	void *ctx;
 };
@@ -93,8 +100,12 @@ struct spool_owner {
  * when nothing in it waits any more. Where a journal is damaged, some get their mail again. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
+/* Another loop's face. The loop may be the first's as well: then its on_commit runs with those of the first.
+ * To be closed before the first is. */
+struct spool *spool_join(struct spool *first, struct loop *loop);
 /* Waits for the batch under way and writes what is pending, synced; on_commit of what waits
- * is called before it returns. Writers and readers have ended. */
+ * is called before it returns (of any but the first: that face's). Writers and readers have ended. A call that was
+ * posted to the face's loop may still be there, and only frees itself. */
 void spool_close(struct spool *spool);
 
 void spool_set_min_free_space(struct spool *spool, uint64_t bytes);
@@ -116,7 +127,8 @@ void spool_commit(struct spool_writer *writer, struct spool_message *message, ui
 void spool_abort(struct spool_writer *writer);
 
 /* One recipient's end or new state, into the journal; durable with the next batch (within
- * 10 ms). An end is told once. True: it was the last live one, *message is the engine's again. */
+ * 10 ms). An end is told once. True: it was the last live one, *message is the engine's again; of all who
+ * settle its recipients one is told so. */
 bool spool_settle(struct spool *spool, struct spool_message *message, uint16_t rcpt,
 		  const struct spool_rcpt_state *state);
 
@@ -152,7 +164,7 @@ bool spool_read_next(struct spool_reader *reader, size_t max, struct buf *room, 
 void spool_read_rewind(struct spool_reader *reader);
 void spool_read_close(struct spool_reader *reader);
 
-/* A small file of the engine's own (limits, retry state, overlays), replaced whole; the write
+/* A small file of the engine's own (limits, retry state, overlays), replaced whole; the first face's. The write
  * happens off the loop. bytes is copied. One at a time: false while the last is under way,
  * and for what is too large to be read again, with a warning. */
 bool spool_state_save(struct spool *spool, struct span bytes);

@@ -8,7 +8,7 @@
  *      the messages are durable;
  *   4. journals are written (how far the segment is synced, then the notes) and,
  *      if there were notes, synced. A note thus never precedes its message.
- * On the loop, done: offsets move, tickets are told.
+ * On the first's loop, done: offsets move, tickets are told (spool_face.c).
  *
  * A failure in 1 to 3 withdraws the batch: each of its segments is cut back to
  * where it stood before (after a failed sync: to what is known to be synced, since
@@ -56,6 +56,7 @@ static bool
 part_write(struct part *part, const struct disk_ops *ops, struct err *err)
 {
 	uint32_t n = part->chunks.n;
+	uint64_t at = part->at;
 	struct iovec few[16], *iov = few;
 	bool ok;
 
@@ -63,8 +64,12 @@ part_write(struct part *part, const struct disk_ops *ops, struct err *err)
 		return true;
 	if (n > countof(few))
 		iov = mem_grow(NULL, n * sizeof(*iov));
-	for (uint32_t i = 0; i < n; i++)
-		iov[i] = (struct iovec){ part->chunks.v[i]->p, part->chunks.v[i]->n };
+	for (uint32_t i = 0; i < n; i++) {
+		struct spool_fresh *record = part->chunks.v[i];
+		spool_fresh_seal(record, part->segment->number, at);
+		iov[i] = (struct iovec){ record->p, record->n };
+		at += record->n;
+	}
 	part->touched = true;
 	ok = ops->write(part->segment->file, part->at, iov, (int)n, err);
 	if (iov != few)
@@ -203,10 +208,10 @@ journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 }
 
 static void
-batch_work(struct spool *spool)
+batch_work(struct spool_core *core)
 {
-	struct spool_batch *batch = spool->batch;
-	const struct disk_ops *ops = spool->disk->ops;
+	struct spool_batch *batch = core->batch;
+	const struct disk_ops *ops = core->disk->ops;
 
 	if (!segments_cut(batch, ops) || !segments_write(batch, ops) || !segments_sync(batch, ops))
 		withdraw(batch, ops);
@@ -219,7 +224,7 @@ batch_work(struct spool *spool)
 	}
 }
 
-/* ---- on the loop ---- */
+/* ---- under the lock ---- */
 
 static void
 part_init(struct part *part, struct spool_segment *segment, bool probe, bool final)
@@ -228,11 +233,11 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 		.segment = segment, .chunks = segment->pending, .notes = segment->notes,
 		.at = segment->written, .bytes = segment->end - segment->written,
 		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
-		.keep_files = !final && (segment == segment->spool->active || segment->writers),
+		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
 	part->sync = segment->tickets_pending || (!segment->created && part->chunks.n) ||
 		     (final && !segment->sealed && segment->end > segment->synced);
-	part->force_journal = (probe && segment == segment->spool->active) ||
+	part->force_journal = (probe && segment == segment->core->active) ||
 			      (final && (segment->end > segment->marked));
 	segment->pending = (struct spool_chunks){ 0 };
 	segment->notes = (struct spool_notes){ .lean = segment->notes.lean };
@@ -240,25 +245,25 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 }
 
 static void
-batch_new(struct spool *spool, bool probe, bool final)
+batch_new(struct spool_core *core, bool probe, bool final)
 {
 	struct spool_batch *batch;
 	uint32_t n = 0;
 
-	list_each (pos, &spool->dirty)
+	list_each (pos, &core->dirty)
 		n++;
 	batch = mem_alloc(sizeof(*batch) + n * sizeof(*batch->parts));
-	list_each_safe (pos, &spool->dirty) {
+	list_each_safe (pos, &core->dirty) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, dirty_link);
 		list_remove(&segment->dirty_link);
 		part_init(&batch->parts[batch->parts_n++], segment, probe, final);
 	}
 	list_init(&batch->tickets);
-	list_splice_tail(&batch->tickets, &spool->tickets);
-	batch->number = ++spool->batches;
-	spool->wants_write = spool->wants_notes = spool->probe_due = false;
-	timer_stop(&spool->loop->timers, &spool->gather_timer);
-	spool->batch = batch;
+	list_splice_tail(&batch->tickets, &core->tickets);
+	batch->number = ++core->batches;
+	core->wants_write = core->wants_notes = core->probe_due = false;
+	spool_gathered(core);
+	core->batch = batch;
 }
 
 static void
@@ -290,10 +295,10 @@ static void
 part_done(struct part *part, bool failed)
 {
 	struct spool_segment *segment = part->segment;
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 
 	for (uint32_t i = 0; i < part->chunks.n; i++) {
-		spool->pending_bytes -= part->chunks.v[i]->n;
+		core->pending_bytes -= part->chunks.v[i]->n;
 		spool_fresh_unref(part->chunks.v[i]);
 	}
 	free(part->chunks.v);
@@ -308,7 +313,7 @@ part_done(struct part *part, bool failed)
 	if (part->journal_ok) {
 		spool_notes_fini(&part->notes);
 	} else {
-		spool->unsafe += spool->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
+		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
 		spool_segment_dirty(segment);
 	}
@@ -316,148 +321,94 @@ part_done(struct part *part, bool failed)
 
 /* What was appended since the batch began has offsets that no longer hold. */
 static void
-fail_the_rest(struct spool *spool, struct spool_batch *batch)
+fail_the_rest(struct spool_core *core, struct spool_batch *batch)
 {
-	list_each (pos, &spool->segments) {
+	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		if (segment->pending.n)
 			spool_segment_reset(segment);
 	}
-	list_each (pos, &spool->writers) {
+	list_each (pos, &core->writers) {
 		struct spool_writer *writer = list_entry(pos, struct spool_writer, link);
 		if (writer->segment)
 			writer->err = batch->err;
 	}
-	list_splice_tail(&batch->tickets, &spool->tickets);
+	list_splice_tail(&batch->tickets, &core->tickets);
 	list_each (pos, &batch->tickets)
 		list_entry(pos, struct spool_ticket, link)->err = batch->err;
 }
 
 static void
-fail_or_mend(struct spool *spool, const struct spool_batch *batch)
+fail_or_mend(struct spool_core *core, const struct spool_batch *batch)
 {
 	const struct err *err = batch->err.kind ? &batch->err : &batch->journal_err;
 
-	spool->journals_fail = batch->journal_err.kind != ERR_NONE;
-	if (!spool->journals_fail)
-		spool->unsafe = 0;
-	spool_stall_review(spool);
+	core->journals_fail = batch->journal_err.kind != ERR_NONE;
+	if (!core->journals_fail)
+		core->unsafe = 0;
+	spool_stall_review(core);
 	if (err->kind) {
-		if (!spool->failing.kind)
-			log_error(spool->log, "%s; new messages are refused until it works again", err->text);
-		spool->failing = *err;
-		spool->failing.kind = ERR_TEMP;
-		spool_retry_later(spool);
+		if (!core->failing.kind)
+			log_error(core->log, "%s; new messages are refused until it works again", err->text);
+		core->failing = *err;
+		core->failing.kind = ERR_TEMP;
+		spool_retry_later(core);
 		return;
 	}
-	spool->clean_upto = batch->number;
-	if (spool->failing.kind) {
-		log_info(spool->log, "spool: the disk works again");
-		spool->failing = (struct err){ 0 };
+	core->clean_upto = batch->number;
+	if (core->failing.kind) {
+		log_info(core->log, "spool: the disk works again");
+		core->failing = (struct err){ 0 };
 	}
 }
 
 static void
-batch_done(struct spool *spool)
+batch_done(struct spool_core *core)
 {
-	struct spool_batch *batch = spool->batch;
-	struct list tickets;
+	struct spool_batch *batch = core->batch;
 	bool failed = batch->err.kind != ERR_NONE;
 
-	spool->batch = NULL;
+	core->batch = NULL;
 	batch->err.kind = failed ? ERR_TEMP : ERR_NONE;
 	for (uint32_t i = 0; i < batch->parts_n; i++)
 		part_done(&batch->parts[i], failed);
 	if (failed)
-		fail_the_rest(spool, batch);
-	fail_or_mend(spool, batch);
-	spool->syncs += batch->syncs;
+		fail_the_rest(core, batch);
+	fail_or_mend(core, batch);
+	core->syncs += batch->syncs;
 	for (uint32_t i = 0; i < batch->parts_n; i++)
 		spool_segment_review(batch->parts[i].segment);
-	list_init(&tickets);
-	list_splice_tail(&tickets, &batch->tickets);
+	list_each_safe (pos, &batch->tickets) {
+		list_remove(pos);
+		spool_told(list_entry(pos, struct spool_ticket, link));
+	}
 	free(batch);
-	spool_tell(spool, &tickets);
 }
 
 void
-spool_batch_start(struct spool *spool)
+spool_batch_start(struct spool_core *core)
 {
-	bool probe = spool->failing.kind != ERR_NONE;
+	bool probe = core->failing.kind != ERR_NONE;
 
 	/* A probe must write, and a sealed segment is no place for it. */
-	if (probe && (!spool->active || spool->active->sealed))
-		spool_segment_rotate(spool);
+	if (probe && (!core->active || core->active->sealed))
+		spool_segment_rotate(core);
 	if (probe)
-		spool_segment_dirty(spool->active);
-	batch_new(spool, probe, false);
-	spool->was_background = false;
-	spool_job_run(spool, batch_work, batch_done);
+		spool_segment_dirty(core->active);
+	batch_new(core, probe, false);
+	core->was_background = false;
+	spool_job_run(core, batch_work, batch_done);
 }
 
 void
-spool_batch_now(struct spool *spool, bool final)
+spool_batch_now(struct spool_core *core, bool final)
 {
-	list_each (pos, &spool->segments) {
+	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		if (final && (segment->end > segment->marked || segment->notes.n || segment->cut))
 			spool_segment_dirty(segment);
 	}
-	batch_new(spool, false, final);
-	batch_work(spool);
-	batch_done(spool);
-}
-
-void
-spool_fail_at_once(struct spool *spool, struct spool_ticket *ticket)
-{
-	check(ticket->err.kind != ERR_NONE);
-	list_add_tail(&spool->told, &ticket->link);
-	timer_start(&spool->loop->timers, &spool->tell_timer, spool->loop->now.mono);
-}
-
-static void
-ticket_settle_in(struct spool *spool, struct spool_ticket *ticket)
-{
-	struct spool_message *message = ticket->message;
-
-	message->at = ticket->at;
-	message->all_bytes = ticket->all_bytes;
-	message->record_bytes = ticket->fresh->n;
-	message->rcpts_n = message->live = ticket->rcpts_n;
-	spool_segment_link(ticket->segment, message);
-	spool_fresh_keep(spool, message, ticket->fresh);
-	spool->commits++;
-}
-
-static void
-ticket_tell(struct spool *spool, struct spool_ticket *ticket)
-{
-	const struct err *err = ticket->err.kind ? &ticket->err : NULL;
-	struct spool_segment *segment = ticket->segment;
-
-	if (ticket->item)
-		spool_compact_told(spool, ticket, err);
-	else if (!err)
-		ticket_settle_in(spool, ticket);
-	if (segment)
-		segment->tickets--;
-	if (ticket->fresh)
-		spool_fresh_unref(ticket->fresh);
-	if (segment)
-		spool_segment_review(segment);
-	/* Last: it may call into the spool. */
-	if (ticket->on_commit)
-		ticket->on_commit(ticket->ctx, err);
-	free(ticket);
-}
-
-void
-spool_tell(struct spool *spool, struct list *tickets)
-{
-	while (!list_empty(tickets)) {
-		struct spool_ticket *ticket = list_first(tickets, struct spool_ticket, link);
-		list_remove(&ticket->link);
-		ticket_tell(spool, ticket);
-	}
+	batch_new(core, false, final);
+	batch_work(core);
+	batch_done(core);
 }

@@ -78,7 +78,7 @@ opens_again_only_when_the_disk_works_again(void **state)
 		spool_stats(post->spool, &stats);
 		assert_true(stats.refusing);
 	}
-	assert_true(post->spool->segments_n <= 2);
+	assert_true(post->spool->core->segments_n <= 2);
 	post->fake.fail_permille = 0;
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
@@ -115,7 +115,7 @@ fails_a_writer_whose_pieces_are_gone(void **state)
 	hand_settle(&post->hand);
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
-	assert_int_equal(post->spool->failing.kind, ERR_NONE);
+	assert_int_equal(post->spool->core->failing.kind, ERR_NONE);
 	assert_false(spool_write(writer, SPAN("more"), &err));
 	assert_int_equal(err.kind, ERR_TEMP);
 	spool_abort(writer);
@@ -138,7 +138,7 @@ keeps_notes_until_the_journal_takes_them(void **state)
 		}
 	}
 	/* Many words of one recipient, one to remember. */
-	assert_true(post->spool->active->notes.n < 2500);
+	assert_true(post->spool->core->active->notes.n < 2500);
 	post->fake.fail_permille = 0;
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
@@ -180,7 +180,7 @@ survives_a_full_disk(void **state)
 	post_deliver(post, before);
 	hand_pass(&post->hand, US_PER_S);
 	hand_settle(&post->hand);
-	assert_int_equal(post->spool->active->notes.n, 0);
+	assert_int_equal(post->spool->core->active->notes.n, 0);
 	post_power_cut(post);
 	post_open(post);
 	assert_int_equal(post->recovered, 0);
@@ -255,7 +255,7 @@ stalls_when_a_little_cannot_be_written_down_for_long(void **state)
 		hand_settle(&post->hand);
 		hand_pass(&post->hand, US_PER_S);
 	}
-	assert_int_equal(post->spool->failing.kind, ERR_TEMP);
+	assert_int_equal(post->spool->core->failing.kind, ERR_TEMP);
 	assert_false(spool_stalls(post->spool));
 	post_deliver(post, &post->letters[0]);
 	hand_pass(&post->hand, US_PER_S);

@@ -1,8 +1,11 @@
 /*
- * Appends and commits a second, synced, by one sender and by 64 at once, and messages
- * a second that a start finds again, in a folder of the real disk ($BENCH_DIR, else /tmp).
+ * Appends and commits a second, synced, by one sender and by 64 at once, the same 64 on four
+ * threads, and messages a second that a start finds again, in a folder of the real disk
+ * ($BENCH_DIR, else /tmp).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+
 #include "spool/spool.h"
 #include "util/bench.h"
 
@@ -16,7 +19,9 @@ struct bench {
 	uint64_t      done;
 	struct spool_message *kept;     /* each message has one, and is not settled; NULL: it is, at once */
 	unsigned      begun;
-	unsigned      open;
+	unsigned      open;             /* senders; of the first: and other threads */
+	struct bench *first;            /* NULL: it is the first */
+	struct loop_call ended;         /* tells the first, whose loop must turn until then */
 	char          body[4096];
 };
 
@@ -26,6 +31,24 @@ struct sender {
 };
 
 static void send_one(struct sender *sender);
+
+static void
+one_less(struct bench *bench)
+{
+	if (--bench->open > 0)
+		return;
+	loop_stop(bench->loop);
+	if (bench->first != NULL)
+		loop_post(bench->first->loop, &bench->ended);
+}
+
+static void
+on_ended(void *ctx)
+{
+	struct bench *bench = ctx;
+
+	one_less(bench->first);
+}
 
 static void
 on_commit(void *ctx, const struct err *err)
@@ -43,8 +66,8 @@ on_commit(void *ctx, const struct err *err)
 		spool_settle(bench->spool, &sender->message, 0, &delivered);
 	if (bench->kept != NULL ? bench->begun < RECOVERED : clock_mono(&bench->loop->clock) < bench->until)
 		send_one(sender);
-	else if (--bench->open == 0)
-		loop_stop(bench->loop);
+	else
+		one_less(bench);
 }
 
 static void
@@ -80,7 +103,7 @@ play(struct bench *bench, unsigned senders_n)
 	struct sender senders[64];
 
 	bench->until = clock_mono(&bench->loop->clock) + SECONDS * US_PER_S;
-	bench->open = senders_n;
+	bench->open += senders_n;
 	for (unsigned i = 0; i < senders_n; i++) {
 		senders[i] = (struct sender){ .bench = bench };
 		send_one(&senders[i]);
@@ -101,6 +124,50 @@ commits(struct disk *disk, unsigned senders_n)
 	spool_close(bench.spool);
 	worker_os_free(worker);
 	loop_os_free(bench.loop);
+}
+
+static void *
+play_sixteen(void *bench)
+{
+	play(bench, 16);
+	return NULL;
+}
+
+/* What one thread has not settled yet may be worth compacting to another. */
+static void
+on_states(void *ctx, const struct spool_message *message, struct spool_rcpt_state *rcpts)
+{
+	rcpts[0] = (struct spool_rcpt_state){ .outcome = SPOOL_WAITING };
+}
+
+static void
+commits_on_four_threads(struct disk *disk)
+{
+	struct bench benches[4] = { { .loop = loop_os_new(NULL), .open = 3 } };
+	struct worker *worker = worker_os_new(benches[0].loop, "spool", NULL);
+	static const struct spool_owner owner = { .on_states = on_states };
+	pthread_t threads[4];
+	uint64_t done = 0;
+
+	open_spool(&benches[0], disk, worker, &owner);
+	for (unsigned i = 1; i < countof(benches); i++) {
+		benches[i] = (struct bench){ .loop = loop_os_new(NULL), .first = &benches[0], .ended = { .fn = on_ended, .ctx = &benches[i] } };
+		benches[i].spool = spool_join(benches[0].spool, benches[i].loop);
+		check(pthread_create(&threads[i], NULL, play_sixteen, &benches[i]) == 0);
+	}
+	play_sixteen(&benches[0]);
+	for (unsigned i = countof(benches); i-- > 0; ) {
+		if (i > 0)
+			check(pthread_join(threads[i], NULL) == 0);
+		done += benches[i].done;
+		spool_close(benches[i].spool);
+	}
+	worker_os_free(worker);
+	for (unsigned i = 0; i < countof(benches); i++) {
+		loop_run_posted(benches[i].loop);
+		loop_os_free(benches[i].loop);
+	}
+	bench_tell((double)done / SECONDS, "/s", "spool.commits_by_64_on_4");
 }
 
 static struct spool_message *
@@ -157,6 +224,7 @@ main(void)
 	}
 	commits(disk, 1);
 	commits(disk, 64);
+	commits_on_four_threads(disk);
 	recovery(disk);
 	disk->ops->list(disk, wipe_one, disk, NULL);
 	disk_os_close(disk);

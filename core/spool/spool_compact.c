@@ -55,7 +55,7 @@ struct spool_compaction {
 static bool
 ids_stay_known(const struct spool_segment *segment)
 {
-	list_each (pos, &segment->spool->segments) {
+	list_each (pos, &segment->core->segments) {
 		const struct spool_segment *other = list_entry(pos, struct spool_segment, link);
 		if (other != segment && !other->dead && other->created && other->max_id >= segment->max_id)
 			return true;
@@ -67,44 +67,30 @@ ids_stay_known(const struct spool_segment *segment)
 static bool
 make_ids_known(struct spool_segment *segment)
 {
-	struct spool *spool = segment->spool;
-	struct spool_segment *active = spool->active;
+	struct spool_core *core = segment->core;
+	struct spool_segment *active = core->active;
 
 	if (ids_stay_known(segment))
 		return true;
 	if (!active || (active->created && active->max_id < segment->max_id))
-		spool_segment_rotate(spool);
+		spool_segment_rotate(core);
 	return false;
-}
-
-struct look_for {
-	const char *name;
-	bool there;
-};
-
-static void
-on_name(void *ctx, const char *name)
-{
-	struct look_for *look = ctx;
-
-	if (strcmp(name, look->name) == 0)
-		look->there = true;
 }
 
 /* Whether a name is still in the folder; if nobody can say, it is. */
 static bool
 is_there(struct disk *disk, const char *name)
 {
-	struct look_for look = { .name = name };
+	bool there;
 
-	return !disk->ops->list(disk, on_name, &look, NULL) || look.there;
+	return !spool_name_is_there(disk, name, &there, NULL) || there;
 }
 
 /* The first try may have renamed it and failed to make that durable. */
 static bool
 rename_away(struct spool_segment *segment, const char *name, const char *to)
 {
-	struct disk *disk = segment->spool->disk;
+	struct disk *disk = segment->core->disk;
 
 	return disk->ops->rename(disk, name, to, NULL) ||
 	       (segment->retry_at && disk->ops->rename(disk, to, to, NULL) && !is_there(disk, name));
@@ -114,7 +100,7 @@ rename_away(struct spool_segment *segment, const char *name, const char *to)
 static void
 journal_away(struct spool_segment *segment)
 {
-	struct disk *disk = segment->spool->disk;
+	struct disk *disk = segment->core->disk;
 	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	spool_segment_name(segment, ".jnl", name);
@@ -127,25 +113,25 @@ journal_away(struct spool_segment *segment)
 
 /* False: it is small enough, or cannot be cut: removed as it is. */
 static bool
-cut_a_piece(struct spool *spool)
+cut_a_piece(struct spool_core *core)
 {
-	struct disk *disk = spool->disk;
-	struct disk_file *file = spool->removing_left > CUT_BYTES ? disk->ops->open(disk, REMOVED, false, NULL) : NULL;
+	struct disk *disk = core->disk;
+	struct disk_file *file = core->removing_left > CUT_BYTES ? disk->ops->open(disk, REMOVED, false, NULL) : NULL;
 	bool cut;
 
 	if (!file)
 		return false;
-	cut = disk->ops->truncate(file, spool->removing_left - CUT_BYTES, NULL);
+	cut = disk->ops->truncate(file, core->removing_left - CUT_BYTES, NULL);
 	disk->ops->close(file);
-	spool->removing_left -= CUT_BYTES;
+	core->removing_left -= CUT_BYTES;
 	return cut;
 }
 
 static void
-remove_work(struct spool *spool)
+remove_work(struct spool_core *core)
 {
-	struct spool_segment *segment = spool->removing;
-	struct disk *disk = spool->disk;
+	struct spool_segment *segment = core->removing;
+	struct disk *disk = core->disk;
 	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	spool_segment_files_close(segment);
@@ -156,56 +142,56 @@ remove_work(struct spool *spool)
 			return;
 		segment->file_made = false;
 		if (!segment->damaged)
-			spool->removing_left = segment->written ? segment->written : 1;
+			core->removing_left = segment->written ? segment->written : 1;
 	} else if (segment->made_badly) {
 		disk->ops->remove(disk, name, NULL);
 	}
-	if (cut_a_piece(spool))
+	if (cut_a_piece(core))
 		return;
-	if (spool->removing_left)
+	if (core->removing_left)
 		disk->ops->remove(disk, REMOVED, NULL);
-	spool->removing_left = 0;
+	core->removing_left = 0;
 	journal_away(segment);
 }
 
 static void
-remove_done(struct spool *spool)
+remove_done(struct spool_core *core)
 {
-	struct spool_segment *segment = spool->removing;
+	struct spool_segment *segment = core->removing;
 
-	if (spool->removing_left)
+	if (core->removing_left)
 		return;                 /* the next piece after the next batch */
-	spool->removing = NULL;
+	core->removing = NULL;
 	if (segment->file_made) {
-		segment->retry_at = spool->loop->now.mono + SPOOL_RETRY_US;
-		spool_retry_later(spool);
+		segment->retry_at = core->now + SPOOL_RETRY_US;
+		spool_retry_later(core);
 		return;
 	}
 	if (segment->damaged || segment->journal_damaged)
-		log_warning(spool->log, "spool: nothing of the damaged %016llx.%s waits any more; it is set aside as %016llx.%s" SPOOL_DAMAGED,
+		log_warning(core->log, "spool: nothing of the damaged %016llx.%s waits any more; it is set aside as %016llx.%s" SPOOL_DAMAGED,
 			    (unsigned long long)segment->number, segment->damaged ? "seg" : "jnl",
 			    (unsigned long long)segment->number, segment->damaged ? "seg" : "jnl");
-	spool->space_at = 0;
+	core->space_at = 0;
 	spool_segment_free(segment);
 }
 
 bool
-spool_remove_start(struct spool *spool)
+spool_remove_start(struct spool_core *core)
 {
 	bool blocked = false;
 
-	if (spool->removing) {
-		spool_job_run(spool, remove_work, remove_done);
+	if (core->removing) {
+		spool_job_run(core, remove_work, remove_done);
 		return true;
 	}
-	list_each (pos, &spool->dead) {
+	list_each (pos, &core->dead) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, dead_link);
-		bool ready = !segment->readers && segment->retry_at <= spool->loop->now.mono &&
-			     (!segment->moves || (!blocked && spool->clean_upto >= segment->remove_after));
+		bool ready = !segment->readers && segment->retry_at <= core->now &&
+			     (!segment->moves || (!blocked && core->clean_upto >= segment->remove_after));
 
 		if (ready && make_ids_known(segment)) {
-			spool->removing = segment;
-			spool_job_run(spool, remove_work, remove_done);
+			core->removing = segment;
+			spool_job_run(core, remove_work, remove_done);
 			return true;
 		}
 		/* Those that share messages go in the order in which they died. */
@@ -219,32 +205,32 @@ spool_remove_start(struct spool *spool)
 static bool
 may_compact(struct spool_segment *segment)
 {
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 	bool sparse = segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written ||
 		      segment->journal_bytes > segment->written;
 
-	return segment != spool->active && !segment->dead && !segment->kept && segment->live_n && !segment->writers &&
+	return segment != core->active && !segment->dead && !segment->kept && segment->live_n && !segment->writers &&
 	       !segment->tickets && !segment->readers && sparse &&
-	       spool_room(spool, SPOOL_RESERVE_BYTES + segment->live_bytes, NULL);
+	       spool_room(core, SPOOL_RESERVE_BYTES + segment->live_bytes, NULL);
 }
 
 static bool
-compaction_begin(struct spool *spool)
+compaction_begin(struct spool_core *core)
 {
-	mono_us_t now = spool->loop->now.mono;
+	mono_us_t now = core->now;
 	struct spool_compaction *compaction;
 
-	if (spool->compact_at > now)
+	if (core->compact_at > now)
 		return false;
-	spool->compact_at = MONO_NEVER;
-	list_each (pos, &spool->segments) {
+	core->compact_at = MONO_NEVER;
+	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		bool sparse = segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written;
 		if (!may_compact(segment)) {
 			/* No room, or somebody reads it: later. */
-			if (sparse && segment->live_n && segment != spool->active && !segment->kept) {
-				spool->compact_at = now + SPOOL_RETRY_US;
-				spool_retry_later(spool);
+			if (sparse && segment->live_n && segment != core->active && !segment->kept) {
+				core->compact_at = now + SPOOL_RETRY_US;
+				spool_retry_later(core);
 			}
 			continue;
 		}
@@ -254,18 +240,25 @@ compaction_begin(struct spool *spool)
 		compaction->items = mem_alloc(ITEMS_MAX * sizeof(*compaction->items));
 		spool_segment_pin(segment);
 		segment->moves = true;
-		spool->compact_at = 0;          /* there may be more */
-		spool->compaction = compaction;
+		core->compact_at = 0;           /* there may be more */
+		core->compaction = compaction;
 		return true;
 	}
 	return false;
 }
 
 static void
+writer_drop(struct spool_writer *writer)
+{
+	spool_writer_end(writer);
+	spool_writer_free(writer);
+}
+
+static void
 item_end(struct spool_compaction *compaction, struct spool_compact_item *item)
 {
 	if (item->writer)
-		spool_writer_free(item->writer);
+		writer_drop(item->writer);
 	if (item->message) {
 		list_remove(&item->message->in_segment);
 		list_add_tail(&compaction->segment->messages, &item->message->in_segment);
@@ -276,22 +269,22 @@ item_end(struct spool_compaction *compaction, struct spool_compact_item *item)
 }
 
 void
-spool_compact_end(struct spool *spool)
+spool_compact_end(struct spool_core *core)
 {
-	struct spool_compaction *compaction = spool->compaction;
+	struct spool_compaction *compaction = core->compaction;
 	struct spool_segment *segment;
 
 	if (!compaction || compaction->waiting)
 		return;
 	segment = compaction->segment;
-	spool->compaction = NULL;
+	core->compaction = NULL;
 	for (unsigned i = 0; i < compaction->items_n; i++)
 		item_end(compaction, &compaction->items[i]);
 	if (!compaction->failed)
-		spool->compacted++;
+		core->compacted++;
 	/* Its last messages may have moved after it died: their notes must be written too. */
-	segment->remove_after = spool->batches + 1;
-	spool->wants_notes = true;
+	segment->remove_after = core->batches + 1;
+	core->wants_notes = true;
 	spool_notes_fini(&compaction->late);
 	free(compaction->items);
 	free(compaction);
@@ -315,7 +308,7 @@ items_choose(struct spool_compaction *compaction)
 		*item = (struct spool_compact_item){
 			.message = message, .id = message->id, .at = message->at,
 			.record_bytes = message->record_bytes, .rcpts_n = message->rcpts_n,
-			.reader = { .spool = segment->spool, .segment = segment },
+			.reader = { .spool = &segment->core->first, .segment = segment },
 		};
 		buf_init(&item->reader.record, 0);
 		buf_init(&item->body, 0);
@@ -326,9 +319,9 @@ items_choose(struct spool_compaction *compaction)
 }
 
 static void
-read_work(struct spool *spool)
+read_work(struct spool_core *core)
 {
-	struct spool_compaction *compaction = spool->compaction;
+	struct spool_compaction *compaction = core->compaction;
 
 	for (unsigned i = 0; i < compaction->items_n; i++) {
 		struct spool_compact_item *item = &compaction->items[i];
@@ -344,7 +337,7 @@ read_work(struct spool *spool)
 }
 
 static void
-item_commit(struct spool *spool, struct spool_compact_item *item)
+item_commit(struct spool_core *core, struct spool_compact_item *item)
 {
 	struct spool_ticket *ticket = mem_alloc(sizeof(*ticket));
 	struct spool_rcpt_state *states = mem_alloc(item->rcpts_n * sizeof(*states));
@@ -354,32 +347,34 @@ item_commit(struct spool *spool, struct spool_compact_item *item)
 		.meta = item->reader.meta, .head = item->reader.head, .tail = buf_span(&item->writer->body),
 	};
 
-	spool->owner.on_states(spool->owner.ctx, item->message, states);
+	core->owner.on_states(core->owner.ctx, item->message, states);
 	list_init(&ticket->link);
+	ticket->id = item->id;
+	ticket->rcpts_n = item->rcpts_n;
 	ticket->message = item->message;
 	ticket->item = item;
 	item->given = true;
-	spool->compaction->waiting++;
+	core->compaction->waiting++;
 	spool_writer_commit(item->writer, ticket, &parts, states);
 	item->writer = NULL;
 	free(states);
 }
 
 static bool
-item_append(struct spool *spool, struct spool_compact_item *item)
+item_append(struct spool_core *core, struct spool_compact_item *item)
 {
 	if (item->err.kind) {
-		spool->compaction->segment->kept = item->err.kind == ERR_PERM;
-		log_error(spool->log, "%s; its segment is not compacted", item->err.text);
+		core->compaction->segment->kept = item->err.kind == ERR_PERM;
+		log_error(core->log, "%s; its segment is not compacted", item->err.text);
 		return false;
 	}
 	if (!item->writer)
-		item->writer = spool_writer_new(spool);
-	if (!spool_write(item->writer, buf_span(&item->body), NULL))
+		item->writer = spool_writer_new(&core->first);
+	if (!spool_writer_add(item->writer, buf_span(&item->body), NULL))
 		return false;
 	buf_clear(&item->body);
 	if (item->read_all)
-		item_commit(spool, item);
+		item_commit(core, item);
 	return true;
 }
 
@@ -404,29 +399,29 @@ items_sweep(struct spool_compaction *compaction)
 }
 
 static void
-read_done(struct spool *spool)
+read_done(struct spool_core *core)
 {
-	struct spool_compaction *compaction = spool->compaction;
+	struct spool_compaction *compaction = core->compaction;
 
 	compaction->reading = false;
-	if (spool->closing)
+	if (core->closing)
 		compaction->failed = true;
 	for (unsigned i = 0; i < compaction->items_n && !compaction->failed; i++) {
 		struct spool_compact_item *item = &compaction->items[i];
-		if (item->message && !item_append(spool, item))
+		if (item->message && !item_append(core, item))
 			compaction->failed = true;
 	}
 	items_sweep(compaction);
 }
 
 bool
-spool_compact_start(struct spool *spool)
+spool_compact_start(struct spool_core *core)
 {
 	struct spool_compaction *compaction;
 
-	if (spool->failing.kind || (!spool->compaction && !compaction_begin(spool)))
+	if (core->failing.kind || (!core->compaction && !compaction_begin(core)))
 		return false;
-	compaction = spool->compaction;
+	compaction = core->compaction;
 	if (compaction->waiting)
 		return false;
 	items_sweep(compaction);
@@ -436,23 +431,23 @@ spool_compact_start(struct spool *spool)
 	    !spool_segment_readable(compaction->segment, NULL)) {
 		bool failed = compaction->failed = compaction->failed || compaction->items_n;
 
-		spool_compact_end(spool);
+		spool_compact_end(core);
 		/* Only now: its end finds the segment worth compacting again, at once. */
 		if (failed) {
-			spool->compact_at = spool->loop->now.mono + SPOOL_RETRY_US;
-			spool_retry_later(spool);
+			core->compact_at = core->now + SPOOL_RETRY_US;
+			spool_retry_later(core);
 		}
-		return spool_remove_start(spool);
+		return spool_remove_start(core);
 	}
 	compaction->reading = true;
-	spool_job_run(spool, read_work, read_done);
+	spool_job_run(core, read_work, read_done);
 	return true;
 }
 
 void
-spool_compact_settled(struct spool *spool, const struct spool_message *message, const struct spool_note *note)
+spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note)
 {
-	struct spool_compaction *compaction = spool->compaction;
+	struct spool_compaction *compaction = core->compaction;
 
 	if (!compaction || message->segment != compaction->segment)
 		return;
@@ -468,9 +463,9 @@ spool_compact_settled(struct spool *spool, const struct spool_message *message, 
 }
 
 static void
-item_moved(struct spool *spool, struct spool_ticket *ticket)
+item_moved(struct spool_core *core, struct spool_ticket *ticket)
 {
-	struct spool_compaction *compaction = spool->compaction;
+	struct spool_compaction *compaction = core->compaction;
 	struct spool_message *message = ticket->item->message;
 	struct spool_note moved = { .id = ticket->id, .state = { .outcome = SPOOL_MOVED } };
 
@@ -480,10 +475,10 @@ item_moved(struct spool *spool, struct spool_ticket *ticket)
 			spool_segment_note(ticket->segment, &compaction->late.v[i]);
 	}
 	spool_segment_note(compaction->segment, &moved);
-	spool->wants_notes = true;
+	core->wants_notes = true;
 	if (!message)
 		return;
-	spool_fresh_drop(spool, message);
+	spool_fresh_drop(core, message);
 	spool_segment_unlink(message);
 	message->at = ticket->at;
 	message->all_bytes = ticket->all_bytes;
@@ -494,15 +489,15 @@ item_moved(struct spool *spool, struct spool_ticket *ticket)
 }
 
 void
-spool_compact_told(struct spool *spool, struct spool_ticket *ticket, const struct err *err)
+spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err)
 {
-	struct spool_compaction *compaction = spool->compaction;
+	struct spool_compaction *compaction = core->compaction;
 
 	check(compaction && compaction->waiting > 0);
 	if (err)
 		compaction->failed = true;
 	else
-		item_moved(spool, ticket);
+		item_moved(core, ticket);
 	ticket->item->given = false;
 	item_end(compaction, ticket->item);
 	compaction->waiting--;

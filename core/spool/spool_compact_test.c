@@ -27,7 +27,7 @@ tear_down(void **state)
 static bool
 segment_is_there(struct post *post, uint64_t number)
 {
-	list_each (pos, &post->spool->segments) {
+	list_each (pos, &post->spool->core->segments) {
 		if (list_entry(pos, struct spool_segment, link)->number == number)
 			return true;
 	}
@@ -45,12 +45,12 @@ fill_segment(struct post *post, struct letter *live[5], struct spool_reader *hol
 	do {
 		letter = post_sent(post, 1000);
 		post_deliver(post, letter);
-	} while (post->spool->active->end > 2000);
+	} while (post->spool->core->active->end > 2000);
 	for (unsigned i = 0; i < 5; i++)
 		live[i] = post_sent(post, 2000);
 	assert_true(spool_read_open(post->spool, &live[0]->message, hold, NULL));
 	number = live[0]->message.segment->number;
-	while (post->spool->active->number == number)
+	while (post->spool->core->active->number == number)
 		post_deliver(post, post_sent(post, 3000));
 	return number;
 }
@@ -66,7 +66,7 @@ moves_what_lives_and_removes_the_segment(void **state)
 	spool_read_close(&hold);
 	post_rest(post);
 	assert_false(segment_is_there(post, number));
-	assert_true(post->spool->compacted > 0);
+	assert_true(post->spool->core->compacted > 0);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_int_not_equal(live[i]->message.segment->number, number);
 		post_check_read(post, live[i], 1000);
@@ -79,7 +79,7 @@ moves_what_lives_and_removes_the_segment(void **state)
 		post_deliver(post, live[i]);
 	}
 	post_rest(post);
-	assert_true(post->spool->segments_n <= 2);
+	assert_true(post->spool->core->segments_n <= 2);
 }
 
 static void
@@ -157,10 +157,10 @@ moves_large_messages_in_steps(void **state)
 	large = post_sent(post, 2 * MIB + 5);
 	small = post_sent(post, 100);
 	number = large->message.segment->number;
-	while (post->spool->active->number == number)
+	while (post->spool->core->active->number == number)
 		post_deliver(post, post_sent(post, MIB));
 	post_rest(post);
-	assert_int_equal(post->spool->compacted, 1);
+	assert_int_equal(post->spool->core->compacted, 1);
 	post_check_read(post, large, 100000);
 	post_check_read(post, small, 100);
 	post_close(post);
@@ -241,7 +241,7 @@ remembers_what_moved_when_only_some_of_it_did(void **state)
 	number = second->message.segment->number;
 	spool_segment_name(second->message.segment, ".seg", name);
 	flip_bit(fake_file(&post->fake, name), second->message.at + 40);
-	while (post->spool->active->number == number)
+	while (post->spool->core->active->number == number)
 		post_deliver(post, post_sent(post, MIB));
 	post_rest(post);
 	to = first->message.segment->number;
@@ -275,7 +275,7 @@ removes_segments_that_share_messages_in_order(void **state)
 
 	spool_read_close(&reader);
 	/* The compaction has begun; now somebody reads the old place, for long. */
-	while (!post->spool->compaction) {
+	while (!post->spool->core->compaction) {
 		assert_true(hand_work(&post->hand));
 		hand_tell(&post->hand);
 	}
@@ -304,7 +304,7 @@ compacts_a_segment_whose_journal_is_long(void **state)
 	uint64_t number = letter->message.segment->number;
 	unsigned tries = 0;
 
-	while (post->spool->active->number == number)
+	while (post->spool->core->active->number == number)
 		post_sent(post, 10000);
 	for (int i = 0; i < 30000 && segment_is_there(post, number); i++) {
 		post_settle(post, letter, 0, SPOOL_WAITING);
@@ -350,7 +350,7 @@ commits_pass_while_a_large_segment_is_freed(void **state)
 	assert_non_null(fake_file(&post->fake, "removed"));
 	post_rest(post);
 	assert_null(fake_file(&post->fake, "removed"));
-	assert_null(post->spool->removing);
+	assert_null(post->spool->core->removing);
 	post_check_read(post, letter, 1000);
 }
 
@@ -370,7 +370,7 @@ survives_a_power_cut_at_every_step_of_a_removal(void **state)
 		letter = post_send(post, 1000);
 		for (unsigned i = 0; i < n && hand_work(&post->hand); i++)
 			hand_tell(&post->hand);
-		removing = post->spool->removing != NULL;
+		removing = post->spool->core->removing != NULL;
 		post_power_cut(post);
 		post_open(post);
 		assert_null(fake_file(&post->fake, "removed"));
@@ -394,7 +394,7 @@ a_disk_that_fails_does_not_keep_a_removed_segment(void **state)
 		number = begin_a_large_removal(post);
 		post->fake.fail_at = post->fake.calls + n;
 		post_rest(post);
-		assert_null(post->spool->removing);
+		assert_null(post->spool->core->removing);
 		post->fake.fail_at = 0;
 		post_close(post);
 		post_open(post);

@@ -30,8 +30,8 @@ finish(struct model *model)
 		hand_pass(&model->hand, 1100 * US_PER_MS);
 	}
 	hand_settle(&model->hand);
-	if (model->spool->failing.kind)
-		fail_msg("%s: still refuses: %s", model->context, model->spool->failing.text);
+	if (model->spool->core->failing.kind)
+		fail_msg("%s: still refuses: %s", model->context, model->spool->core->failing.text);
 	for (unsigned i = 0; i < model->mails_n; i++) {
 		struct mail *mail = &model->mails[i];
 		if (mail->state != MAIL_LIVE)
@@ -45,8 +45,8 @@ finish(struct model *model)
 		hand_settle(&model->hand);
 		hand_pass(&model->hand, 1100 * US_PER_MS);
 	}
-	assert_int_equal(model->spool->live_messages, 0);
-	assert_true(model->spool->segments_n <= 2);
+	assert_int_equal(model->spool->core->live_messages, 0);
+	assert_true(model->spool->core->segments_n <= 2);
 }
 
 static void
@@ -78,7 +78,7 @@ run_lives(uint64_t seed, unsigned permille, int sys)
 	open_again(model);
 	live(model, 100);
 	finish(model);
-	compacted = model->compacted + model->spool->compacted;
+	compacted = model->compacted + model->spool->core->compacted;
 	model_fini(model);
 	free(model);
 	return compacted;

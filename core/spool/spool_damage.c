@@ -20,17 +20,17 @@
 #define TEXT_MAX 300u
 
 void
-spool_finding_tell(struct spool *spool, const struct spool_finding *finding)
+spool_finding_tell(struct spool_core *core, const struct spool_finding *finding)
 {
 	if (finding->damage)
-		spool->damages++;
-	if (spool->look)
-		spool->look->on_finding(spool->look->ctx, finding);
+		core->damages++;
+	if (core->look)
+		core->look->on_finding(core->look->ctx, finding);
 	else if (finding->to)
-		log_error(spool->log, "spool: %s is damaged at byte %llu, up to byte %llu: %s", finding->file,
+		log_error(core->log, "spool: %s is damaged at byte %llu, up to byte %llu: %s", finding->file,
 			  (unsigned long long)finding->at, (unsigned long long)finding->to, finding->text);
 	else
-		log_error(spool->log, "spool: %s %s", finding->file, finding->text);
+		log_error(core->log, "spool: %s %s", finding->file, finding->text);
 }
 
 /* ---- where records are known to begin ---- */
@@ -121,10 +121,10 @@ spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const ch
 		snprintf(text, sizeof(text), "what it said there of recipients is lost, and some may get their mail again");
 	} else {
 		segment->damaged = true;
-		r->spool->unread += r->hole.messages;
+		r->core->unread += r->hole.messages;
 		segment_text(&r->hole, name, text);
 	}
-	spool_finding_tell(r->spool, &(struct spool_finding){ .file = name, .at = r->hole.at, .to = to, .damage = true, .text = text });
+	spool_finding_tell(r->core, &(struct spool_finding){ .file = name, .at = r->hole.at, .to = to, .damage = true, .text = text });
 }
 
 /* ---- what is gone whole ---- */
@@ -132,20 +132,20 @@ spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const ch
 bool
 spool_journal_missing(struct spool_segment *segment, struct err *err)
 {
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 
 	segment->journal_damaged = true;
 	spool_segment_name(segment, ".jnl", name);
-	spool_finding_tell(spool, &(struct spool_finding){ .file = name, .damage = true,
+	spool_finding_tell(core, &(struct spool_finding){ .file = name, .damage = true,
 		.text = "is missing, so nobody knows what was delivered of its segment: all of it is delivered, some perhaps again" });
-	if (spool->look)
+	if (core->look)
 		return true;
-	file = spool->disk->ops->open(spool->disk, name, true, err);
+	file = core->disk->ops->open(core->disk, name, true, err);
 	if (!file)
 		return false;
-	spool->disk->ops->close(file);
+	core->disk->ops->close(file);
 	return true;
 }
 
@@ -154,8 +154,8 @@ spool_journal_missing(struct spool_segment *segment, struct err *err)
 void
 spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from)
 {
-	if (segment->max_id < r->spool->next_id - 1)
-		segment->max_id = r->spool->next_id - 1;
+	if (segment->max_id < r->core->next_id - 1)
+		segment->max_id = r->core->next_id - 1;
 	for (size_t i = heard_from; i < r->heard_n; i++) {
 		uint64_t id = r->heard[i].note.id;
 		if (segment->max_id < id && id < SPOOL_ID_DOUBTFUL)

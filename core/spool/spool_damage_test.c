@@ -190,6 +190,21 @@ loses_nothing_when_a_bit_of_the_journal_flips_and_says_what_that_means(void **st
 	assert_int_equal(again, SPOOL_RECORD_HEADER + 2 * 21);
 }
 
+/* What a journal says of how far the segment is synced is not itself synced. */
+static void
+loses_no_more_to_a_flipped_bit_when_the_power_took_the_journals_tail(void **state)
+{
+	struct box box;
+
+	box_init(&box, 20);
+	fake_file(&box.post->fake, box.jnl)->now_n = SPOOL_RECORD_HEADER + 4;
+	fake_file(&box.post->fake, box.seg)->now[box.at[1] + 40] ^= 1;
+	post_open(box.post);
+	assert_back(&box, "0234");
+	assert_said(&box, "%s is damaged at byte %u, up to byte %u: 1 message", box.seg, (unsigned)box.at[1], (unsigned)box.at[2]);
+	box_fini(&box);
+}
+
 static void
 knows_that_a_journal_is_damaged_when_the_node_had_closed_in_order(void **state)
 {
@@ -269,7 +284,8 @@ takes_no_record_that_stands_in_the_text_of_a_mail(void **state)
 	box_init(&box, 200);
 	file = fake_file(&box.post->fake, box.seg);
 	assert_int_equal(sscanf(box.seg, "%" SCNx64, &number), 1);
-	forged = spool_record_message(number, box.at[1] + 80, &parts, NULL, NULL);
+	forged = spool_record_message(&parts, NULL, NULL);
+	spool_fresh_seal(forged, number, box.at[1] + 80);
 	memcpy(file->now + box.at[1] + 80, forged->p, forged->n);
 	memset(file->now + box.at[1], 0, SPOOL_RECORD_HEADER);
 	post_open(box.post);
@@ -305,7 +321,7 @@ gives_no_number_again_that_was_set_aside(void **state)
 	fake_file_put(&box.post->fake, "00000000000000ff.seg.damaged", SPAN("precious"));
 	fake_file_put(&box.post->fake, "00000000000000ff.jnl", SPAN("precious"));
 	post_open(box.post);
-	assert_true(box.post->spool->active->number > 0xff);
+	assert_true(box.post->spool->core->active->number > 0xff);
 	assert_non_null(fake_file(&box.post->fake, "00000000000000ff.jnl.damaged"));
 	box_fini(&box);
 }
@@ -391,6 +407,7 @@ main(void)
 		cmocka_unit_test(goes_on_at_the_next_place_that_was_synced_when_a_header_is_gone),
 		cmocka_unit_test(loses_only_the_record_in_which_a_bit_flipped),
 		cmocka_unit_test(loses_nothing_when_a_bit_of_the_journal_flips_and_says_what_that_means),
+		cmocka_unit_test(loses_no_more_to_a_flipped_bit_when_the_power_took_the_journals_tail),
 		cmocka_unit_test(knows_that_a_journal_is_damaged_when_the_node_had_closed_in_order),
 		cmocka_unit_test(takes_what_is_left_of_a_file_that_was_cut_short),
 		cmocka_unit_test(delivers_all_of_a_segment_again_when_its_journal_is_missing),

@@ -1,11 +1,14 @@
 /*
  * spool_inside - what the spool's own files share; nobody else includes it.
  *
- * Threads    The loop owns everything but what is marked as the worker's, which it
- *            touches only while no job is under way. One job at a time.
+ * Threads    The lock guards everything but what is marked as the worker's, which is
+ *            touched under the lock only while no job is under way. One job at a time.
+ *            Functions below are called under the lock unless they say otherwise.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
+
+#include <pthread.h>
 
 #include "spool/spool.h"
 #include "spool/spool_record.h"
@@ -37,7 +40,7 @@ struct spool_chunks {                   /* records that wait to be written, in o
 };
 
 struct spool_segment {
-	struct spool *spool;
+	struct spool_core *core;
 	uint64_t number;
 	struct list link;               /* in spool->segments, by number */
 	struct list dirty_link;         /* in spool->dirty: has something for the next batch */
@@ -78,6 +81,7 @@ struct spool_ticket {
 	struct spool_segment *segment;
 	struct spool_fresh   *fresh;
 	struct spool_message *message;
+	struct spool         *face;             /* on whose loop it is told */
 	struct spool_compact_item *item;        /* a copy, not a new message */
 	uint64_t id, at, all_bytes;
 	uint16_t rcpts_n;
@@ -87,7 +91,7 @@ struct spool_ticket {
 };
 
 struct spool_writer {
-	struct spool *spool;
+	struct spool *face;
 	struct list   link;             /* in spool->writers */
 	struct spool_segment *segment;  /* NULL until the first piece */
 	struct buf    body;             /* not yet in a piece */
@@ -101,18 +105,35 @@ struct spool_compaction;
 struct spool_saving;
 struct spool_look_options;
 struct spool_counts;
+struct spool_mail;
 
+/* The spool as one loop sees it. */
 struct spool {
+	struct spool_core *core;
+	struct loop  *loop;
+	struct spool *teller;           /* who tells its tickets: the first, if that has the same loop; else itself */
+	struct list   told;             /* tickets whose batch is done */
+	struct spool_mail *mail;        /* how others wake it */
+	unsigned open;                  /* its writers and readers */
+	unsigned waiting;               /* its tickets */
+	struct timer tell_timer, gather_timer;  /* its loop's */
+};
+
+struct spool_core {
+	pthread_mutex_t lock;           /* guards what follows */
+	struct spool *caller;           /* who has it; this call's */
+	mono_us_t     now;
+	struct spool  first;            /* spool_open()'s: done() of jobs runs on its loop */
+	unsigned      faces_n;
+
 	struct disk  *disk;
 	struct worker *worker;
-	struct loop  *loop;
 	struct log   *log;
 	struct spool_owner owner;
 	uint64_t min_free_space, segment_bytes, fresh_bytes_max;
 
 	struct list segments, dirty, dead, writers;
 	struct list tickets;            /* of pending records */
-	struct list told;               /* failed at once; told when the loop turns */
 	struct spool_segment *active;   /* where new messages go */
 	uint64_t next_number, next_id;
 	uint64_t pending_bytes;
@@ -153,31 +174,48 @@ struct spool {
 	const struct spool_look_options *look;  /* nothing may be written; NULL: a node's */
 	struct spool_counts *counts;    /* then */
 
-	struct timer tell_timer, gather_timer, retry_timer;
+	mono_us_t gather_at;            /* notes have waited long enough then; MONO_NEVER: there are none */
+	mono_us_t retry_at;             /* MONO_NEVER: no need */
+	struct timer retry_timer;       /* the first's loop's */
 	uint64_t commits, syncs, compacted;
 };
 
-/* spool.c */
-struct spool *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
-			const struct spool_options *options, const struct spool_owner *owner);
-void spool_free(struct spool *spool);
-void spool_pump(struct spool *spool);           /* starts what is due, if the worker is free */
-void spool_retry_later(struct spool *spool);    /* pumps in a second */
-void spool_stall_review(struct spool *spool);   /* what spool_stalls() says from now on */
-bool spool_room(struct spool *spool, uint64_t bytes, struct err *err);   /* are that many free? */
+/* spool_face.c */
+void spool_face_init(struct spool *face, struct spool_core *core, struct loop *loop);
+void spool_face_fini(struct spool *face);
+void spool_part(struct spool *face);            /* without the lock: what spool_close() does to any but the first */
+void spool_enter(struct spool *face);           /* takes the lock, */
+void spool_leave(struct spool *face);           /* gives it back */
+/* Puts it in line to be told; wakes the loop, unless that is the caller's, who calls spool_tell() when he has left. */
+void spool_told(struct spool_ticket *ticket);
+void spool_tell_later(struct spool_ticket *ticket);     /* the same without that call: when the loop turns */
+void spool_tell(struct spool *face);            /* without the lock: those in line */
+void spool_gather(struct spool_core *core);     /* notes are to be written within SPOOL_GATHER_US; */
+void spool_gathered(struct spool_core *core);   /* now they are */
+void spool_retry_later(struct spool_core *core);        /* pumps in a second */
+void spool_timers_init(struct spool_core *core);
+void spool_retry_stop(struct spool_core *core);
 
-/* spool_job.c: the one job; done(spool) runs on the loop, then spool_pump() */
-void spool_job_run(struct spool *spool, void (*work)(struct spool *spool), void (*done)(struct spool *spool));
-/* Works it here if the worker has not begun, else waits for it; done() runs here. */
-void spool_job_finish(struct spool *spool);
-void spool_job_free(struct spool *spool);
+/* spool.c */
+struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
+			     const struct spool_options *options, const struct spool_owner *owner);
+void spool_free(struct spool_core *core);
+void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
+void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
+
+/* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */
+void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
+/* Works it here if the worker has not begun, else waits for it; done() runs here. No other begins before the loop was told. */
+void spool_job_finish(struct spool_core *core);
+void spool_job_free(struct spool_core *core);
 
 /* spool_segment.c */
-struct spool_segment *spool_segment_new(struct spool *spool, uint64_t number);
+struct spool_segment *spool_segment_new(struct spool_core *core, uint64_t number);
 void spool_segment_free(struct spool_segment *segment);
 void spool_segment_name(const struct spool_segment *segment, const char *suffix, char out[SPOOL_NAME_MAX]);
-struct spool_segment *spool_segment_for(struct spool *spool, uint64_t bytes);
-void spool_segment_rotate(struct spool *spool);
+struct spool_segment *spool_segment_for(struct spool_core *core, uint64_t bytes);
+void spool_segment_rotate(struct spool_core *core);
 void spool_segment_append(struct spool_segment *segment, struct spool_fresh *record);   /* takes a reference */
 void spool_segment_reset(struct spool_segment *segment);        /* forgets what is not written */
 void spool_segment_dirty(struct spool_segment *segment);
@@ -187,6 +225,7 @@ void spool_segment_unlink(struct spool_message *message);
 void spool_segment_review(struct spool_segment *segment);       /* has it died, or is it worth compacting? */
 void spool_segment_pin(struct spool_segment *segment);          /* a reader's */
 void spool_segment_unpin(struct spool_segment *segment);
+struct disk_file *spool_segment_open(const struct spool_segment *segment, struct err *err);     /* for a read_file; without the lock as well */
 bool spool_segment_readable(struct spool_segment *segment, struct err *err);    /* read_file is open until the last unpin */
 bool spool_segment_journal(struct spool_segment *segment, struct err *err);     /* worker: open, made if need be; */
 bool spool_segment_file(struct spool_segment *segment, struct err *err);        /* the same, after the journal */
@@ -197,43 +236,45 @@ void spool_notes_thin(struct spool_notes *notes);
 void spool_notes_fini(struct spool_notes *notes);
 
 /* spool_batch.c */
-void spool_batch_start(struct spool *spool);
-void spool_batch_now(struct spool *spool, bool final);  /* here; final: all is synced and marked so */
-void spool_fail_at_once(struct spool *spool, struct spool_ticket *ticket);
-void spool_tell(struct spool *spool, struct list *tickets);
+void spool_batch_start(struct spool_core *core);
+void spool_batch_now(struct spool_core *core, bool final);  /* here; final: all is synced and marked so */
 
 /* spool_write.c */
-struct spool_writer *spool_writer_new(struct spool *spool);
-void spool_writer_free(struct spool_writer *writer);
+struct spool_writer *spool_writer_new(struct spool *face);
+bool spool_writer_add(struct spool_writer *writer, struct span bytes, struct err *err);        /* spool_write(), under the lock */
+void spool_writer_end(struct spool_writer *writer);
+void spool_writer_free(struct spool_writer *writer);    /* after that; without the lock as well */
+/* Both, under the lock. ticket has id, rcpts_n and who is told. */
 void spool_writer_commit(struct spool_writer *writer, struct spool_ticket *ticket,
 			 const struct spool_message_parts *parts, const struct spool_rcpt_state *states);
 
 /* spool_read.c */
-void spool_fresh_keep(struct spool *spool, struct spool_message *message, struct spool_fresh *fresh);
-void spool_fresh_drop(struct spool *spool, struct spool_message *message);
-/* Reads and checks the record; no loop state is touched but reader's. */
+void spool_fresh_keep(struct spool_core *core, struct spool_message *message, struct spool_fresh *fresh);
+void spool_fresh_drop(struct spool_core *core, struct spool_message *message);
+/* Reads and checks the record; without the lock as well: all it touches is reader's. */
 bool spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_bytes, uint64_t id,
 		       struct span fresh, struct err *err);
 void spool_reader_unload(struct spool_reader *reader);
 
 /* spool_recover.c */
-bool spool_recover(struct spool *spool, struct err *err);        /* and tells the owner */
+bool spool_recover(struct spool_core *core, struct err *err);    /* and tells the owner */
 
 /* spool_damage.c */
 /* NAME.damaged, or with a number behind it, which no file has. */
 bool spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err);
 
 /* spool_compact.c */
-bool spool_remove_start(struct spool *spool);           /* false: nothing to remove yet */
-bool spool_compact_start(struct spool *spool);
-void spool_compact_settled(struct spool *spool, const struct spool_message *message, const struct spool_note *note);
-void spool_compact_told(struct spool *spool, struct spool_ticket *ticket, const struct err *err);
-void spool_compact_end(struct spool *spool);
+bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
+bool spool_compact_start(struct spool_core *core);
+void spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note);
+void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err);
+void spool_compact_end(struct spool_core *core);
 
 /* spool_state.c */
-bool spool_state_start(struct spool *spool);
-bool spool_state_look(struct spool *spool, struct err *err);    /* is the clean marker there? */
-bool spool_state_damaged(struct spool *spool, bool *damaged_out, struct err *err);
-bool spool_state_begin(struct spool *spool, struct err *err);   /* takes the clean marker away */
-void spool_state_end(struct spool *spool);              /* sets it */
-void spool_state_free(struct spool *spool);
+bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);
+bool spool_state_start(struct spool_core *core);
+bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
+bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);
+bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */
+void spool_state_end(struct spool_core *core);              /* sets it */
+void spool_state_free(struct spool_core *core);

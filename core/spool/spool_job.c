@@ -3,25 +3,25 @@
  *
  * The worker's door has no "wait" and no "take back", and in a simulated world
  * nothing may ever run it again. So a job has a state of its own: closing takes
- * over a job that has not begun and waits for one that has. The job's memory is
- * apart from the spool's: one that was taken over is freed by the worker's late done(),
- * which finds no spool any more; any other serves for the next job.
+ * over a job that has not begun and waits for one that has. The worker never takes the
+ * spool's lock, so it may be waited for with it. The job's memory is apart from the
+ * spool's: one that outlives it is freed by the worker's late done(), which finds no
+ * spool any more; any other serves for the next job.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
-
-#include <pthread.h>
 
 enum job_state { JOB_GIVEN, JOB_RUNNING, JOB_WORKED };
 
 struct spool_job {
 	struct worker_job job;
-	struct spool     *spool;        /* NULL: closed meanwhile */
-	void            (*work)(struct spool *spool);
-	void            (*done)(struct spool *spool);
+	struct spool_core *core;        /* NULL: closed meanwhile */
+	void            (*work)(struct spool_core *core);
+	void            (*done)(struct spool_core *core);
 	pthread_mutex_t   mutex;
 	pthread_cond_t    worked;
 	enum job_state    state;        /* under the mutex */
+	bool              ended;        /* done() ran; under the spool's lock */
 };
 
 static bool
@@ -44,7 +44,7 @@ on_work(void *ctx)
 
 	if (!job_take(job))
 		return;
-	job->work(job->spool);
+	job->work(job->core);
 	pthread_mutex_lock(&job->mutex);
 	job->state = JOB_WORKED;
 	pthread_cond_signal(&job->worked);
@@ -59,29 +59,46 @@ job_free(struct spool_job *job)
 	free(job);
 }
 
+/* Under the lock, once. */
+static void
+job_end(struct spool_job *job)
+{
+	if (!job->ended) {
+		job->ended = true;
+		job->done(job->core);
+	}
+}
+
 static void
 on_done(void *ctx)
 {
 	struct spool_job *job = ctx;
-	struct spool *spool = job->spool;
+	struct spool_core *core = job->core;
+	struct spool *first;
 
-	if (spool) {
-		job->done(spool);               /* still under way: what it calls starts no other */
-		spool->job = NULL;
-		spool->idle_job = job;
-		spool_pump(spool);
-	} else {
+	if (!core) {
 		job_free(job);
+		return;
 	}
+	first = &core->first;
+	spool_enter(first);
+	job_end(job);
+	spool_leave(first);
+	spool_tell(first);              /* still under way: what it calls starts no other */
+	spool_enter(first);
+	core->job = NULL;
+	core->idle_job = job;
+	spool_pump(core);
+	spool_leave(first);
 }
 
 static struct spool_job *
-job_new(struct spool *spool)
+job_new(struct spool_core *core)
 {
-	struct spool_job *job = spool->idle_job;
+	struct spool_job *job = core->idle_job;
 
 	if (job) {
-		spool->idle_job = NULL;
+		core->idle_job = NULL;
 		return job;
 	}
 	job = mem_alloc(sizeof(*job));
@@ -92,23 +109,24 @@ job_new(struct spool *spool)
 }
 
 void
-spool_job_run(struct spool *spool, void (*work)(struct spool *spool), void (*done)(struct spool *spool))
+spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core))
 {
-	struct spool_job *job = job_new(spool);
+	struct spool_job *job = job_new(core);
 
-	check(!spool->job);
-	job->spool = spool;
+	check(!core->job);
+	job->core = core;
 	job->work = work;
 	job->done = done;
 	job->state = JOB_GIVEN;
-	spool->job = job;
-	worker_run(spool->worker, &job->job);
+	job->ended = false;
+	core->job = job;
+	worker_run(core->worker, &job->job);
 }
 
 void
-spool_job_finish(struct spool *spool)
+spool_job_finish(struct spool_core *core)
 {
-	struct spool_job *job = spool->job;
+	struct spool_job *job = core->job;
 
 	if (!job)
 		return;
@@ -117,15 +135,15 @@ spool_job_finish(struct spool *spool)
 	while (job->state != JOB_WORKED)
 		pthread_cond_wait(&job->worked, &job->mutex);
 	pthread_mutex_unlock(&job->mutex);
-	job->spool = NULL;
-	spool->job = NULL;
-	job->done(spool);
+	job_end(job);
 }
 
 void
-spool_job_free(struct spool *spool)
+spool_job_free(struct spool_core *core)
 {
-	if (spool->idle_job)
-		job_free(spool->idle_job);
-	spool->idle_job = NULL;
+	if (core->job)
+		core->job->core = NULL;
+	if (core->idle_job)
+		job_free(core->idle_job);
+	core->job = core->idle_job = NULL;
 }

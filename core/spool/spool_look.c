@@ -13,32 +13,32 @@
 static void
 on_name(void *ctx, const char *name)
 {
-	struct spool *spool = ctx;
+	struct spool_core *core = ctx;
 
 	if (strstr(name, SPOOL_DAMAGED))
-		spool_finding_tell(spool, &(struct spool_finding){ .file = name, .text = "was set aside; nothing reads it any more" });
+		spool_finding_tell(core, &(struct spool_finding){ .file = name, .text = "was set aside; nothing reads it any more" });
 }
 
 static bool
-other_files(struct spool *spool, struct err *err)
+other_files(struct spool_core *core, struct err *err)
 {
 	bool damaged;
 
-	if (!spool->disk->ops->list(spool->disk, on_name, spool, err) || !spool_state_damaged(spool, &damaged, err))
+	if (!core->disk->ops->list(core->disk, on_name, core, err) || !spool_state_damaged(core, &damaged, err))
 		return false;
 	if (damaged)
-		spool_finding_tell(spool, &(struct spool_finding){ .file = "state", .damage = true,
+		spool_finding_tell(core, &(struct spool_finding){ .file = "state", .damage = true,
 			.text = "cannot be read: limits and retries will begin anew, pauses and overlays are gone" });
 	return true;
 }
 
 static void
-count(const struct spool *spool, struct spool_counts *counts)
+count(const struct spool_core *core, struct spool_counts *counts)
 {
-	counts->segments = spool->segments_n;
-	counts->messages = spool->live_messages;
-	counts->unread = spool->unread;
-	list_each (pos, &spool->segments) {
+	counts->segments = core->segments_n;
+	counts->messages = core->live_messages;
+	counts->unread = core->unread;
+	list_each (pos, &core->segments) {
 		const struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		counts->bytes += segment->end + segment->journal_bytes;
 	}
@@ -50,24 +50,24 @@ spool_look(struct disk *disk, const struct spool_look_options *options, const st
 {
 	static const struct spool_options none = { 0 };
 	struct loop *loop;
-	struct spool *spool;
+	struct spool_core *core;
 
 	*counts_out = (struct spool_counts){ 0 };
 	if (!disk->ops->lock(disk, "lock", err))
 		return NULL;
 	loop = mem_alloc(sizeof(*loop));
 	timers_init(&loop->timers);
-	spool = spool_new(disk, NULL, loop, &none, owner);
-	spool->closing = true;
-	spool->look = options;
-	spool->counts = counts_out;
-	if (!spool_recover(spool, err) || !other_files(spool, err)) {
-		spool_look_end(spool);
+	core = spool_new(disk, NULL, loop, &none, owner);
+	core->closing = true;
+	core->look = options;
+	core->counts = counts_out;
+	if (!spool_recover(core, err) || !other_files(core, err)) {
+		spool_look_end(&core->first);
 		return NULL;
 	}
-	count(spool, counts_out);
-	spool->counts = NULL;
-	return spool;
+	count(core, counts_out);
+	core->counts = NULL;
+	return &core->first;
 }
 
 void
@@ -78,7 +78,7 @@ spool_look_end(struct spool *spool)
 	if (!spool)
 		return;
 	loop = spool->loop;
-	spool_free(spool);
+	spool_free(spool->core);
 	timers_fini(&loop->timers);
 	free(loop);
 }

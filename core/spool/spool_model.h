@@ -83,7 +83,7 @@ model_note_durable(struct model *model)
 	for (unsigned i = 0; i < model->mails_n; i++) {
 		struct mail *mail = &model->mails[i];
 		for (unsigned k = 0; k < mail->rcpts_n; k++) {
-			if (!mail->rcpts[k].batch || mail->rcpts[k].batch > model->spool->clean_upto)
+			if (!mail->rcpts[k].batch || mail->rcpts[k].batch > model->spool->core->clean_upto)
 				continue;
 			mail->rcpts[k].attempts_safe = mail->rcpts[k].now.attempts;
 			mail->rcpts[k].end_safe = mail->rcpts[k].now.outcome != SPOOL_WAITING;
@@ -246,7 +246,7 @@ model_settle(struct model *model, struct mail *mail, unsigned k, uint8_t outcome
 	now->outcome = outcome;
 	now->attempts++;
 	now->due.ms += 60000;
-	mail->rcpts[k].batch = model->spool->batches + 1;
+	mail->rcpts[k].batch = model->spool->core->batches + 1;
 	for (unsigned i = 0; i < mail->rcpts_n; i++)
 		over = over && mail->rcpts[i].now.outcome != SPOOL_WAITING;
 	if (over)
@@ -398,8 +398,8 @@ model_crash(struct model *model, bool power)
 	bool cut = false;
 
 	model_note_durable(model);
-	model->compacted += model->spool->compacted;
-	list_each (pos, &model->spool->segments)
+	model->compacted += model->spool->core->compacted;
+	list_each (pos, &model->spool->core->segments)
 		cut = cut || list_entry(pos, struct spool_segment, link)->cut;
 	model->fake.dead = true;
 	model->fake.cut_at = 1;

@@ -1,5 +1,6 @@
 /*
- * Reading a message, and the records that are still in memory.
+ * Reading a message, and the records that are still in memory. What a reader looks at is
+ * pinned under the lock when it is opened; from then on it reads without.
  *
  * A fresh record is one that was just committed: its first delivery follows at
  * once and needs no disk, and no sum either: it never left this memory. It goes
@@ -15,19 +16,19 @@
 #include "util/crc.h"
 
 void
-spool_fresh_keep(struct spool *spool, struct spool_message *message, struct spool_fresh *fresh)
+spool_fresh_keep(struct spool_core *core, struct spool_message *message, struct spool_fresh *fresh)
 {
 	fresh->refs++;
 	fresh->message = message;
 	message->fresh = fresh;
-	list_add_tail(&spool->fresh, &fresh->link);
-	spool->fresh_bytes += fresh->n;
-	while (spool->fresh_bytes > spool->fresh_bytes_max)
-		spool_fresh_drop(spool, list_first(&spool->fresh, struct spool_fresh, link)->message);
+	list_add_tail(&core->fresh, &fresh->link);
+	core->fresh_bytes += fresh->n;
+	while (core->fresh_bytes > core->fresh_bytes_max)
+		spool_fresh_drop(core, list_first(&core->fresh, struct spool_fresh, link)->message);
 }
 
 void
-spool_fresh_drop(struct spool *spool, struct spool_message *message)
+spool_fresh_drop(struct spool_core *core, struct spool_message *message)
 {
 	struct spool_fresh *fresh = message->fresh;
 
@@ -36,7 +37,7 @@ spool_fresh_drop(struct spool *spool, struct spool_message *message)
 	message->fresh = NULL;
 	fresh->message = NULL;
 	list_remove(&fresh->link);
-	spool->fresh_bytes -= fresh->n;
+	core->fresh_bytes -= fresh->n;
 	spool_fresh_unref(fresh);
 }
 
@@ -52,7 +53,7 @@ damaged(const struct spool_reader *reader, uint64_t at, struct err *err)
 static bool
 record_read(struct spool_reader *reader, uint64_t at, uint32_t record_bytes, struct err *err)
 {
-	const struct disk_ops *ops = reader->spool->disk->ops;
+	const struct disk_ops *ops = reader->spool->core->disk->ops;
 	char *room = buf_grow(&reader->record, record_bytes);
 	size_t got;
 
@@ -101,25 +102,58 @@ spool_reader_unload(struct spool_reader *reader)
 	reader->pieces = NULL;
 }
 
+/* The file is opened without the lock; of two who do that at once, one closes his again. */
+static bool
+file_open(struct spool_reader *reader, struct err *err)
+{
+	struct spool_segment *segment = reader->segment;
+	struct disk_file *file;
+	bool there;
+
+	spool_enter(reader->spool);
+	there = segment->read_file != NULL;
+	spool_leave(reader->spool);
+	if (there)
+		return true;
+	file = spool_segment_open(segment, err);
+	if (!file)
+		return false;
+	spool_enter(reader->spool);
+	if (!segment->read_file) {
+		segment->read_file = file;
+		file = NULL;
+	}
+	spool_leave(reader->spool);
+	if (file)
+		reader->spool->core->disk->ops->close(file);
+	return true;
+}
+
 bool
 spool_read_open(struct spool *spool, const struct spool_message *message, struct spool_reader *out, struct err *err)
 {
-	struct spool_fresh *fresh = message->fresh;
 	struct span bytes = { 0 };
+	struct spool_fresh *fresh;
+	uint32_t record_bytes;
+	uint64_t at;
 
+	spool_enter(spool);
 	check(message->segment != NULL);
-	*out = (struct spool_reader){ .spool = spool, .segment = message->segment };
+	*out = (struct spool_reader){ .spool = spool, .segment = message->segment, .fresh = message->fresh };
 	buf_init(&out->record, 0);
-	spool_segment_pin(message->segment);
+	at = message->at;
+	record_bytes = message->record_bytes;
+	spool->open++;
+	spool_segment_pin(out->segment);
+	fresh = out->fresh;
 	if (fresh) {
 		fresh->refs++;
 		fresh->readers++;
-		out->fresh = fresh;
 		bytes = span_make(fresh->p, fresh->n);
 	}
-	if ((fresh || spool_segment_readable(out->segment, err)) &&
-	    spool_reader_load(out, message->at, message->record_bytes, message->id, bytes, err) &&
-	    (!out->pieces_n || spool_segment_readable(out->segment, err)))
+	spool_leave(spool);
+	if ((fresh || file_open(out, err)) && spool_reader_load(out, at, record_bytes, message->id, bytes, err) &&
+	    (!out->pieces_n || file_open(out, err)))
 		return true;
 	spool_read_close(out);
 	return false;
@@ -134,7 +168,7 @@ piece_begin(struct spool_reader *reader, struct err *err)
 	uint32_t payload_bytes;
 	size_t got;
 
-	if (!reader->spool->disk->ops->read(reader->segment->read_file, piece.at, header, sizeof(header), &got, err))
+	if (!reader->spool->core->disk->ops->read(reader->segment->read_file, piece.at, header, sizeof(header), &got, err))
 		return false;
 	if (got != sizeof(header) || header[4] != SPOOL_PIECE ||
 	    !spool_record_peek(header, reader->segment->number, piece.at, &payload_bytes) ||
@@ -157,7 +191,7 @@ piece_read(struct spool_reader *reader, size_t max, struct buf *to, struct span 
 	room = buf_grow(to, n);
 	if (!room)
 		return err_set(err, ERR_TEMP, "spool: no room for what is read");
-	if (!reader->spool->disk->ops->read(reader->segment->read_file,
+	if (!reader->spool->core->disk->ops->read(reader->segment->read_file,
 					    piece.at + SPOOL_RECORD_HEADER + reader->piece_read, room, n, &got, err))
 		return false;
 	if (got != n)
@@ -235,13 +269,16 @@ spool_read_close(struct spool_reader *reader)
 
 	if (!reader->segment)
 		return;
+	spool_reader_unload(reader);
+	spool_enter(spool);
 	if (fresh) {
 		if (--fresh->readers == 0 && fresh->message)
-			spool_fresh_drop(spool, fresh->message);
+			spool_fresh_drop(spool->core, fresh->message);
 		spool_fresh_unref(fresh);
 	}
-	spool_reader_unload(reader);
+	spool->open--;
 	spool_segment_unpin(reader->segment);
+	spool_pump(spool->core);
+	spool_leave(spool);
 	*reader = (struct spool_reader){ 0 };
-	spool_pump(spool);
 }

@@ -66,7 +66,7 @@ forgets_the_oldest_fresh_records_first(void **state)
 
 	for (unsigned i = 0; i < countof(letters); i++)
 		letters[i] = post_sent(post, 1000);
-	assert_true(post->spool->fresh_bytes <= 4096);
+	assert_true(post->spool->core->fresh_bytes <= 4096);
 	assert_null(letters[0]->message.fresh);
 	assert_non_null(letters[9]->message.fresh);
 	for (unsigned i = 0; i < countof(letters); i++)

@@ -52,11 +52,11 @@ get(const char *p, unsigned bytes)
 }
 
 struct spool_fresh *
-spool_fresh_new(uint32_t payload_bytes)
+spool_fresh_new(uint8_t kind, uint32_t payload_bytes)
 {
 	struct spool_fresh *fresh = mem_grow(NULL, sizeof(*fresh) + SPOOL_RECORD_HEADER + payload_bytes);
 
-	*fresh = (struct spool_fresh){ .refs = 1, .n = SPOOL_RECORD_HEADER + payload_bytes };
+	*fresh = (struct spool_fresh){ .refs = 1, .kind = kind, .n = SPOOL_RECORD_HEADER + payload_bytes };
 	list_init(&fresh->link);
 	return fresh;
 }
@@ -84,6 +84,12 @@ spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind k
 	p = put(p, at, 8);
 	crc = crc32c(0, span_make(record, CRC_AT));
 	put(p, crc32c(crc, span_make(record + SPOOL_RECORD_HEADER, payload_bytes)), 4);
+}
+
+void
+spool_fresh_seal(struct spool_fresh *fresh, uint64_t number, uint64_t at)
+{
+	spool_record_seal(fresh->p, fresh->n - SPOOL_RECORD_HEADER, fresh->kind, number, at);
 }
 
 bool
@@ -117,24 +123,22 @@ spool_record_parse(struct span bytes, uint64_t number, uint64_t at, struct spool
 }
 
 struct spool_fresh *
-spool_record_start(uint64_t number, uint64_t next_id)
+spool_record_start(uint64_t next_id)
 {
-	struct spool_fresh *fresh = spool_fresh_new(12);
+	struct spool_fresh *fresh = spool_fresh_new(SPOOL_SEGMENT_START, 12);
 
 	put(put(fresh->p + SPOOL_RECORD_HEADER, SPOOL_FORMAT, 4), next_id, 8);
-	spool_record_seal(fresh->p, 12, SPOOL_SEGMENT_START, number, 0);
 	return fresh;
 }
 
 struct spool_fresh *
-spool_record_piece(uint64_t number, uint64_t at, struct span bytes)
+spool_record_piece(struct span bytes)
 {
 	struct spool_fresh *fresh;
 
 	check(bytes.n <= SPOOL_PIECE_MAX);
-	fresh = spool_fresh_new((uint32_t)bytes.n);
+	fresh = spool_fresh_new(SPOOL_PIECE, (uint32_t)bytes.n);
 	put_span(fresh->p + SPOOL_RECORD_HEADER, bytes);
-	spool_record_seal(fresh->p, (uint32_t)bytes.n, SPOOL_PIECE, number, at);
 	return fresh;
 }
 
@@ -157,7 +161,7 @@ get_state(const char *p)
 }
 
 struct spool_fresh *
-spool_record_message(uint64_t number, uint64_t at, const struct spool_message_parts *parts,
+spool_record_message(const struct spool_message_parts *parts,
 		     const struct spool_rcpt_state *states, const struct spool_piece *pieces)
 {
 	size_t n = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
@@ -166,7 +170,7 @@ spool_record_message(uint64_t number, uint64_t at, const struct spool_message_pa
 	char *p;
 
 	check(n < UINT32_MAX - SPOOL_RECORD_HEADER);
-	fresh = spool_fresh_new((uint32_t)n);
+	fresh = spool_fresh_new(SPOOL_MESSAGE, (uint32_t)n);
 	p = fresh->p + SPOOL_RECORD_HEADER;
 	p = put(p, parts->id, 8);
 	p = put(p, parts->body_bytes, 8);
@@ -182,7 +186,6 @@ spool_record_message(uint64_t number, uint64_t at, const struct spool_message_pa
 	p = put_span(p, parts->meta);
 	p = put_span(p, parts->head);
 	put_span(p, parts->tail);
-	spool_record_seal(fresh->p, (uint32_t)n, SPOOL_MESSAGE, number, at);
 	return fresh;
 }
 
@@ -357,12 +360,19 @@ window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *er
 	return true;
 }
 
+/* Of magic, number and place two are right: so few bytes are wrong that the length most likely is not among them. */
+static bool
+is_mostly_header(const char *header, uint64_t number, uint64_t at)
+{
+	return (get(header, 4) == MAGIC) + (get(header + 12, 8) == number) + (get(header + 20, 8) == at) >= 2;
+}
+
 enum spool_step
 spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
 {
 	uint64_t left = scan->size - scan->next;
 	uint32_t payload_bytes;
-	bool cut;
+	bool cut, whole;
 
 	scan->at = scan->next;
 	scan->beyond = 0;
@@ -372,11 +382,16 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 		return SPOOL_STEP_BAD;
 	if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
 		return SPOOL_STEP_ERROR;
-	if (cut || !spool_record_peek(buf_span(&scan->window).p, scan->number, scan->at, &payload_bytes) ||
-	    payload_bytes > left - SPOOL_RECORD_HEADER)
+	if (cut)
 		return SPOOL_STEP_BAD;
-	scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
+	whole = spool_record_peek(buf_span(&scan->window).p, scan->number, scan->at, &payload_bytes);
+	if (payload_bytes > left - SPOOL_RECORD_HEADER)
+		return SPOOL_STEP_BAD;
+	if (whole || is_mostly_header(buf_span(&scan->window).p, scan->number, scan->at))
+		scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
 	scan->kind = (uint8_t)buf_span(&scan->window).p[4];
+	if (!whole)
+		return SPOOL_STEP_BAD;
 	if (!window_fill(scan, SPOOL_RECORD_HEADER + (uint64_t)payload_bytes, &cut, err))
 		return SPOOL_STEP_ERROR;
 	if (cut || !spool_record_parse(span_first(buf_span(&scan->window), SPOOL_RECORD_HEADER + (size_t)payload_bytes),

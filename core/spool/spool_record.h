@@ -40,18 +40,22 @@ struct spool_record {
 };
 
 /* A record in memory, counted: the batch that writes it and the message that it is
- * may both hold it. The count belongs to the loop. */
+ * may both hold it. The counts are under the spool's lock. Its header is the batch's: made when
+ * the record has its place, and of no use to others. */
 struct spool_fresh {
 	unsigned refs;
 	unsigned readers;
+	uint8_t  kind;
 	struct spool_message *message;  /* whose ->fresh this is */
 	struct list link;               /* among the spool's, oldest first */
 	uint32_t n;
 	char     p[];
 };
 
-struct spool_fresh *spool_fresh_new(uint32_t payload_bytes);    /* one reference */
+struct spool_fresh *spool_fresh_new(uint8_t kind, uint32_t payload_bytes);      /* one reference */
 void spool_fresh_unref(struct spool_fresh *fresh);
+/* Writes the header. */
+void spool_fresh_seal(struct spool_fresh *fresh, uint64_t number, uint64_t at);
 
 /* Where a piece of a body stands. */
 struct spool_piece {
@@ -88,10 +92,11 @@ bool spool_record_parse(struct span bytes, uint64_t number, uint64_t at, struct 
 /* The running sum of a record whose payload is read bit by bit, and what it must come to. */
 uint32_t spool_record_crc_begin(const char *header, uint32_t *want_out);
 
-struct spool_fresh *spool_record_start(uint64_t number, uint64_t next_id);
-struct spool_fresh *spool_record_piece(uint64_t number, uint64_t at, struct span bytes);
+/* To be sealed. */
+struct spool_fresh *spool_record_start(uint64_t next_id);
+struct spool_fresh *spool_record_piece(struct span bytes);
 /* parts: all but the encoded states and pieces, which come apart. states NULL: all wait. */
-struct spool_fresh *spool_record_message(uint64_t number, uint64_t at, const struct spool_message_parts *parts,
+struct spool_fresh *spool_record_message(const struct spool_message_parts *parts,
 					 const struct spool_rcpt_state *states, const struct spool_piece *pieces);
 
 bool spool_record_parts(struct span payload, uint64_t at, struct spool_message_parts *out);
@@ -113,7 +118,7 @@ struct spool_scan {
 	uint64_t   size;
 	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
 	uint64_t   next;
-	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: that is none */
+	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: too little is left of that */
 	uint8_t    kind;                /* then: what that header calls it */
 	struct buf window;              /* bytes of the file from `next` on */
 };

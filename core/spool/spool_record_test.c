@@ -17,8 +17,10 @@ a_message(uint64_t number, uint64_t at)
 		.id = 9, .body_bytes = 1004, .rcpts_n = 2, .pieces_n = 1,
 		.meta = SPAN("meta"), .head = SPAN("head\r\n"), .tail = SPAN("tail"),
 	};
+	struct spool_fresh *fresh = spool_record_message(&parts, states, pieces);
 
-	return spool_record_message(number, at, &parts, states, pieces);
+	spool_fresh_seal(fresh, number, at);
+	return fresh;
 }
 
 static struct span

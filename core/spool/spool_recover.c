@@ -5,10 +5,11 @@
  *   - a journal's bad tail is cut, unless the node closed in order: it is of a write
  *     that was not over. Bad bytes with good ones behind them are damage: what is
  *     good is heard, for all that a journal says stays true;
- *   - a bad record behind the place that the journal knows to be synced is the torn
- *     tail of a write that nobody was told of: cut. Before that place it is damage,
- *     and so it is where the journal cannot be trusted; spool_damage.c says how
- *     reading goes on;
+ *   - a bad record behind the place that the journal knows to be synced, with none
+ *     that is good behind it, is the torn tail of a write that nobody was told of:
+ *     cut. Before that place it is damage; so it is where the journal cannot be
+ *     trusted, or good ones follow, for what the journal knows of the last batches
+ *     is not itself synced. spool_damage.c says how reading goes on;
  *   - what was read and is not known to be synced is written again and synced, for it
  *     may be in memory only, and decisions are built on it;
  *   - a journal alone is the rest of a removal, or of a creation: removed.
@@ -81,7 +82,7 @@ among(const uint64_t *numbers, size_t n, uint64_t number)
 static void
 journal_alone(struct spool_recovery *r, uint64_t number)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)number);
@@ -93,27 +94,27 @@ journal_alone(struct spool_recovery *r, uint64_t number)
 }
 
 static void
-numbers_sort(struct spool *spool, uint64_t *numbers, size_t n)
+numbers_sort(struct spool_core *core, uint64_t *numbers, size_t n)
 {
 	if (!n)
 		return;
 	qsort(numbers, n, sizeof(*numbers), by_number);
-	if (spool->next_number <= numbers[n - 1])
-		spool->next_number = numbers[n - 1] + 1;
+	if (core->next_number <= numbers[n - 1])
+		core->next_number = numbers[n - 1] + 1;
 }
 
 static bool
 names_read(struct spool_recovery *r, struct err *err)
 {
-	struct spool *spool = r->spool;
-	struct disk *disk = spool->disk;
+	struct spool_core *core = r->core;
+	struct disk *disk = core->disk;
 
 	if (!disk->ops->list(disk, on_name, r, err))
 		return false;
-	numbers_sort(spool, r->segments, r->segments_n);
-	numbers_sort(spool, r->journals, r->journals_n);
-	numbers_sort(spool, r->aside, r->aside_n);
-	if (spool->look)
+	numbers_sort(core, r->segments, r->segments_n);
+	numbers_sort(core, r->journals, r->journals_n);
+	numbers_sort(core, r->aside, r->aside_n);
+	if (core->look)
 		return true;
 	if (r->debris)
 		disk->ops->remove(disk, "removed", NULL);
@@ -186,20 +187,20 @@ journal_record(struct spool_recovery *r, struct spool_segment *segment, const st
 static bool
 cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, uint64_t at, uint64_t size, struct err *err)
 {
-	const struct disk_ops *ops = segment->spool->disk->ops;
+	const struct disk_ops *ops = segment->core->disk->ops;
 	char name[SPOOL_NAME_MAX];
 
 	if (at == size)
 		return true;
 	spool_segment_name(segment, suffix, name);
-	if (segment->spool->look) {
-		spool_finding_tell(segment->spool, &(struct spool_finding){ .file = name, .at = at, .to = size,
+	if (segment->core->look) {
+		spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .at = at, .to = size,
 			.text = "the torn tail of a write that was never promised; the next start cuts it off" });
 		return true;
 	}
 	if (!ops->truncate(file, at, err) || !ops->sync(file, err))
 		return false;
-	log_warning(segment->spool->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
+	log_warning(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
 		    (unsigned long long)(size - at));
 	return true;
 }
@@ -209,14 +210,14 @@ cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, u
  * them clean, and not have them on the disk; writing them again makes them dirty.
  */
 static bool
-secure(struct spool *spool, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
+secure(struct spool_core *core, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
 {
-	const struct disk_ops *ops = spool->disk->ops;
+	const struct disk_ops *ops = core->disk->ops;
 	bool ok = true;
 	char *bytes;
 	size_t n;
 
-	if (spool->look)
+	if (core->look)
 		return true;
 	bytes = mem_grow(NULL, SECURE_BYTES);
 	for (; ok && from < to; from += n) {
@@ -264,19 +265,19 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 static bool
 journal_end(struct spool_recovery *r, struct spool_segment *segment, struct disk_file *file, uint64_t end, uint64_t size, struct err *err)
 {
-	if (r->spool->was_clean && end < size) {
+	if (r->core->was_clean && end < size) {
 		spool_hole_end(r, segment, ".jnl", size);
 		end = size;             /* what comes is written behind it */
 	}
 	r->hole.open = false;
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
-	return cut(segment, file, ".jnl", end, size, err) && (r->spool->was_clean || secure(r->spool, file, 0, end, err));
+	return cut(segment, file, ".jnl", end, size, err) && (r->core->was_clean || secure(r->core, file, 0, end, err));
 }
 
 static bool
 journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 	struct spool_scan scan;
@@ -361,7 +362,7 @@ segment_record(struct spool_recovery *r, struct spool_segment *segment, const st
 	}
 }
 
-/* Where the journal is whole: the tail of a write that nobody was told of. */
+/* Bad bytes with nothing good behind them, where the journal is whole: the tail of a write that nobody was told of. */
 static bool
 is_torn(const struct spool_segment *segment, uint64_t at)
 {
@@ -382,17 +383,19 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 			return false;
 		if (step == SPOOL_STEP_RECORD && segment_record(r, segment, &record)) {
 			spool_hole_end(r, segment, ".seg", record.at);
-			if (r->spool->counts)
-				r->spool->counts->records++;
+			if (r->core->counts)
+				r->core->counts->records++;
 			continue;
 		}
-		if (step == SPOOL_STEP_END ? scan->at >= segment->marked : is_torn(segment, scan->at) && !r->hole.open)
-			break;
-		if (!spool_hole_skip(r, scan))
+		if ((step == SPOOL_STEP_END && scan->at >= segment->marked) || !spool_hole_skip(r, scan))
 			break;
 	}
 	if (step == SPOOL_STEP_ERROR)
 		return false;
+	if (r->hole.open && is_torn(segment, r->hole.at)) {
+		scan->at = r->hole.at;
+		r->hole.open = false;
+	}
 	spool_hole_end(r, segment, ".seg", scan->size > segment->marked ? scan->size : segment->marked);
 	return true;
 }
@@ -400,7 +403,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 static bool
 segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = r->spool->disk;
+	struct disk *disk = r->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 	struct spool_scan scan;
@@ -416,7 +419,7 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	ok = ok && segment_walk(r, segment, &scan, err);
 	end = segment->damaged ? size : scan.at;
 	ok = ok && cut(segment, file, ".seg", end, size, err) &&
-	     (end <= segment->marked || secure(r->spool, file, segment->marked, end, err));
+	     (end <= segment->marked || secure(r->core, file, segment->marked, end, err));
 	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -426,21 +429,21 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 static bool
 segments_read(struct spool_recovery *r, struct err *err)
 {
-	struct spool *spool = r->spool;
+	struct spool_core *core = r->core;
 
 	for (size_t i = 0; i < r->segments_n; i++) {
-		struct spool_segment *segment = spool_segment_new(spool, r->segments[i]);
+		struct spool_segment *segment = spool_segment_new(core, r->segments[i]);
 		size_t heard_from = r->heard_n;
 
-		if (spool->look && spool->look->on_progress)
-			spool->look->on_progress(spool->look->ctx, i, r->segments_n);
+		if (core->look && core->look->on_progress)
+			core->look->on_progress(core->look->ctx, i, r->segments_n);
 		segment->created = segment->file_made = segment->journal_made = true;
 		if (!journal_read(r, segment, err) || !segment_read(r, segment, err))
 			return false;
 		if (segment->damaged || segment->journal_damaged)
 			spool_damaged_ids(r, segment, heard_from);
-		if (spool->next_id <= segment->max_id)
-			spool->next_id = segment->max_id + 1;
+		if (core->next_id <= segment->max_id)
+			core->next_id = segment->max_id + 1;
 	}
 	return true;
 }
@@ -448,12 +451,12 @@ segments_read(struct spool_recovery *r, struct err *err)
 /* ---- all of it ---- */
 
 static void
-segments_review(struct spool *spool)
+segments_review(struct spool_core *core)
 {
-	list_each (pos, &spool->segments) {
+	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		if (segment->notes.n)
-			spool->wants_notes = true;
+			core->wants_notes = true;
 		spool_segment_review(segment);
 	}
 }
@@ -470,20 +473,20 @@ recovery_fini(struct spool_recovery *r)
 }
 
 bool
-spool_recover(struct spool *spool, struct err *err)
+spool_recover(struct spool_core *core, struct err *err)
 {
-	struct spool_recovery r = { .spool = spool, .copies_cap = 256, .heard_cap = 256 };
+	struct spool_recovery r = { .core = core, .copies_cap = 256, .heard_cap = 256 };
 	bool ok;
 
 	r.copies = mem_alloc(r.copies_cap * sizeof(*r.copies));
 	r.heard = mem_alloc(r.heard_cap * sizeof(*r.heard));
-	ok = spool_state_look(spool, err) && names_read(&r, err) && segments_read(&r, err) &&
-	     (spool->look || spool_state_begin(spool, err)) && spool_regroup(&r, err);
-	if (ok && !spool->look)
-		segments_review(spool);
-	if (ok && spool->damages && !spool->look)
-		log_error(spool->log, "spool: damaged in %llu places, at least %llu messages that were accepted cannot be read",
-			  (unsigned long long)spool->damages, (unsigned long long)spool->unread);
+	ok = spool_state_look(core, err) && names_read(&r, err) && segments_read(&r, err) &&
+	     (core->look || spool_state_begin(core, err)) && spool_regroup(&r, err);
+	if (ok && !core->look)
+		segments_review(core);
+	if (ok && core->damages && !core->look)
+		log_error(core->log, "spool: damaged in %llu places, at least %llu messages that were accepted cannot be read",
+			  (unsigned long long)core->damages, (unsigned long long)core->unread);
 	recovery_fini(&r);
 	return ok;
 }

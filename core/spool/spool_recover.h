@@ -28,7 +28,7 @@ struct spool_heard {
 };
 
 struct spool_recovery {
-	struct spool *spool;
+	struct spool_core *core;
 	uint64_t *segments, *journals;  /* numbers found */
 	size_t segments_n, journals_n;
 	struct spool_copy  *copies;
@@ -54,7 +54,7 @@ struct spool_recovery {
 };
 
 /* spool_damage.c */
-void spool_finding_tell(struct spool *spool, const struct spool_finding *finding);      /* to the log, or to who looks */
+void spool_finding_tell(struct spool_core *core, const struct spool_finding *finding);      /* to the log, or to who looks */
 void spool_place_add(struct spool_recovery *r, uint64_t at);
 void spool_hole_begin(struct spool_recovery *r, uint64_t at);   /* unless there is one */
 /* Where a segment's scan met a bad record, or its end too early: goes on behind it. False: nowhere. */

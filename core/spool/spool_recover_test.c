@@ -108,7 +108,7 @@ sweeps_a_journal_without_its_segment_and_leaves_other_files_alone(void **state)
 	assert_non_null(fake_file(&post->fake, "notes.txt"));
 	assert_non_null(fake_file(&post->fake, "00000000000000FF.seg"));
 	/* Should it come back, it must not belong to a new segment. */
-	assert_true(post->spool->active->number > 0xff);
+	assert_true(post->spool->core->active->number > 0xff);
 }
 
 static void
@@ -122,7 +122,7 @@ tells_messages_oldest_first(void **state)
 	post_close(post);
 	post_open(post);
 	assert_int_equal(post->recovered, 100);
-	list_each (pos, &post->spool->segments) {
+	list_each (pos, &post->spool->core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
 		list_each (one, &segment->messages) {
 			struct spool_message *message = list_entry(one, struct spool_message, in_segment);

@@ -95,7 +95,7 @@ static void
 open_close(struct spool_recovery *r)
 {
 	if (r->open && r->open->read_file) {
-		r->spool->disk->ops->close(r->open->read_file);
+		r->core->disk->ops->close(r->open->read_file);
 		r->open->read_file = NULL;
 	}
 }
@@ -103,7 +103,7 @@ open_close(struct spool_recovery *r)
 static bool
 meta_read(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
 {
-	const struct disk_ops *ops = r->spool->disk->ops;
+	const struct disk_ops *ops = r->core->disk->ops;
 	size_t got;
 	char *room;
 
@@ -125,7 +125,7 @@ meta_read(struct spool_recovery *r, const struct spool_copy *copy, struct err *e
 static bool
 tell(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
 {
-	struct spool *spool = r->spool;
+	struct spool_core *core = r->core;
 	struct spool_recovered recovered = { .id = copy->id, .segment = copy->segment->number, .at = copy->at,
 					     .size_bytes = copy->size_bytes, .rcpts_n = copy->rcpts_n, .rcpts = r->states };
 	struct spool_message *message;
@@ -138,7 +138,7 @@ tell(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
 	if (!meta_read(r, copy, err))
 		return false;
 	recovered.meta = buf_span(&r->meta);
-	message = spool->owner.on_recovered(spool->owner.ctx, &recovered);
+	message = core->owner.on_recovered(core->owner.ctx, &recovered);
 	if (!message)
 		return err_set(err, ERR_PERM, "spool: message %llx was not taken over", (unsigned long long)copy->id);
 	*message = (struct spool_message){

@@ -18,19 +18,19 @@
 #define NOTES_THIN 1024u
 
 struct spool_segment *
-spool_segment_new(struct spool *spool, uint64_t number)
+spool_segment_new(struct spool_core *core, uint64_t number)
 {
 	struct spool_segment *segment = mem_alloc(sizeof(*segment));
 
-	segment->spool = spool;
+	segment->core = core;
 	segment->number = number;
 	list_init(&segment->dirty_link);
 	list_init(&segment->dead_link);
 	list_init(&segment->messages);
-	list_add_tail(&spool->segments, &segment->link);
-	spool->segments_n++;
-	if (spool->next_number <= number)
-		spool->next_number = number + 1;
+	list_add_tail(&core->segments, &segment->link);
+	core->segments_n++;
+	if (core->next_number <= number)
+		core->next_number = number + 1;
 	return segment;
 }
 
@@ -38,7 +38,7 @@ static void
 forget_pending(struct spool_segment *segment)
 {
 	for (uint32_t i = 0; i < segment->pending.n; i++) {
-		segment->spool->pending_bytes -= segment->pending.v[i]->n;
+		segment->core->pending_bytes -= segment->pending.v[i]->n;
 		spool_fresh_unref(segment->pending.v[i]);
 	}
 	segment->pending.n = 0;
@@ -47,20 +47,20 @@ forget_pending(struct spool_segment *segment)
 void
 spool_segment_free(struct spool_segment *segment)
 {
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 
 	forget_pending(segment);
 	free(segment->pending.v);
 	spool_notes_fini(&segment->notes);
 	if (segment->read_file)
-		spool->disk->ops->close(segment->read_file);
+		core->disk->ops->close(segment->read_file);
 	spool_segment_files_close(segment);
-	if (spool->active == segment)
-		spool->active = NULL;
+	if (core->active == segment)
+		core->active = NULL;
 	list_remove(&segment->dead_link);
 	list_remove(&segment->dirty_link);
 	list_remove(&segment->link);
-	spool->segments_n--;
+	core->segments_n--;
 	free(segment);
 }
 
@@ -74,26 +74,26 @@ void
 spool_segment_dirty(struct spool_segment *segment)
 {
 	if (!list_linked(&segment->dirty_link))
-		list_add_tail(&segment->spool->dirty, &segment->dirty_link);
+		list_add_tail(&segment->core->dirty, &segment->dirty_link);
 }
 
 static void
 append_start(struct spool_segment *segment)
 {
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 
 	/* Ids given while this segment is the active one; a restart begins behind them. */
-	segment->max_id = spool->next_id - 1 + SPOOL_IDS_RESERVED;
-	spool_segment_append(segment, spool_record_start(segment->number, segment->max_id + 1));
+	segment->max_id = core->next_id - 1 + SPOOL_IDS_RESERVED;
+	spool_segment_append(segment, spool_record_start(segment->max_id + 1));
 }
 
 void
-spool_segment_rotate(struct spool *spool)
+spool_segment_rotate(struct spool_core *core)
 {
-	struct spool_segment *old = spool->active;
+	struct spool_segment *old = core->active;
 
-	spool->active = spool_segment_new(spool, spool->next_number);
-	append_start(spool->active);
+	core->active = spool_segment_new(core, core->next_number);
+	append_start(core->active);
 	if (old) {
 		spool_segment_dirty(old);       /* the next batch closes its files */
 		spool_segment_review(old);
@@ -101,14 +101,14 @@ spool_segment_rotate(struct spool *spool)
 }
 
 struct spool_segment *
-spool_segment_for(struct spool *spool, uint64_t bytes)
+spool_segment_for(struct spool_core *core, uint64_t bytes)
 {
-	struct spool_segment *active = spool->active;
+	struct spool_segment *active = core->active;
 
 	if (!active || active->sealed ||
-	    (active->end > 2 * SPOOL_RECORD_HEADER && active->end + bytes > spool->segment_bytes))
-		spool_segment_rotate(spool);
-	return spool->active;
+	    (active->end > 2 * SPOOL_RECORD_HEADER && active->end + bytes > core->segment_bytes))
+		spool_segment_rotate(core);
+	return core->active;
 }
 
 void
@@ -122,9 +122,9 @@ spool_segment_append(struct spool_segment *segment, struct spool_fresh *record)
 	}
 	pending->v[pending->n++] = record;
 	segment->end += record->n;
-	segment->spool->pending_bytes += record->n;
-	segment->spool->space_since += record->n;
-	segment->spool->wants_write = true;
+	segment->core->pending_bytes += record->n;
+	segment->core->space_since += record->n;
+	segment->core->wants_write = true;
 	spool_segment_dirty(segment);
 }
 
@@ -144,7 +144,7 @@ spool_segment_note(struct spool_segment *segment, const struct spool_note *note)
 	struct spool_notes *notes = &segment->notes;
 
 	spool_notes_add(notes, note);
-	if (segment->spool->failing.kind && notes->n > 2 * notes->lean + NOTES_THIN)
+	if (segment->core->failing.kind && notes->n > 2 * notes->lean + NOTES_THIN)
 		spool_notes_thin(notes);
 	spool_segment_dirty(segment);
 }
@@ -156,7 +156,7 @@ spool_segment_link(struct spool_segment *segment, struct spool_message *message)
 	list_add_tail(&segment->messages, &message->in_segment);
 	segment->live_n++;
 	segment->live_bytes += message->all_bytes;
-	segment->spool->live_messages++;
+	segment->core->live_messages++;
 	if (segment->max_id < message->id)
 		segment->max_id = message->id;
 }
@@ -169,7 +169,7 @@ spool_segment_unlink(struct spool_message *message)
 	list_remove(&message->in_segment);
 	segment->live_n--;
 	segment->live_bytes -= message->all_bytes;
-	segment->spool->live_messages--;
+	segment->core->live_messages--;
 	message->segment = NULL;
 }
 
@@ -191,25 +191,25 @@ worth_compacting(const struct spool_segment *segment)
 void
 spool_segment_review(struct spool_segment *segment)
 {
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 
 	if (segment->dead)
 		return;
-	if (segment == spool->active) {
+	if (segment == core->active) {
 		/* A large message that is gone must not hold its room until the next comes. */
-		if (!held(segment) && !segment->pending.n && segment->end >= spool->segment_bytes / 2)
-			spool_segment_rotate(spool);
+		if (!held(segment) && !segment->pending.n && segment->end >= core->segment_bytes / 2)
+			spool_segment_rotate(core);
 		return;
 	}
 	if (!held(segment)) {
 		segment->dead = true;
-		list_add_tail(&spool->dead, &segment->dead_link);
+		list_add_tail(&core->dead, &segment->dead_link);
 		if (segment->moves) {
-			segment->remove_after = spool->batches + 1;
-			spool->wants_notes = true;
+			segment->remove_after = core->batches + 1;
+			core->wants_notes = true;
 		}
 	} else if (worth_compacting(segment)) {
-		spool->compact_at = 0;
+		core->compact_at = 0;
 	}
 }
 
@@ -217,33 +217,38 @@ void
 spool_segment_pin(struct spool_segment *segment)
 {
 	segment->readers++;
-	segment->spool->readers_n++;
+	segment->core->readers_n++;
+}
+
+struct disk_file *
+spool_segment_open(const struct spool_segment *segment, struct err *err)
+{
+	struct disk *disk = segment->core->disk;
+	char name[SPOOL_NAME_MAX];
+
+	spool_segment_name(segment, ".seg", name);
+	return disk->ops->open(disk, name, false, err);
 }
 
 bool
 spool_segment_readable(struct spool_segment *segment, struct err *err)
 {
-	struct disk *disk = segment->spool->disk;
-	char name[SPOOL_NAME_MAX];
-
-	if (segment->read_file)
-		return true;
-	spool_segment_name(segment, ".seg", name);
-	segment->read_file = disk->ops->open(disk, name, false, err);
+	if (!segment->read_file)
+		segment->read_file = spool_segment_open(segment, err);
 	return segment->read_file != NULL;
 }
 
 void
 spool_segment_unpin(struct spool_segment *segment)
 {
-	struct spool *spool = segment->spool;
+	struct spool_core *core = segment->core;
 
 	check(segment->readers > 0);
-	spool->readers_n--;
+	core->readers_n--;
 	if (--segment->readers > 0)
 		return;
 	if (segment->read_file)
-		spool->disk->ops->close(segment->read_file);
+		core->disk->ops->close(segment->read_file);
 	segment->read_file = NULL;
 	spool_segment_review(segment);
 }
@@ -252,7 +257,7 @@ spool_segment_unpin(struct spool_segment *segment)
 static struct disk_file *
 open_or_make(struct spool_segment *segment, const char *suffix, bool *made, struct err *err)
 {
-	struct disk *disk = segment->spool->disk;
+	struct disk *disk = segment->core->disk;
 	char name[SPOOL_NAME_MAX];
 	struct disk_file *file;
 
@@ -288,7 +293,7 @@ spool_segment_file(struct spool_segment *segment, struct err *err)
 void
 spool_segment_files_close(struct spool_segment *segment)
 {
-	const struct disk_ops *ops = segment->spool->disk->ops;
+	const struct disk_ops *ops = segment->core->disk->ops;
 
 	if (segment->file)
 		ops->close(segment->file);

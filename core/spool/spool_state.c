@@ -41,91 +41,115 @@ write_new(struct disk *disk, const char *name, struct span bytes, struct err *er
 }
 
 static void
-save_work(struct spool *spool)
+save_work(struct spool_core *core)
 {
-	struct spool_saving *saving = spool->saving;
-	struct disk *disk = spool->disk;
+	struct spool_saving *saving = core->saving;
+	struct disk *disk = core->disk;
 
 	if (write_new(disk, STATE_NEW, span_make(saving->record->p, saving->record->n), &saving->err))
 		disk->ops->rename(disk, STATE_NEW, STATE, &saving->err);
 }
 
 static void
-save_done(struct spool *spool)
+save_done(struct spool_core *core)
 {
-	struct spool_saving *saving = spool->saving;
+	struct spool_saving *saving = core->saving;
 
 	if (saving->err.kind)
-		log_warning(spool->log, "%s; the state of limits and retries was not saved", saving->err.text);
+		log_warning(core->log, "%s; the state of limits and retries was not saved", saving->err.text);
 	else
-		spool->was_clean = false;       /* what load would say: it was this node, and it is not closed */
-	spool_state_free(spool);
+		core->was_clean = false;       /* what load would say: it was this node, and it is not closed */
+	spool_state_free(core);
 }
 
 bool
-spool_state_start(struct spool *spool)
+spool_state_start(struct spool_core *core)
 {
-	if (!spool->saving || spool->saving->under_way)
+	if (!core->saving || core->saving->under_way)
 		return false;
-	spool->saving->under_way = true;
-	spool_job_run(spool, save_work, save_done);
+	core->saving->under_way = true;
+	spool_job_run(core, save_work, save_done);
 	return true;
 }
 
 /* NULL: more than would be read again. */
 static struct spool_fresh *
-state_record(struct spool *spool, struct span bytes)
+state_record(struct spool_core *core, struct span bytes)
 {
 	struct spool_fresh *record;
 
 	if (bytes.n > STATE_MAX) {
-		log_warning(spool->log, "the state of limits and retries, of %zu MiB, is too large; it was not saved",
+		log_warning(core->log, "the state of limits and retries, of %zu MiB, is too large; it was not saved",
 			    bytes.n >> 20);
 		return NULL;
 	}
-	record = spool_fresh_new((uint32_t)bytes.n);
+	record = spool_fresh_new(STATE_KIND, (uint32_t)bytes.n);
 	if (bytes.n)
 		memcpy(record->p + SPOOL_RECORD_HEADER, bytes.p, bytes.n);
-	spool_record_seal(record->p, (uint32_t)bytes.n, STATE_KIND, 0, 0);
+	spool_fresh_seal(record, 0, 0);
 	return record;
+}
+
+static void
+saving_new(struct spool_core *core, struct spool_fresh *record)
+{
+	core->saving = mem_alloc(sizeof(*core->saving));
+	core->saving->record = record;
 }
 
 bool
 spool_state_save(struct spool *spool, struct span bytes)
 {
-	struct spool_fresh *record;
+	struct spool_core *core = spool->core;
+	struct spool_fresh *record = NULL;
 
-	if (spool->saving || spool->closing || (record = state_record(spool, bytes)) == NULL)
-		return false;
-	spool->saving = mem_alloc(sizeof(*spool->saving));
-	spool->saving->record = record;
-	spool_pump(spool);
-	return true;
+	spool_enter(spool);
+	if (!core->saving && !core->closing)
+		record = state_record(core, bytes);
+	if (record) {
+		saving_new(core, record);
+		spool_pump(core);
+	}
+	spool_leave(spool);
+	return record != NULL;
 }
 
 void
 spool_state_save_now(struct spool *spool, struct span bytes)
 {
-	struct spool_fresh *record;
+	struct spool_core *core = spool->core;
+	struct spool_fresh *record = NULL;
 
-	if (spool->closing || (record = state_record(spool, bytes)) == NULL)
+	spool_enter(spool);
+	if (!core->closing)
+		record = state_record(core, bytes);
+	if (record) {
+		spool_job_finish(core);
+		spool_state_free(core);
+		saving_new(core, record);
+		save_work(core);
+		save_done(core);
+	}
+	spool_leave(spool);
+	if (!record)
 		return;
-	spool_job_finish(spool);
-	spool_state_free(spool);
-	spool->saving = mem_alloc(sizeof(*spool->saving));
-	spool->saving->record = record;
-	save_work(spool);
-	save_done(spool);
-	spool_pump(spool);
+	spool_tell(spool);
+	spool_enter(spool);
+	spool_pump(core);
+	spool_leave(spool);
 }
 
 void
 spool_state_last(struct spool *spool, struct span bytes)
 {
-	if (spool->last_state)
-		spool_fresh_unref(spool->last_state);
-	spool->last_state = state_record(spool, bytes);
-	spool->last_state_lost = spool->last_state == NULL;
+	struct spool_core *core = spool->core;
+
+	spool_enter(spool);
+	if (core->last_state)
+		spool_fresh_unref(core->last_state);
+	core->last_state = state_record(core, bytes);
+	core->last_state_lost = core->last_state == NULL;
+	spool_leave(spool);
 }
 
 /* A file that is not there is not an error; the listing tells. */
@@ -143,8 +167,8 @@ on_name(void *ctx, const char *name)
 		look->there = true;
 }
 
-static bool
-is_there(struct disk *disk, const char *name, bool *there_out, struct err *err)
+bool
+spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err)
 {
 	struct look_for look = { .name = name };
 
@@ -189,7 +213,7 @@ state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, bool 
 
 	*payload_out = (struct span){ 0 };
 	*damaged_out = false;
-	if (!is_there(disk, STATE, &there, err))
+	if (!spool_name_is_there(disk, STATE, &there, err))
 		return false;
 	if (!there)
 		return true;
@@ -202,43 +226,44 @@ state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, bool 
 }
 
 static bool
-set_aside(struct spool *spool, struct err *err)
+set_aside(struct spool_core *core, struct err *err)
 {
 	char aside[SPOOL_NAME_MAX];
 
-	if (!spool_name_free(spool->disk, STATE, aside, err) || !spool->disk->ops->rename(spool->disk, STATE, aside, err))
+	if (!spool_name_free(core->disk, STATE, aside, err) || !core->disk->ops->rename(core->disk, STATE, aside, err))
 		return false;
-	log_error(spool->log, "spool: the file " STATE " is damaged: limits and retries begin anew, pauses and overlays are gone; "
+	log_error(core->log, "spool: the file " STATE " is damaged: limits and retries begin anew, pauses and overlays are gone; "
 		  "it is set aside as %s", aside);
-	spool->state_lost = true;
+	core->state_lost = true;
 	return true;
 }
 
 bool
 spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err)
 {
+	struct spool_core *core = spool->core;
 	struct span payload;
 	struct buf bytes;
 	bool damaged, ok;
 
 	buf_init(&bytes, 0);
-	ok = state_read(spool->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(spool, err));
+	ok = state_read(core->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(core, err));
 	if (ok && !buf_add(out, payload))
 		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
 	buf_fini(&bytes);
-	*clean_out = spool->was_clean && !spool->state_lost;
+	*clean_out = core->was_clean && !core->state_lost;
 	return ok;
 }
 
 bool
-spool_state_damaged(struct spool *spool, bool *damaged_out, struct err *err)
+spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err)
 {
 	struct span payload;
 	struct buf bytes;
 	bool ok;
 
 	buf_init(&bytes, 0);
-	ok = state_read(spool->disk, &bytes, &payload, damaged_out, err);
+	ok = state_read(core->disk, &bytes, &payload, damaged_out, err);
 	buf_fini(&bytes);
 	return ok;
 }
@@ -246,55 +271,54 @@ spool_state_damaged(struct spool *spool, bool *damaged_out, struct err *err)
 bool
 spool_state_lost(const struct spool *spool)
 {
-	return spool->state_lost;
+	return spool->core->state_lost;
 }
 
 bool
-spool_state_look(struct spool *spool, struct err *err)
+spool_state_look(struct spool_core *core, struct err *err)
 {
-	return is_there(spool->disk, MARKER, &spool->was_clean, err);
+	return spool_name_is_there(core->disk, MARKER, &core->was_clean, err);
 }
 
 bool
-spool_state_begin(struct spool *spool, struct err *err)
+spool_state_begin(struct spool_core *core, struct err *err)
 {
-	const struct disk_ops *ops = spool->disk->ops;
+	const struct disk_ops *ops = core->disk->ops;
 
-	if (spool->was_clean && !ops->rename(spool->disk, MARKER, REMOVED, err))
+	if (core->was_clean && !ops->rename(core->disk, MARKER, REMOVED, err))
 		return false;
-	if (spool->was_clean)
-		ops->remove(spool->disk, REMOVED, NULL);
+	if (core->was_clean)
+		ops->remove(core->disk, REMOVED, NULL);
 	return true;
 }
 
 void
-spool_state_end(struct spool *spool)
+spool_state_end(struct spool_core *core)
 {
 	struct err err = { 0 };
 
-	if (spool->saving) {
-		save_work(spool);
-		save_done(spool);
+	if (core->saving) {
+		save_work(core);
+		save_done(core);
 	}
-	if (spool->last_state) {
-		spool->saving = mem_alloc(sizeof(*spool->saving));
-		spool->saving->record = spool->last_state;
-		spool->last_state = NULL;
-		save_work(spool);
-		err = spool->saving->err;
-		save_done(spool);
+	if (core->last_state) {
+		saving_new(core, core->last_state);
+		core->last_state = NULL;
+		save_work(core);
+		err = core->saving->err;
+		save_done(core);
 	}
 	/* With an older state beside it the marker would promise more than is there. */
-	if (!err.kind && !spool->failing.kind && !spool->last_state_lost && !write_new(spool->disk, MARKER, span_make(NULL, 0), &err))
-		log_warning(spool->log, "%s; the next start will check the spool as after a crash", err.text);
+	if (!err.kind && !core->failing.kind && !core->last_state_lost && !write_new(core->disk, MARKER, span_make(NULL, 0), &err))
+		log_warning(core->log, "%s; the next start will check the spool as after a crash", err.text);
 }
 
 void
-spool_state_free(struct spool *spool)
+spool_state_free(struct spool_core *core)
 {
-	if (!spool->saving)
+	if (!core->saving)
 		return;
-	spool_fresh_unref(spool->saving->record);
-	free(spool->saving);
-	spool->saving = NULL;
+	spool_fresh_unref(core->saving->record);
+	free(core->saving);
+	core->saving = NULL;
 }

@@ -111,7 +111,7 @@ holds_little_of_a_large_body_in_memory(void **state)
 		hand_settle(&post->hand);
 		assert_true(buf_len(&writer->body) <= SPOOL_PIECE_MAX);
 		assert_true(writer->body.cap <= SPOOL_PIECE_MAX);
-		assert_int_equal(post->spool->pending_bytes, 0);
+		assert_int_equal(post->spool->core->pending_bytes, 0);
 	}
 	assert_int_equal(spool_written(writer), 3000000);
 	spool_abort(writer);
@@ -129,7 +129,7 @@ keeps_what_waits_for_a_slow_disk_bounded(void **state)
 	while (spool_write(writer, span_make(some, SPOOL_PIECE_MAX), &err))
 		assert_true(++n <= SPOOL_PENDING_MAX / SPOOL_PIECE_MAX);
 	assert_int_equal(err.kind, ERR_TEMP);
-	assert_true(post->spool->pending_bytes <= SPOOL_PENDING_MAX);
+	assert_true(post->spool->core->pending_bytes <= SPOOL_PENDING_MAX);
 	spool_abort(writer);
 	free(some);
 }
@@ -184,7 +184,7 @@ fills_a_tiny_disk_empties_it_and_fills_it_again(void **state)
 	post->fake.capacity = 8 << 20;
 	post->options.segment_bytes = 0;
 	post_open(post);
-	assert_int_equal(post->spool->segment_bytes, 128 * 1024);
+	assert_int_equal(post->spool->core->segment_bytes, 128 * 1024);
 	for (int round = 0; round < 3; round++) {
 		unsigned first = post->letters_n;
 		while (post->letters_n - first < 350 && post_send(post, 30000)) {
@@ -197,7 +197,7 @@ fills_a_tiny_disk_empties_it_and_fills_it_again(void **state)
 				post_deliver(post, &post->letters[i]);
 		}
 		post_rest(post);
-		assert_int_equal(post->spool->live_messages, 0);
+		assert_int_equal(post->spool->core->live_messages, 0);
 	}
 	assert_in_range(sent[0], 200, 280);
 	assert_in_range(sent[2], 200, 280);

@@ -7,10 +7,11 @@
 #include "util/trace.h"
 
 void
-trace_init(struct trace *trace)
+trace_init(struct trace *trace, uint64_t first, uint64_t step)
 {
 	list_init(&trace->listeners);
-	trace->sessions = 0;
+	trace->next = first;
+	trace->step = step;
 }
 
 void

@@ -32,10 +32,19 @@ struct trace_listener {
 
 struct trace {
 	struct list listeners;
-	uint64_t    sessions;           /* numbers given */
+	uint64_t    next, step;         /* the next session's number; between two */
 };
 
-void trace_init(struct trace *trace);
+/* first, step: so that numbers differ though several traces of a run give them. */
+void trace_init(struct trace *trace, uint64_t first, uint64_t step);
+static inline uint64_t
+trace_number(struct trace *trace)
+{
+	uint64_t number = trace->next;
+
+	trace->next += trace->step;
+	return number;
+}
 void trace_add(struct trace *trace, struct trace_listener *listener);
 void trace_remove(struct trace_listener *listener);
 static inline bool trace_on(const struct trace *trace) { return !list_empty(&trace->listeners); }

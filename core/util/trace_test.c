@@ -23,7 +23,7 @@ each_listener_hears_each_line_until_it_leaves(void **state)
 
 	buf_init(&a, 0);
 	buf_init(&b, 0);
-	trace_init(&trace);
+	trace_init(&trace, 1, 1);
 	assert_false(trace_on(&trace));
 	trace_add(&trace, &first);
 	trace_add(&trace, &second);
@@ -46,7 +46,7 @@ a_password_is_never_told(void **state)
 	struct trace_listener listener = { .fn = note, .ctx = &heard };
 
 	buf_init(&heard, 0);
-	trace_init(&trace);
+	trace_init(&trace, 1, 1);
 	trace_add(&trace, &listener);
 	trace_tell(&trace, &session, TRACE_THEY, SPAN("auth PLAIN AGFsaWNlAHNlY3JldA==\r\nAUTH LOGIN\r\n"));
 	trace_tell(&trace, &session, TRACE_THEY, SPAN("AUTH  plain s\r\n auth\tPLAIN\ts\r\nAUTH\r\nAUTHOR s\r\n"));

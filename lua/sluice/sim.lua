@@ -25,7 +25,9 @@ local NEW_MAX = 16
 
 local World = {}
 
-local WORLD = { policy = text, text = text, seed = whole(0, 2 ^ 53) }
+local WORKERS_MAX = 128
+local WORLD = { policy = text, text = text, seed = whole(0, 2 ^ 53), workers = whole(1, WORKERS_MAX) }
+local RESTART = { workers = whole(1, WORKERS_MAX) }
 
 World.receiver = placed(function(self, host)
   host = text("receiver", host):lower()
@@ -124,6 +126,7 @@ World.run_until = placed(function(self, given)
 end)
 
 World.run_until_idle = placed(function(self) must(native.run_until_idle(self.native)) end)
+World.disk_calls = placed(function(self) return native.disk_calls(self.native) end)
 World.now = placed(function(self) return native.now(self.native) end)
 World.seed = placed(function(self) return native.seed(self.native) end)
 
@@ -151,7 +154,9 @@ World.swap = placed(function(self, file, given)
   must(native.swap(self.native, text("swap", file), given ~= nil and text("swap", given) or nil))
 end)
 World.crash = placed(function(self) must(native.crash(self.native)) end)
-World.restart = placed(function(self) must(native.restart(self.native)) end)
+World.restart = placed(function(self, given)
+  must(native.restart(self.native, given ~= nil and options("restart", given, RESTART).workers or nil))
+end)
 World.digest = placed(function(self) return native.digest(self.native) end)
 
 local DNS_FAULTS = { servfail = true, timeout = true, ok = true }
@@ -168,7 +173,23 @@ local function jump(name, value)
   return back and -duration(name, back) or duration(name, value)
 end
 
-local FAULT = { torn_write = flag, lying_sync = flag, disk_full = flag, disk_error = count, clock_jump = jump, dns = dns_fault }
+local DISK_SAYS = { EIO = true, ENOSPC = true }
+
+local function disk_says(name, value)
+  if not DISK_SAYS[text(name, value)] then
+    unknown("error of a disk", value, DISK_SAYS)
+  end
+  return value
+end
+
+local function yes(name, value)
+  return flag(name, value) or wrong("%s: true is wanted: it happens at once", name)
+end
+
+local FAULT = {
+  torn_write = flag, lying_sync = flag, disk_full = flag, disk_error = count, disk_cut = count, disk_says = disk_says,
+  bit_flip = yes, clock_jump = jump, dns = dns_fault,
+}
 
 World.fault = placed(function(self, given)
   for name, value in pairs(options("fault", given, FAULT)) do
@@ -255,7 +276,8 @@ local function each_left(list_, fn)
 end
 
 -- A world { policy = FILE, seed = N }: FILE is relative to where the command was started. With text = "…" as
--- well, that is the policy, and FILE only what it is called; so in swap(FILE, text).
+-- well, that is the policy, and FILE only what it is called; so in swap(FILE, text). workers = N: that many,
+-- whatever the policy says.
 sim.world = placed(function(given)
   local o = options("world", given, WORLD)
   must(o.policy, "world: policy: which file?")
@@ -263,7 +285,7 @@ sim.world = placed(function(given)
   if host.coverage then
     native.cover()
   end
-  world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text))
+  world.native = must(native.new(o.policy, o.seed or host.seed or 1, o.text, o.workers))
   remember(world)
   return world
 end)

@@ -13,6 +13,7 @@ local sim = {}
 ---@field policy string the file, from the folder where `sluice spec` was started
 ---@field text? string the policy itself; the file is then only its name
 ---@field seed? integer of all that is random (the runner's: --seed, else 1)
+---@field workers? integer event loops, 1 to 128 (as the policy says; "auto" is one)
 
 ---@param options sim.world_options
 ---@return sim.world
@@ -90,19 +91,30 @@ function world:digest() end
 function world:swap(file, text) end
 ---Power goes; time runs on, the node is down.
 function world:crash() end
+---@class sim.restart_options
+---@field workers? integer from now on (as before)
+
 ---Ends the node in order if it runs, and starts it with the policy file as it is now.
-function world:restart() end
+---@param options? sim.restart_options
+function world:restart(options) end
 
 ---@class sim.fault
 ---@field torn_write? boolean at the next crash a record is on its way to the disk, half written
 ---@field lying_sync? boolean the disk says that it has synced, and has not
 ---@field disk_full? boolean
 ---@field disk_error? integer the n-th operation of the disk from now fails
+---@field disk_cut? integer from the n-th operation on all fail, until the next crash: the power went there
+---@field disk_says? "EIO"|"ENOSPC" with what operations fail
+---@field bit_flip? true one bit of one file of the spool, at once
 ---@field clock_jump? sim.duration somebody sets the wall clock: "1h", "-1h"
 ---@field dns? "servfail"|"timeout"|"ok" what every question is answered
 
 ---@param faults sim.fault
 function world:fault(faults) end
+
+---Operations of the disk so far.
+---@return integer
+function world:disk_calls() end
 
 ---@class sim.zone
 ---@field mx? { [1]: string, [2]: integer }[] hosts and preferences; none: there are none

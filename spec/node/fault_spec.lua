@@ -97,6 +97,30 @@ describe("a node in trouble", function()
     end
   end)
 
+  it("begins nothing more when too much can't be written down, and goes on by itself", function()
+    for _, crashes in ipairs { false, true } do
+      local w = sim.world { policy = PLAIN }
+      local there = w:receiver "example.org" { latency = "10ms" }
+      w:inject { to = "a@example.org", count = 3000 }
+      w:fault { disk_full = true }
+      w:run_for "1m"
+      local sent = there:messages()
+      assert.is_true(sent >= 100 and sent <= 1100, sent)
+      assert.equal("spool", w:why("example.org/mta-1").gate)
+      w:run_for "1h"
+      assert.equal(sent, there:messages())
+      if crashes then
+        w:crash()
+      end
+      w:fault { disk_full = false }
+      if crashes then
+        w:restart()
+      end
+      w:run_until_idle()
+      assert.equal(crashes and 3000 + sent or 3000, there:messages())
+    end
+  end)
+
   it("keeps its retries when somebody sets the clock", function()
     host:answer { to = "RCPT", with = "450 4.2.1 busy", times = 1 }
     world:inject { to = "a@example.org" }

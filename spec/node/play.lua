@@ -15,6 +15,8 @@ local RECORD_S = 1              -- instants in records are whole seconds
 local PROBE_S = 1.1             -- how often a failing spool tries again, and a little
 local IN_DOUBT_S = 1            -- between a receiver's 250 and our record of it
 
+local WORKERS = { 1, 2, 4, 16 }
+
 local ANSWERS = {
   connect = { "421 4.3.2 busy", "421 4.7.0 slow down", "554 5.7.1 go away", "reset", "hang", "close" },
   EHLO    = { "421 4.3.2 busy", "550 5.7.1 no", "reset", "hang" },
@@ -141,7 +143,7 @@ function Play:start()
     self.world:restart()
   end
   if not self.disk_trouble then
-    self.world:restart()
+    self.world:restart { workers = self.workers_dice:pick(WORKERS) }
   end
   self:cut()
 end
@@ -331,12 +333,13 @@ end
 return function(names, n)
   local seed = require("sluice.host").seed
   local dice = new_dice(seed)
+  local workers_dice = new_dice(seed + 1000003)           -- its own, so that stories stay what they were
   local plan = random_policy(dice)
   local play = setmetatable({
-    dice = dice, plan = plan, moods = {}, accepted = {}, attempts = {}, full = {}, made = 0, crashes = {}, cuts = {}, downs = {}, site_of = {},
+    dice = dice, workers_dice = workers_dice, plan = plan, moods = {}, accepted = {}, attempts = {}, full = {}, made = 0, crashes = {}, cuts = {}, downs = {}, site_of = {},
     from = dice:pick { "", "sender@bounce.example" },
   }, Play)
-  play.world = sim.world { policy = "random.lua", text = plan.text, seed = seed }
+  play.world = sim.world { policy = "random.lua", text = plan.text, seed = seed, workers = workers_dice:pick(WORKERS) }
   play.watch = watch_world(play.world, plan, dice:pick { 0.000002, 0.001, 0.05, 1 })
   play.watch.answer = answers_by(play)
   for _, site in ipairs(plan.sites) do

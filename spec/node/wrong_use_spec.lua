@@ -9,6 +9,8 @@ local function mistakes(world, host)
     { function() return (sim.world {}) end, "policy: which file" },
     { function() return (sim.world { policy = PLAIN, sede = 1 }) end, "sede: no such option of world %(seed%?%)" },
     { function() return (sim.world { policy = PLAIN, seed = 1.5 }) end, "seed: a whole number" },
+    { function() return (sim.world { policy = PLAIN, workers = 129 }) end, "workers: a whole number from 1 to 128" },
+    { function() return (world:restart { worker = 2 }) end, "worker: no such option of restart %(workers%?%)" },
     { function() return (sim.world "x") end, "world: a table is wanted, not a string" },
     { function() return (world:inject {}) end, "to: who is to get it" },
     { function() return (world:inject { to = "a@b.example", cuont = 2 }) end, "cuont: no such option of inject %(count%?%)" },

@@ -59,6 +59,7 @@ class Session:
     def __init__(self, peer):
         self.peer, self.opened, self.closed = peer, now(), None
         self.helo, self.tls, self.messages = None, None, 0
+        self.tls_resumed = None
         self.commands = []      # (at, line)
         self.pipelined = False  # it said more before it had our answer
 
@@ -310,4 +311,5 @@ class Talk:
         self.buffer = b""
         self.connection = self.receiver.context.wrap_socket(self.connection, server_side=True)
         self.session.tls = self.connection.version()
+        self.session.tls_resumed = self.connection.session_reused
 

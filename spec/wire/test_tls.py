@@ -55,6 +55,22 @@ class Server(Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"(?m)^221 ")
 
+    def s_client(self, node, *options):
+        done = subprocess.run([harness.program("openssl"), "s_client", "-connect", f"127.0.0.1:{node.port}", "-starttls", "smtp", "-crlf", *options],
+                              input="QUIT\n", capture_output=True, text=True, timeout=30 * harness.SLOW, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_openssl_resumes_a_session_by_a_ticket(self):
+        node, _ = self.listening()
+        ticket = self.path("session.pem")
+        self.assertRegex(self.s_client(node, "-sess_out", ticket), r"(?m)^New, TLSv1\.2")
+        for _ in range(2):
+            self.assertRegex(self.s_client(node, "-sess_in", ticket), r"(?m)^Reused, TLSv1\.2")
+        node.stop()
+        again = self.restart(node)
+        self.assertRegex(self.s_client(again, "-sess_in", ticket), r"(?m)^New, TLSv1\.2", "the key has gone with the process")
+
     def test_after_starttls_the_session_begins_anew(self):
         node, mx = self.listening()
         with Client(node.port) as c:
@@ -204,6 +220,28 @@ class Delivery(Case):
         mx.answer("STARTTLS", CLOSE)
         node = self.sent("require_starttls = true", mx)
         self.assert_held(node, mx, r".")
+
+    def resumed(self, mx, settings, resolver, vmtas=("default",)):
+        """Whether each of four deliveries, on connections of their own, by these virtual MTAs in turn, resumed a session."""
+        pool = "".join(f'vmta "{vmta}" {{ source = "any" }}\n' for vmta in vmtas)
+        choice = 'on.message(function(m) m.vmta = m:header("X-By") end)\n'
+        node = self.node(f'{pool}{choice}domain "mx.test" {{ smtp_hosts = "mx.test:{mx.port}", max_msg_per_connection = 1, '
+                         f'{settings} }}', options=resolver)
+        for i in range(4):
+            self.assertEqual(self.send(node, to="u@mx.test", body=f"X-By: {vmtas[i % len(vmtas)]}\r\n\r\n".encode()).code, 250)
+            node.wait_records(i + 1, "d")
+        return [s.tls_resumed for s in mx.sessions if s.messages]
+
+    def test_the_next_session_with_a_host_is_resumed(self):
+        resolver = self.resolver()
+        for settings in "", f'verify_tls = true, tls_ca = "{self.ca.ca}"':
+            with self.subTest(settings=settings):
+                mx = self.receiver(certificate=self.ca.issue("mx.test"))
+                self.assertEqual(self.resumed(mx, settings, resolver), [False, True, True, True])
+
+    def test_virtual_mtas_share_no_session(self):
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        self.assertEqual(self.resumed(mx, "", self.resolver(), ("one", "two")), [False, False, True, True])
 
     def test_postfix_takes_mail_over_starttls(self):
         """Another implementation at the far end: a private Postfix that takes nothing in clear."""

@@ -1,0 +1,164 @@
+/*
+ * recovery - the spool is opened by the first shard and joined by the others;
+ * then the saved limits are read, and only then the mail is queued: what it
+ * finds closed it must find closed.
+ *
+ * Messages are dealt to the shards in turn, so that each has its share of them to
+ * keep. Their recipients go where they belong as mail does while the node runs; it
+ * is delivered here, in between, because nobody else would.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recovery.h"
+
+#include "state.h"
+
+#define DEALT_AT_ONCE 256               /* messages, before their mail is delivered */
+
+struct found {                          /* a message of the last run, until the queues have it */
+	struct found   *next;
+	struct message *message;
+	struct span     meta;
+	struct spool_rcpt_state *states;
+};
+
+struct finding {
+	struct arena  arena;
+	struct found *found, **last;
+};
+
+static struct spool_message *
+on_recovered(void *ctx, const struct spool_recovered *recovered)
+{
+	struct finding *finding = ((struct shards *)ctx)->finding;
+	struct found *found;
+
+	check(finding != NULL);
+	found = arena_alloc(&finding->arena, sizeof *found);
+	found->message = message_new(recovered->rcpts_n);
+	found->meta = arena_span(&finding->arena, recovered->meta);
+	found->states = arena_alloc(&finding->arena, recovered->rcpts_n * sizeof *found->states);
+	memcpy(found->states, recovered->rcpts, recovered->rcpts_n * sizeof *found->states);
+	*finding->last = found;
+	finding->last = &found->next;
+	return &found->message->spool;
+}
+
+static void
+on_states(void *ctx, const struct spool_message *spooled, struct spool_rcpt_state *states)
+{
+	message_states(container_of(spooled, struct message, spool), states);
+}
+
+static bool
+found_decode(const struct shard *shard, const struct found *found, struct arena *arena, struct envelope *out, struct err *err)
+{
+	const struct ruleset *ruleset = policy_ruleset(shard->policy);
+
+	if (!envelope_decode(found->meta, arena, out, err))
+		return false;
+	if (out->rcpts_n != found->message->spool.rcpts_n)
+		return err_set(err, ERR_PERM, "the spool holds a message whose envelope and record disagree about its recipients");
+	if (ruleset_vmta(ruleset, out->vmta) == NULL)
+		return err_set(err, ERR_PERM, "the spool holds mail of the virtual MTA \"%.*s\", which %s does not declare",
+			       SPAN_ARG(out->vmta), ruleset->file);
+	return true;
+}
+
+static bool
+requeue_one(struct shard *shard, struct found *found, struct arena *arena, struct err *err)
+{
+	struct envelope envelope;
+
+	arena_reset(arena);
+	if (!found_decode(shard, found, arena, &envelope, err))
+		return false;
+	queues_add(shard->queues, found->message, &envelope, found->states, loop_now(shard->loop));
+	found->message = NULL;
+	return true;
+}
+
+static void
+deliver_mail(struct shards *shards)
+{
+	shards_halt(shards);
+	shards_resume(shards);
+}
+
+/* Puts what was found into the queues; refuses if a message's virtual MTA is gone from the policy. */
+static bool
+requeue(struct shards *shards, struct finding *finding, struct err *err)
+{
+	struct arena arena;
+	uint64_t n = 0;
+	bool ok = true;
+
+	arena_init(&arena);
+	for (struct found *found = finding->found; found != NULL && ok; found = found->next) {
+		ok = requeue_one(shards->all[n % shards->n], found, &arena, err);
+		if (++n % DEALT_AT_ONCE == 0)
+			deliver_mail(shards);
+	}
+	deliver_mail(shards);
+	arena_fini(&arena);
+	if (ok && n > 0)
+		log_info(shards->all[0]->log, "%llu messages of the last run are queued again", (unsigned long long)n);
+	return ok;
+}
+
+static void
+finding_fini(struct finding *finding)
+{
+	for (struct found *found = finding->found; found != NULL; found = found->next)
+		if (found->message != NULL)
+			message_free(found->message);
+	arena_fini(&finding->arena);
+}
+
+static void
+take_spool(struct shard *shard, struct spool *spool)
+{
+	shard->spool = spool;
+	shard->queues->o.spool = spool;
+}
+
+static bool
+open_spool(struct shards *shards, struct finding *finding, struct err *err)
+{
+	struct shard *first = shards->all[0];
+	struct spool_options options = { .min_free_space = first->settings.min_free_space, .log = first->log };
+	struct spool_owner owner = { on_recovered, on_states, shards };
+
+	shards->finding = finding;
+	take_spool(first, spool_open(first->disk, first->worker, first->loop, &options, &owner, err));
+	shards->finding = NULL;
+	for (unsigned i = 1; first->spool != NULL && i < shards->n; i++)
+		take_spool(shards->all[i], spool_join(first->spool, shards->all[i]->loop));
+	return first->spool != NULL;
+}
+
+void
+recovery_close_spool(struct shards *shards)
+{
+	for (unsigned i = shards->n; i-- > 0;) {
+		struct spool *spool = shards->all[i]->spool;
+
+		if (spool != NULL)
+			spool_close(spool);
+		take_spool(shards->all[i], NULL);
+	}
+}
+
+bool
+recovery_run(struct shards *shards, struct err *err)
+{
+	struct finding finding = { .last = &finding.found };
+	bool ok;
+
+	arena_init(&finding.arena);
+	ok = open_spool(shards, &finding, err) && state_load(shards, err) && requeue(shards, &finding, err);
+	/* What was found and not queued is the spool's until that is closed. */
+	if (!ok)
+		recovery_close_spool(shards);
+	finding_fini(&finding);
+	return ok;
+}

@@ -1,0 +1,232 @@
+/* A world of several shards: the mail is spread over them, and what an operator asks and does reaches all. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/policy_fixture.h"
+
+#include "control/control_commands.h"
+#include "reception/reception.h"
+#include "sim/receiver.h"
+#include "sim/world.h"
+
+#define WORKERS 4u
+#define DOMAINS 24u
+
+static const char policy[] =
+	"node { workers = 4 }\n"
+	"vmta 'mta-1' { source = 'any' }\n"
+	"pool 'default' { 'mta-1' }\n"
+	"domain '*' { retry_jitter = '0%', max_smtp_out = 1, max_msg_rate = '60/h' }\n";
+
+
+static const char *
+to_of(void *ctx, uint64_t i)
+{
+	struct buf *text = ctx;
+
+	buf_clear(text);
+	buf_add_char(text, 'u');
+	buf_add_u64(text, i);
+	buf_add_text(text, "@d");
+	buf_add_u64(text, i % DOMAINS + 1);
+	buf_add_text(text, ".example");
+	return buf_text(text);
+}
+
+static void
+inject(struct world *world, uint64_t count)
+{
+	struct buf to = { 0 };
+	const struct world_injection injection = { .count = count, .to_of = to_of, .ctx = &to, .priority = 50 };
+	struct world_injected injected;
+	struct err err = { 0 };
+
+	assert_true(world_inject(world, &injection, &injected, &err));
+	assert_int_equal(injected.accepted, count);
+	buf_fini(&to);
+}
+
+static struct world *
+open_world(unsigned workers)
+{
+	const struct world_options options = { .policy = "policy.lua", .text = policy, .seed = 1, .workers = workers };
+	struct policy_report report;
+	struct err err = { 0 };
+	struct world *world;
+
+	policy_report_init(&report);
+	world = world_new(&options, &report, &err);
+	if (world == NULL)
+		fail_msg("%s", report.errors_n ? report.errors[0].text : err.text);
+	policy_report_fini(&report);
+	return world;
+}
+
+static void
+run(struct world *world, mono_us_t us)
+{
+	struct err err = { 0 };
+
+	assert_true(world_run_until(world, world_now(world) + us, &err));
+}
+
+/* The answer to one line of the control protocol. */
+static json_t *
+command(struct world *world, const char *line)
+{
+	struct shards *shards = world_shards(world);
+	struct control_stream *stream = NULL;
+	struct control_request request;
+	struct err err = { 0 };
+	struct buf out = { 0 };
+	json_t *answer;
+
+	assert_true(control_request_parse(span_text(line), &request, &err));
+	shards_halt(shards);
+	if (!control_command(shards, &request, &out, &stream, &err))
+		fail_msg("%s: %s", line, err.text);
+	while (stream != NULL && stream->next(stream, 100, loop_now(shards->all[0]->loop), &out))
+		;
+	control_stream_free(stream);
+	shards_resume(shards);
+	control_request_fini(&request);
+	answer = json_loads(buf_text(&out), 0, NULL);
+	assert_non_null(answer);
+	buf_fini(&out);
+	return answer;
+}
+
+static json_int_t
+result_of(struct world *world, const char *line, const char *key)
+{
+	json_t *answer = command(world, line), *value = json_object_get(json_object_get(answer, "result"), key);
+	json_int_t n = json_integer_value(value);
+
+	assert_non_null(value);
+	json_decref(answer);
+	return n;
+}
+
+static void
+has_as_many_shards_as_its_policy_has_workers(void **state)
+{
+	struct world *world = open_world(0);
+
+	assert_int_equal(world_shards(world)->n, 4);
+	world_free(world);
+	world = open_world(7);
+	assert_int_equal(world_shards(world)->n, 7);
+	world_free(world);
+}
+
+static void
+connections_and_queues_are_spread_over_its_shards(void **state)
+{
+	struct world *world = open_world(WORKERS);
+	const struct shards *shards = world_shards(world);
+	unsigned sessions = 0, queues = 0, rcpts = 0;
+
+	inject(world, 10 * DOMAINS);
+	run(world, US_PER_S);
+	for (unsigned i = 0; i < shards->n; i++) {
+		sessions += reception_sessions(shards->all[i]->reception) > 0;
+		queues += shards->queues[i]->rcpts_n > 0;
+		rcpts += shards->queues[i]->rcpts_n;
+	}
+	assert_int_equal(sessions, WORKERS);
+	assert_int_equal(queues, WORKERS);
+	assert_int_equal(rcpts, 10 * DOMAINS - DOMAINS);        /* one each has left */
+	world_free(world);
+}
+
+static void
+what_an_operator_asks_is_about_all_shards(void **state)
+{
+	struct world *world = open_world(WORKERS);
+	json_t *answer;
+
+	inject(world, 10 * DOMAINS);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 10 * DOMAINS);
+	for (unsigned i = 1; i <= DOMAINS; i++) {
+		char line[100];
+
+		snprintf(line, sizeof line, "{\"command\":\"why\",\"arguments\":[\"u%u@d%u.example\"]}", i, i + 1);
+		answer = command(world, line);
+		assert_int_equal(json_array_size(json_object_get(answer, "result")), i < DOMAINS);
+		json_decref(answer);
+	}
+	run(world, US_PER_S);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 9 * DOMAINS);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), DOMAINS);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "received"), 10 * DOMAINS);
+	answer = command(world, "{\"command\":\"queues\"}");
+	assert_int_equal(json_array_size(json_object_get(answer, "result")), DOMAINS);
+	json_decref(answer);
+	answer = command(world, "{\"command\":\"queues\",\"options\":{\"limit\":\"5\"}}");
+	assert_int_equal(json_array_size(json_object_get(answer, "result")), 5);
+	json_decref(answer);
+	for (unsigned i = 1; i <= DOMAINS; i++) {
+		char line[100];
+
+		snprintf(line, sizeof line, "{\"command\":\"why\",\"arguments\":[\"d%u.example/mta-1\"]}", i);
+		assert_int_equal(result_of(world, line, "queued"), 9);
+	}
+	world_free(world);
+}
+
+static void
+what_an_operator_does_reaches_all_shards(void **state)
+{
+	struct world *world = open_world(WORKERS);
+	struct err err = { 0 };
+
+	inject(world, 10 * DOMAINS);
+	run(world, US_PER_S);
+	assert_int_equal(result_of(world, "{\"command\":\"pause\",\"arguments\":[\"*\"]}", "queues"), DOMAINS);
+	run(world, 3600 * US_PER_S);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 9 * DOMAINS);
+	assert_int_equal(result_of(world, "{\"command\":\"drop\",\"arguments\":[\"d1*\"]}", "recipients"), 9 * 11);
+	assert_int_equal(result_of(world, "{\"command\":\"resume\",\"arguments\":[\"*\"]}", "recipients"), 9 * (DOMAINS - 11));
+	assert_true(world_run_until_idle(world, &err));
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), 10 * DOMAINS - 9 * 11);
+	world_free(world);
+}
+
+/* And what waits under a pause waits after a crash, with however many shards. */
+static void
+what_an_operator_was_told_outlives_a_crash_into_another_number(void **state)
+{
+	static const unsigned workers[] = { 1, 16, 3, 4 };
+	struct world *world = open_world(WORKERS);
+	struct policy_report report;
+	struct err err = { 0 };
+
+	inject(world, 10 * DOMAINS);
+	run(world, US_PER_S);
+	result_of(world, "{\"command\":\"pause\",\"arguments\":[\"*\"]}", "queues");
+	for (unsigned i = 0; i < countof(workers); i++) {
+		assert_true(world_crash(world, &err));
+		policy_report_init(&report);
+		assert_true(world_restart(world, workers[i], &report, &err));
+		policy_report_fini(&report);
+		run(world, 600 * US_PER_S);
+		assert_int_equal(world_shards(world)->n, workers[i]);
+		assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 9 * DOMAINS);
+	}
+	result_of(world, "{\"command\":\"resume\",\"arguments\":[\"*\"]}", "queues");
+	assert_true(world_run_until_idle(world, &err));
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), 9 * DOMAINS);
+	world_free(world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(has_as_many_shards_as_its_policy_has_workers),
+		cmocka_unit_test(connections_and_queues_are_spread_over_its_shards),
+		cmocka_unit_test(what_an_operator_asks_is_about_all_shards),
+		cmocka_unit_test(what_an_operator_does_reaches_all_shards),
+		cmocka_unit_test(what_an_operator_was_told_outlives_a_crash_into_another_number),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
