@@ -16,14 +16,6 @@
 #define UNSAFE_US (10 * US_PER_S)       /* or for so long, before nothing new is begun */
 #define FRESH_BYTES_DEFAULT (64u * 1024u * 1024u)
 
-static bool
-batch_due(const struct spool_core *core)
-{
-	if (core->failing.kind)
-		return core->probe_due;
-	return core->wants_write || core->wants_notes;
-}
-
 void
 spool_stall_review(struct spool_core *core)
 {
@@ -41,6 +33,14 @@ bool
 spool_stalls(const struct spool *spool)
 {
 	return spool->core->stalls;
+}
+
+static bool
+batch_due(const struct spool_core *core)
+{
+	if (core->failing.kind)
+		return core->probe_due;
+	return core->wants_write || core->wants_notes;
 }
 
 static bool

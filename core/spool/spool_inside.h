@@ -199,9 +199,9 @@ void spool_retry_stop(struct spool_core *core);
 /* spool.c */
 struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 			     const struct spool_options *options, const struct spool_owner *owner);
-void spool_free(struct spool_core *core);
-void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
+void spool_free(struct spool_core *core);       /* without the lock */
 void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
 
 /* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */

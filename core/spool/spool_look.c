@@ -1,6 +1,6 @@
 /*
  * Looking is recovery without its writing: what a start would cut, make safe or rename
- * is told instead (spool->look says so where it matters). So what is checked is what a
+ * is told instead (core->look says so where it matters). So what is checked is what a
  * start would find, by the same code.
  *
  * The spool stands as if it were closing: nothing is ever pumped, and no worker is there.
@@ -44,13 +44,28 @@ count(const struct spool_core *core, struct spool_counts *counts)
 	}
 }
 
+static bool
+look_through(struct spool_core *core, struct spool_counts *counts, struct err *err)
+{
+	bool ok;
+
+	spool_enter(&core->first);
+	core->counts = counts;
+	ok = spool_recover(core, err) && other_files(core, err);
+	if (ok)
+		count(core, counts);
+	core->counts = NULL;
+	spool_leave(&core->first);
+	return ok;
+}
+
 struct spool *
 spool_look(struct disk *disk, const struct spool_look_options *options, const struct spool_owner *owner,
 	   struct spool_counts *counts_out, struct err *err)
 {
 	static const struct spool_options none = { 0 };
-	struct loop *loop;
 	struct spool_core *core;
+	struct loop *loop;
 
 	*counts_out = (struct spool_counts){ 0 };
 	if (!disk->ops->lock(disk, "lock", err))
@@ -60,14 +75,10 @@ spool_look(struct disk *disk, const struct spool_look_options *options, const st
 	core = spool_new(disk, NULL, loop, &none, owner);
 	core->closing = true;
 	core->look = options;
-	core->counts = counts_out;
-	if (!spool_recover(core, err) || !other_files(core, err)) {
-		spool_look_end(&core->first);
-		return NULL;
-	}
-	count(core, counts_out);
-	core->counts = NULL;
-	return &core->first;
+	if (look_through(core, counts_out, err))
+		return &core->first;
+	spool_look_end(&core->first);
+	return NULL;
 }
 
 void

@@ -247,11 +247,13 @@ spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct e
 	bool damaged, ok;
 
 	buf_init(&bytes, 0);
+	spool_enter(spool);
 	ok = state_read(core->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(core, err));
 	if (ok && !buf_add(out, payload))
 		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
-	buf_fini(&bytes);
 	*clean_out = core->was_clean && !core->state_lost;
+	spool_leave(spool);
+	buf_fini(&bytes);
 	return ok;
 }
 
