@@ -718,7 +718,7 @@ handshakes_that_come_at_once_take_turns(void **state)
 	crowd.f = &f;
 	crowd.turn_end = (struct loop_turn_end){ .fn = crowd_turn_ends, .ctx = &crowd };
 	loop_os_add_turn_end(f.loop, &crowd.turn_end);
-	listener = net_listen(f.net, &at, crowd_is_accepted, &crowd, &err);
+	listener = net_listen(f.net, &at, LISTEN_ALONE, crowd_is_accepted, &crowd, &err);
 	assert_non_null(listener);
 	for (unsigned i = 0; i < CROWD; i++)
 		crowd.conns[i] = net_dial(f.net, NULL, &listener->at, &crowd_events, &crowd, &err);
