@@ -691,11 +691,51 @@ a_damaged_record_is_refused_at_any_cut(void **state)
 	buf_fini(&bytes);
 }
 
+/* ---- two shards' ---- */
+
+/* What one shard's copy and the other's own are, once they are one; and the other way round. */
+static void
+joined(mono_us_t mine_cut, uint32_t mine, mono_us_t other_cut, uint32_t other, uint32_t want)
+{
+	for (unsigned way = 0; way < 2; way++) {
+		void *first_bench, *second_bench;
+		struct bench *one, *two;
+		struct tightening a = cap(way ? other : mine), b = cap(way ? mine : other);
+		struct overlay_spec first = rule("r", 1, MIN, &a), second = rule("r", 1, (way ? 3 : 2) * MIN, &b);
+		struct overlay_target *target;
+		bool news;
+
+		set_up(&first_bench);
+		set_up(&second_bench);
+		one = first_bench;
+		two = second_bench;
+		lay(one, &first, T0, way ? other_cut : mine_cut);
+		target = overlays_join(&one->o, OVERLAY_QUEUE, "a/m",
+				       overlay_dup(lay(two, &second, T0, way ? mine_cut : other_cut)), T0 + 2, &news);
+		assert_int_equal(target->n, 1);
+		assert_int_equal(one->o.n, 1);
+		assert_int_equal(cap_now(one, T0 + 3), want);
+		assert_int_equal(news, want != (way ? other : mine));
+		assert_int_equal(overlays_next(&one->o), (way ? mine_cut : other_cut) + (way ? 3 : 2) * MIN);
+		tear_down(&first_bench);
+		tear_down(&second_bench);
+	}
+}
+
+static void
+two_shards_overlays_become_one_by_the_later_cut(void **state)
+{
+	joined(T0, 10, T0 + 1, 20, 20);
+	joined(T0, 20, T0 + 1, 10, 10);
+	joined(T0, 20, T0, 10, 10);
+}
+
 int
 main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_shards_overlays_become_one_by_the_later_cut),
 		TEST(stacked_overlays_hold_with_the_tightest_value_and_end_each_at_its_own_time),
 		TEST(a_new_match_renews_and_does_not_add),
 		TEST(rules_are_told_apart_by_name_pattern_place_and_source),

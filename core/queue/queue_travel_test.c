@@ -142,6 +142,61 @@ shards_that_disagree_settle_it(void **state)
 	}
 }
 
+/* That shard asks for itself: what it is told leads to `host`. */
+static struct route *
+asks(struct shards *s, unsigned shard, const char *domain, const char *host)
+{
+	struct world *w = s->w[shard];
+	char mx[60];
+
+	snprintf(mx, sizeof mx, "10 %s", host);
+	world_mx(w, domain, mx);
+	return route_get(w->queues, span_text(domain), policy_ruleset(w->policy)->vmtas[0], NULL, w->loop.now);
+}
+
+static void
+of_answers_of_one_instant_all_take_the_same(void **state)
+{
+	struct shards *s = shards_new(2, POLICY, 9);
+	const char *domain = name_of(s, 0, 'd');
+	struct route *first = asks(s, 0, domain, name_of(s, 1, 'a')), *second = asks(s, 1, domain, name_of(s, 0, 'b'));
+
+	route_use(first);
+	route_use(second);
+	shards_run(s, MS(100));
+	assert_int_equal(first->answered, second->answered);
+	assert_int_equal(first->shard, 1);
+	assert_int_equal(second->shard, 0);
+	put(s->w[0], domain);
+	shards_run(s, SEC(2));
+	assert_int_equal(s->w[0]->delivered, 1);
+	assert_true(s->posts < 6);
+	route_unuse(first, shards_now(s));
+	route_unuse(second, shards_now(s));
+	shards_free(s);
+}
+
+static void
+an_older_answer_does_not_undo_a_newer_one(void **state)
+{
+	struct shards *s = shards_new(3, POLICY, 10);
+	const char *domain = name_of(s, 0, 'd');
+	struct route *older = asks(s, 0, domain, name_of(s, 1, 'a')), *newer;
+
+	route_use(older);
+	shards_run(s, MS(100));
+	newer = asks(s, 1, domain, name_of(s, 2, 'c'));
+	route_use(newer);
+	shards_run(s, MS(100));
+	put(s->w[0], domain);
+	shards_run(s, SEC(2));
+	assert_int_equal(s->w[2]->delivered, 1);
+	assert_int_equal(newer->shard, 2);
+	route_unuse(older, shards_now(s));
+	route_unuse(newer, shards_now(s));
+	shards_free(s);
+}
+
 static void
 who_expires_on_the_way_is_given_up_where_he_arrives(void **state)
 {
@@ -359,6 +414,8 @@ main(void)
 		cmocka_unit_test(who_holds_a_message_finds_it_though_all_is_over_elsewhere),
 		cmocka_unit_test(mail_follows_its_route_to_another_shard),
 		cmocka_unit_test(shards_that_disagree_settle_it),
+		cmocka_unit_test(of_answers_of_one_instant_all_take_the_same),
+		cmocka_unit_test(an_older_answer_does_not_undo_a_newer_one),
 		cmocka_unit_test(who_expires_on_the_way_is_given_up_where_he_arrives),
 		cmocka_unit_test(what_dns_cannot_say_waits_with_who_asked),
 		cmocka_unit_test(a_refresh_that_fails_keeps_mail_at_its_site),

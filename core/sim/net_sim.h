@@ -56,7 +56,7 @@ struct net_sim_host {
 /* The host is copied; NULL takes it away. Known conns stay as they are. A dial
  * meets: a listener at that very address and port, a host, a listener at the
  * unspecified address of a net that owns the address (or owns none), the
- * default host; else it is refused. */
+ * default host; else it is refused. Of listeners that share an address any. */
 void net_sim_host(struct net *net, struct ip ip, const struct net_sim_host *host);
 void net_sim_default_host(struct net *net, const struct net_sim_host *host);
 /* From then on a source that the net does not own is refused; before, any is fine. */

@@ -162,6 +162,48 @@ listens_as_the_door_says(void **state)
 }
 
 static void
+on_accept_at(void *ctx, struct conn *conn)
+{
+	static const struct conn_events nobody = { .on_open = on_open, .on_data = on_data, .on_close = on_close };
+	struct end *end = ctx;
+
+	end->data_bytes++;                      /* counts them */
+	conn->events = &nobody;
+	conn->ctx = end;
+	conn_close(conn);
+}
+
+static void
+spreads_connections_over_those_who_share_an_address_by_its_seed(void **state)
+{
+	const struct endpoint at = { { IP_V4, { 0 } }, 25 }, to = { { IP_V4, { 10, 0, 0, 1 } }, 25 };
+	size_t got[2][3];
+
+	for (unsigned round = 0; round < 2; round++) {
+		struct fixture f;
+		struct end ends[3] = { 0 };
+
+		set_up(&f);
+		wire_seed(f.wire, 3 + round);
+		for (unsigned i = 0; i < countof(ends); i++)
+			assert_non_null(net_listen(f.node, &at, i > 0 ? LISTEN_JOINS : LISTEN_FIRST, on_accept_at, &ends[i], NULL));
+		for (unsigned i = 0; i < 300; i++) {
+			f.client.conn = net_dial(f.world, NULL, &to, &events, &f.client, NULL);
+			loop_run(f.loop);
+			conn_close(f.client.conn);
+		}
+		for (unsigned i = 0; i < countof(ends); i++) {
+			got[round][i] = ends[i].data_bytes;
+			assert_in_range(got[round][i], 70, 130);
+		}
+		assert_int_equal(got[round][0] + got[round][1] + got[round][2], 300);
+		f.client.conn = NULL;
+		tear_down(&f);
+	}
+	assert_memory_not_equal(got[0], got[1], sizeof got[0]);
+}
+
+static void
 sends_only_from_its_own_addresses(void **state)
 {
 	struct fixture f;
@@ -228,6 +270,7 @@ main(void)
 		cmocka_unit_test(never_accepts_a_dial_that_was_given_up),
 		cmocka_unit_test(cuts_a_net_off_without_a_word_to_it),
 		cmocka_unit_test(listens_as_the_door_says),
+		cmocka_unit_test(spreads_connections_over_those_who_share_an_address_by_its_seed),
 		cmocka_unit_test(sends_only_from_its_own_addresses),
 		cmocka_unit_test(keeps_any_number_of_latencies_apart),
 	};
