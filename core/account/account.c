@@ -51,11 +51,9 @@ struct account {
 
 /* Fields. */
 
-static bool
-is_control(unsigned char c)
-{
-	return c < ' ' || c == 127;
-}
+enum care { QUOTE = 1, CONTROL = 2 };
+
+static const uint8_t care[256] = { [0 ... ' ' - 1] = CONTROL, [127] = CONTROL, ['"'] = QUOTE, [','] = QUOTE };
 
 static void
 put_with_care(struct buf *out, struct span value)
@@ -64,7 +62,7 @@ put_with_care(struct buf *out, struct span value)
 		unsigned char c = (unsigned char)value.p[i];
 		if (c == '"')
 			buf_add_char(out, '"');
-		buf_add_char(out, is_control(c) ? ' ' : (char)c);
+		buf_add_char(out, care[c] & CONTROL ? ' ' : (char)c);
 	}
 }
 
@@ -73,24 +71,20 @@ put_with_care(struct buf *out, struct span value)
 static void
 put_parts(struct buf *out, const struct span *parts, size_t parts_n)
 {
-	bool quote = false, control = false;
+	unsigned wants = 0;
 
-	for (size_t k = 0; k < parts_n; k++) {
-		for (size_t i = 0; i < parts[k].n; i++) {
-			unsigned char c = (unsigned char)parts[k].p[i];
-			quote |= c == '"' || c == ',';
-			control |= is_control(c);
-		}
-	}
-	if (quote)
+	for (size_t k = 0; k < parts_n; k++)
+		for (size_t i = 0; i < parts[k].n; i++)
+			wants |= care[(unsigned char)parts[k].p[i]];
+	if (wants & QUOTE)
 		buf_add_char(out, '"');
 	for (size_t k = 0; k < parts_n; k++) {
-		if (quote || control)
+		if (wants != 0)
 			put_with_care(out, parts[k]);
 		else
 			buf_add(out, parts[k]);
 	}
-	if (quote)
+	if (wants & QUOTE)
 		buf_add_char(out, '"');
 }
 

@@ -21,17 +21,31 @@
 #include "net/conn_os.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 #define READS_PER_EVENT 4
 #define ENCRYPT_AHEAD   (64 * 1024)     /* of output, so that pending is not kept twice */
 
+/* A conn with nothing to send holds no memory for it; what it held serves the next that writes. */
 static void
 release_output(struct conn_os *c)
 {
-	buf_fini(&c->out);
+	struct net_os *net = c->net;
+
+	if (c->out.p && c->out.cap <= SPARE_BYTES_MAX && net->spares_n < SPARES_MAX) {
+		buf_clear(&c->out);
+		net->spares[net->spares_n++] = c->out;
+	} else {
+		buf_fini(&c->out);
+	}
 	buf_init(&c->out, 0);
+}
+
+static void
+take_spare(struct conn_os *c)
+{
+	if (!c->out.p && c->net->spares_n > 0)
+		c->out = c->net->spares[--c->net->spares_n];
 }
 
 static void
@@ -270,7 +284,12 @@ os_write(struct conn *conn, struct span bytes)
 	check(c->state != CONN_CLOSED);
 	if (bytes.n == 0 || c->sys != 0 || (c->tls && !c->tls->handshaking && !c->tls->open))
 		return;
-	buf_add(c->tls ? &c->tls->plain : &c->out, bytes);
+	if (c->tls) {
+		buf_add(&c->tls->plain, bytes);
+	} else {
+		take_spare(c);
+		buf_add(&c->out, bytes);
+	}
 	c->owed = true;
 	conn_os_mark_dirty(c);
 }
@@ -374,62 +393,6 @@ conn_os_free(struct conn_os *c)
 	free(c);
 }
 
-static bool
-bind_source(int fd, const struct ip *source, const struct endpoint *to, struct err *err)
-{
-	struct endpoint from = { .ip = *source };
-	struct sockaddr_storage addr;
-	char ip[IP_TEXT_MAX], text[96];
-	int on = 1;
-
-	ip_format(source, ip);
-	if (source->family != to->ip.family)
-		return err_set(err, ERR_PERM, "cannot send from %s to an address of the other family", ip);
-	/* The port is chosen at connect(): one source has 28,000 ports for each
-	 * destination, not for all of them. */
-	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&addr, sockaddr_from_endpoint(&from, &addr)) == 0)
-		return true;
-	if (errno == EADDRNOTAVAIL)
-		err_set(err, ERR_PERM, "cannot send from %s: this machine has no such address", ip);
-	else
-		err_set(err, ERR_TEMP, "cannot send from %s: %s", ip, sys_text(errno, text));
-	return false;
-}
-
-static struct conn *
-os_dial(struct net *base, const struct ip *source, const struct endpoint *to,
-	const struct conn_events *events, void *ctx, struct err *err)
-{
-	struct net_os *net = container_of(base, struct net_os, net);
-	struct sockaddr_storage addr;
-	socklen_t n = sockaddr_from_endpoint(to, &addr);
-	struct conn_os *c;
-	char text[96];
-	int on = 1, fd;
-
-	check(to->ip.family != IP_NONE);
-	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		err_set(err, ERR_TEMP, "cannot open a socket: %s", sys_text(errno, text));
-		return NULL;
-	}
-	if (source && !bind_source(fd, source, to, err)) {
-		close(fd);
-		return NULL;
-	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	c = conn_os_new(net, fd, CONN_CONNECTING);
-	c->conn.events = events;
-	c->conn.ctx = ctx;
-	c->conn.peer = *to;
-	if (connect(fd, (struct sockaddr *)&addr, n) != 0 && errno != EINPROGRESS) {
-		c->sys = errno;
-		conn_os_defer(c);
-	}
-	return &c->conn;
-}
-
 static void
 tell_deferred(struct conn_os *c)
 {
@@ -471,7 +434,7 @@ at_turn_end(void *ctx)
 }
 
 static const struct net_ops net_os_ops = {
-	.dial = os_dial,
+	.dial = dial_os_tcp,
 	.listen = listen_os_tcp,
 	.listen_unix = listen_os_unix,
 	.listener_close = listen_os_close,
@@ -514,6 +477,8 @@ net_os_free(struct net *base)
 	listen_os_free_all(net);
 	linger_free_all(net);
 	loop_os_remove_turn_end(&net->turn_end);
+	while (net->spares_n > 0)
+		buf_fini(&net->spares[--net->spares_n]);
 	free(net->read_room);
 	free(net->plain_room);
 	free(net);

@@ -2,6 +2,7 @@
  * conn_os - what the real connections, listeners and lingering sockets share.
  *
  *   conn_os.c      a connection's life in clear
+ *   dial_os.c      its beginning, where it is ours
  *   conn_tls_os.c  what TLS adds to it
  *   linger_os.c    what is left of a connection whose owner closed it
  *   listen_os.c    listeners
@@ -18,7 +19,9 @@
 #include "net/tls_os.h"
 #include "util/buf.h"
 
-#define READ_BYTES (64 * 1024)
+#define READ_BYTES      (64 * 1024)
+#define SPARES_MAX      32
+#define SPARE_BYTES_MAX (256 * 1024)
 
 struct net_os {
 	struct net           net;
@@ -31,6 +34,8 @@ struct net_os {
 	struct list          lingers;
 	struct list          listeners;
 	struct list          dead_listeners;
+	struct buf           spares[SPARES_MAX];        /* the memory of what was sent, for what comes next */
+	unsigned             spares_n;
 	char                *read_room;         /* READ_BYTES */
 	char                *plain_room;        /* TLS_RECORD_MAX */
 	bool                 shook_hands;       /* a handshake went on: the next waits for its turn */
@@ -90,6 +95,10 @@ bool conn_tls_encrypt(struct conn_os *c, size_t out_max, struct err *err);
 /* linger_os.c; takes fd and what is in `out`. drain: read until the peer ends. */
 void linger_start(struct net_os *net, int fd, struct buf *out, bool drain);
 void linger_free_all(struct net_os *net);
+
+/* dial_os.c */
+struct conn *dial_os_tcp(struct net *net, const struct ip *source, const struct endpoint *to,
+			 const struct conn_events *events, void *ctx, struct err *err);
 
 /* listen_os.c */
 struct listener *listen_os_tcp(struct net *net, const struct endpoint *at, enum listen_share share,

@@ -646,6 +646,26 @@ a_server_that_has_forgotten_makes_a_whole_handshake(void **state)
 	tls_server_free(before);
 }
 
+static void
+servers_that_share_their_tickets_know_each_others_clients(void **state)
+{
+	struct tls_peer mx = { .host = "mx.example.com", .verify = true, .whose = "mta-1" };
+	struct tls_server *before;
+	struct fixture f;
+	struct err err;
+
+	set_up(&f, "good.pem", "good.key");
+	assert_false(resumes(&f, mx));
+	before = f.tls_server;
+	f.tls_server = tls_server_new(in_dir("good.pem"), in_dir("good.key"), &err);
+	assert_non_null(f.tls_server);
+	tls_server_share_tickets(f.tls_server, before);
+	assert_true(resumes(&f, mx));
+	tls_server_free(before);
+	assert_true(resumes(&f, mx));
+	tear_down(&f);
+}
+
 #define CROWD 8
 
 struct crowd {
@@ -827,6 +847,7 @@ main(void)
 		cmocka_unit_test(only_the_same_with_the_same_demands_resume),
 		cmocka_unit_test(who_was_refused_is_never_resumed),
 		cmocka_unit_test(a_server_that_has_forgotten_makes_a_whole_handshake),
+		cmocka_unit_test(servers_that_share_their_tickets_know_each_others_clients),
 		cmocka_unit_test(handshakes_that_come_at_once_take_turns),
 		cmocka_unit_test(says_which_file_is_wrong),
 		cmocka_unit_test(authorities_come_from_a_file_or_a_folder),

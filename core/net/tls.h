@@ -24,6 +24,8 @@ struct tls_peer {
 /* PEM files. The error names the file and what is wrong with it. */
 struct tls_server *tls_server_new(const char *certificate_path, const char *key_path, struct err *err);
 void tls_server_free(struct tls_server *tls);
+/* Before its first session: what either of the two hands out to resume a session by, both take. */
+void tls_server_share_tickets(struct tls_server *tls, const struct tls_server *with);
 
 /* ca_path: a PEM file or a folder of such; NULL: the system's
  * (/etc/ssl/certs/ca-certificates.crt). A system without any is fine until a

@@ -117,6 +117,55 @@ load_key(struct tls_server *tls, const char *path, struct err *err)
 	return code == 0 || tls_fail(err, ERR_PERM, code, what);
 }
 
+static void
+tickets_unpin(struct tls_tickets *tickets)
+{
+	if (tickets == NULL || atomic_fetch_sub(&tickets->refs, 1) > 1)
+		return;
+	mbedtls_ssl_ticket_free(&tickets->context);
+	random_fini(&tickets->random);
+	free(tickets);
+}
+
+static struct tls_tickets *
+tickets_new(struct err *err)
+{
+	struct tls_tickets *tickets = mem_alloc(sizeof(*tickets));
+	int code;
+
+	atomic_init(&tickets->refs, 1);
+	mbedtls_ssl_ticket_init(&tickets->context);
+	if (!random_init(&tickets->random, err))
+		goto fail;
+	code = mbedtls_ssl_ticket_setup(&tickets->context, mbedtls_ctr_drbg_random, &tickets->random.drbg,
+					MBEDTLS_CIPHER_AES_256_GCM, TICKET_LIFETIME_S);
+	if (code == 0)
+		return tickets;
+	tls_fail(err, ERR_TEMP, code, "cannot set up TLS");
+fail:
+	tickets_unpin(tickets);
+	return NULL;
+}
+
+static void
+use_tickets(struct tls_server *tls)
+{
+	mbedtls_ssl_conf_session_tickets_cb(&tls->config, mbedtls_ssl_ticket_write, mbedtls_ssl_ticket_parse,
+					    &tls->tickets->context);
+}
+
+/* The tickets and not the whole server: the library locks an RSA key while it signs with it. */
+void
+tls_server_share_tickets(struct tls_server *tls, const struct tls_server *with)
+{
+	struct tls_tickets *before = tls->tickets;
+
+	tls->tickets = with->tickets;
+	atomic_fetch_add(&tls->tickets->refs, 1);
+	use_tickets(tls);
+	tickets_unpin(before);
+}
+
 static bool
 tls_server_init(struct tls_server *tls, const char *certificate_path, const char *key_path, struct err *err)
 {
@@ -131,10 +180,11 @@ tls_server_init(struct tls_server *tls, const char *certificate_path, const char
 	code = mbedtls_ssl_conf_own_cert(&tls->config, &tls->certificate, &tls->key);
 	if (code != 0)
 		return tls_fail(err, ERR_PERM, code, "cannot use the certificate");
-	code = mbedtls_ssl_ticket_setup(&tls->tickets, mbedtls_ctr_drbg_random, &tls->random.drbg, MBEDTLS_CIPHER_AES_256_GCM,
-					TICKET_LIFETIME_S);
-	mbedtls_ssl_conf_session_tickets_cb(&tls->config, mbedtls_ssl_ticket_write, mbedtls_ssl_ticket_parse, &tls->tickets);
-	return code == 0 || tls_fail(err, ERR_TEMP, code, "cannot set up TLS");
+	tls->tickets = tickets_new(err);
+	if (tls->tickets == NULL)
+		return false;
+	use_tickets(tls);
+	return true;
 }
 
 struct tls_server *
@@ -145,7 +195,6 @@ tls_server_new(const char *certificate_path, const char *key_path, struct err *e
 	mbedtls_ssl_config_init(&tls->config);
 	mbedtls_x509_crt_init(&tls->certificate);
 	mbedtls_pk_init(&tls->key);
-	mbedtls_ssl_ticket_init(&tls->tickets);
 	if (!tls_server_init(tls, certificate_path, key_path, err)) {
 		tls_server_free(tls);
 		return NULL;
@@ -161,7 +210,7 @@ tls_server_free(struct tls_server *tls)
 	mbedtls_ssl_config_free(&tls->config);
 	mbedtls_x509_crt_free(&tls->certificate);
 	mbedtls_pk_free(&tls->key);
-	mbedtls_ssl_ticket_free(&tls->tickets);
+	tickets_unpin(tls->tickets);
 	random_fini(&tls->random);
 	free(tls);
 }

@@ -10,6 +10,7 @@
 #include <mbedtls/ssl.h>
 #include <mbedtls/ssl_ticket.h>
 #include <mbedtls/x509_crt.h>
+#include <stdatomic.h>
 
 #include "net/tls.h"
 #include "net/tls_memory.h"
@@ -21,12 +22,19 @@ struct tls_random {
 	mbedtls_ctr_drbg_context drbg;
 };
 
+/* What a server's sessions are resumed by; counted. */
+struct tls_tickets {
+	atomic_uint        refs;
+	struct tls_random  random;
+	mbedtls_ssl_ticket_context context;
+};
+
 struct tls_server {
 	struct tls_random  random;
 	mbedtls_ssl_config config;
 	mbedtls_x509_crt   certificate;
 	mbedtls_pk_context key;
-	mbedtls_ssl_ticket_context tickets;
+	struct tls_tickets *tickets;
 };
 
 struct tls_client {

@@ -132,6 +132,52 @@ a_loop_that_hangs_ends_the_process_with_its_stack(void **state)
 	assert_non_null(strstr(strstr(said, "watchdog_os_test(+0x") + 1, "watchdog_os_test(+0x"));
 }
 
+static void *
+hang_beside(void *ctx)
+{
+	struct play *play = ctx;
+	struct timer timer;
+	struct err err;
+	struct loop *loop = loop_os_new(&err);
+
+	check(loop != NULL);
+	timer_init(&timer, hang, play);
+	timer_start(&loop->timers, &timer, loop_now(loop).mono);
+	watchdog_watch(play->watchdog, loop, "shard 1");
+	loop_run(loop);
+	return NULL;
+}
+
+static void
+start_beside(void *ctx, struct now now)
+{
+	struct play *play = ctx;
+	pthread_t thread;
+
+	check(pthread_create(&thread, NULL, hang_beside, play) == 0);
+	timer_start(&play->loop->timers, &play->timer, now.mono + 100 * US_PER_S);
+}
+
+static void
+of_several_loops_it_names_the_one_that_hangs(void **state)
+{
+	struct play play = { 0 };
+	char said[8000];
+	int fd, status;
+	pid_t child = child_of_ours(&fd, "2000000");
+
+	if (child == 0) {
+		run_under_watchdog(&play, start_beside, 0);
+		_exit(0);
+	}
+	read_all(fd, said, sizeof said);
+	status = status_of(child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_non_null(strstr(said, "error shard 1 hangs"));
+	assert_null(strstr(said, "shard 0"));
+	assert_non_null(strstr(said, "watchdog_os_test(+0x"));
+}
+
 static void
 a_loop_that_turns_is_left_alone(void **state)
 {
@@ -315,6 +361,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_loop_that_hangs_ends_the_process_with_its_stack),
+		cmocka_unit_test(of_several_loops_it_names_the_one_that_hangs),
 		cmocka_unit_test(a_loop_that_turns_is_left_alone),
 		cmocka_unit_test(a_process_that_was_stopped_has_not_hung),
 		cmocka_unit_test(standard_error_that_blocks_does_not_save_the_process),

@@ -156,7 +156,10 @@ void
 bundle_put(struct bundle *bundle, const char *path, struct span text)
 {
 	struct bundle_file *file = add(bundle, span_text(path));
-	file->text = mem_strndup(text.p, text.n);
+	/* Whole, though a NUL may be in it. */
+	file->text = mem_alloc(text.n + 1);
+	if (text.n)
+		memcpy(file->text, text.p, text.n);
 	file->n = text.n;
 }
 

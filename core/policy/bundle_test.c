@@ -44,6 +44,17 @@ a_file_is_read_once(void **state)
 }
 
 static void
+what_is_put_is_whole_with_a_nul_in_it(void **state)
+{
+	struct bundle *bundle = bundle_new("a.lua", "");
+	struct span text;
+	bundle_put(bundle, "a.lua", SPAN("--\0--"));
+	assert_true(bundle_read(bundle, "a.lua", &text, NULL));
+	assert_true(span_eq(text, SPAN("--\0--")));
+	bundle_free(bundle);
+}
+
+static void
 a_stamp_tells_what_was_written_made_or_removed_since(void **state)
 {
 	struct bundle *bundle = bundle_new("s.lua", "");
@@ -159,6 +170,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_read_once),
+		cmocka_unit_test(what_is_put_is_whole_with_a_nul_in_it),
 		cmocka_unit_test(a_stamp_tells_what_was_written_made_or_removed_since),
 		cmocka_unit_test(relative_paths_begin_in_the_base),
 		cmocka_unit_test(it_comes_back_from_bytes_and_is_whole),

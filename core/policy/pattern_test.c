@@ -49,6 +49,49 @@ a_deep_recursion_is_cut_off(void **state)
 	pattern_scratch_free(scratch);
 }
 
+static double
+cpu_seconds(void)
+{
+	struct timespec t;
+	assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Compiled or refused, matched or cut off: a reply is over in a moment, whatever the pattern. */
+static void
+a_giant_pattern_takes_no_time(void **state)
+{
+	static const struct { const char *begin, *again, *end; unsigned n; } giants[] = {
+		{ "", "(", "", 5000 }, { "", "(a", "", 1000 }, { "", "[", "", 100000 }, { "", "a|", "b", 50000 }, { "", "(?:a?){0,100}", "", 1000 },
+		{ "((a{1,1000}){1,1000}){1,1000}", "", "", 0 }, { "(?:x{65535}){65535}", "", "", 0 }, { "(*LIMIT_MATCH=4294967290)(*LIMIT_DEPTH=4294967290)(a+)+$", "", "", 0 },
+		{ "(*LIMIT_HEAP=4294967290)(?:(.)(?1)*)*$(?<!x)", "", "", 0 }, { "(?R)?", "", "", 0 }, { "(?=(a+))", "\\1?", "$", 500 }, { "(?:", ".*", "y)", 300 },
+		{ "(?<=", "a", ")b", 60000 }, { "^(?>(a|aa)+)+", "(?!a)", "$", 100 }, { "(.)(.)(.)(.)\\4", "\\1*", "z", 300 },
+	};
+	struct pattern_scratch *scratch = pattern_scratch_new();
+	char line[1000];
+	memset(line, 'a', sizeof(line));
+	for (size_t i = 0; i < countof(giants); i++) {
+		struct err err = { 0 };
+		size_t each = strlen(giants[i].again), used = 0, size = strlen(giants[i].begin) + each * giants[i].n + strlen(giants[i].end) + 1;
+		char *text = mem_alloc(size);
+		used = (size_t)snprintf(text, size, "%s", giants[i].begin);
+		for (unsigned n = 0; n < giants[i].n; n++, used += each)
+			memcpy(text + used, giants[i].again, each);
+		snprintf(text + used, size - used, "%s", giants[i].end);
+		double began = cpu_seconds();
+		struct pattern *pattern = pattern_compile(span_text(text), &err);
+		if (pattern)
+			pattern_match(pattern, scratch, span_make(line, sizeof(line)));
+		else
+			assert_true(err.text[0] != '\0');
+		if (cpu_seconds() - began > 2)
+			fail_msg("case %zu: %.1f s", i, cpu_seconds() - began);
+		pattern_free(pattern);
+		free(text);
+	}
+	pattern_scratch_free(scratch);
+}
+
 static void
 what_is_no_pattern_says_where(void **state)
 {
@@ -91,7 +134,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(patterns_match_caselessly_anywhere_in_the_line),
 		cmocka_unit_test(a_deep_recursion_is_cut_off),
-		cmocka_unit_test(what_is_no_pattern_says_where),
+		cmocka_unit_test(a_giant_pattern_takes_no_time), cmocka_unit_test(what_is_no_pattern_says_where),
 		cmocka_unit_test(what_begins_as_no_reply_does_cannot_match),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

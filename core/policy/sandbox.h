@@ -1,7 +1,7 @@
 /*
  * sandbox - a Lua state in which a script can neither reach out nor stay:
  * no files, no bytecode, no debug, library tables that cannot be changed,
- * and a budget of instructions and memory for each call.
+ * and a budget of instructions, memory and the processor's time for each call.
  *
  * What a script did over its budget is raised again by pcall, xpcall and
  * coroutine.resume; work done in C (patterns, long strings) is charged too.
@@ -29,7 +29,7 @@ struct sandbox_options {
 };
 
 struct sandbox_budget {
-	uint64_t instructions;
+	uint64_t instructions;          /* and a second, and one more for each ten million */
 	uint64_t bytes;                 /* that the state may hold, not what a call adds */
 };
 

@@ -131,7 +131,7 @@ door_listen(struct door *door, const struct door *first, struct err *err)
 }
 
 static bool
-port_ready(struct port *port, const struct door *first, struct err *err)
+port_ready(struct port *port, const struct port *first, struct err *err)
 {
 	const struct ruleset_listener *rules = port->rules;
 
@@ -139,8 +139,11 @@ port_ready(struct port *port, const struct door *first, struct err *err)
 		port->tls = tls_server_new(rules->tls_certificate, rules->tls_key, err);
 		if (port->tls == NULL)
 			return false;
+		/* A client comes back to whichever shard the system gives it. */
+		if (first != NULL)
+			tls_server_share_tickets(port->tls, first->tls);
 	}
-	return port->door->listener != NULL || door_listen(port->door, first, err);
+	return port->door->listener != NULL || door_listen(port->door, first != NULL ? first->door : NULL, err);
 }
 
 /* ---- another policy's ---- */
@@ -195,8 +198,8 @@ reception_prepare(struct reception *reception, struct policy *fresh, const struc
 	change->ports = mem_alloc((n + 1) * sizeof(struct port *));
 	for (unsigned i = 0; i < n; i++) {
 		const struct ruleset_listener *rules = &listeners[i];
-		const struct door *same = first != NULL ? first->ports[i]->door : NULL;
-		struct port *port = port_new(door_for(change, &rules->at, same), rules, fresh);
+		const struct port *same = first != NULL ? first->ports[i] : NULL;
+		struct port *port = port_new(door_for(change, &rules->at, same != NULL ? same->door : NULL), rules, fresh);
 
 		change->ports[change->n++] = port;
 		if (port_ready(port, same, err))
@@ -246,6 +249,7 @@ reception_new(struct shard *shard, const struct reception *first)
 	list_init(&reception->doors);
 	list_init(&reception->dead);
 	list_init(&reception->sessions);
+	buf_init(&reception->received, 0);
 	timer_init(&reception->bury, on_bury, reception);
 	return reception;
 }
@@ -277,6 +281,7 @@ reception_close(struct reception *reception)
 	timer_stop(&reception->shard->loop->timers, &reception->bury);
 	on_bury(reception, loop_now(reception->shard->loop));
 	check(list_empty(&reception->doors));
+	buf_fini(&reception->received);
 	crowd_unpin(reception->crowd);
 	free(reception);
 }

@@ -41,6 +41,7 @@ struct reception {
 	struct list   sessions;         /* struct inbound */
 	unsigned      sessions_n;
 	bool          stopping;
+	struct buf    received;         /* a Received field, while it is put together */
 };
 
 struct inbound {

@@ -353,7 +353,7 @@ choose_sender(struct inbound *in, const struct policy_message *message)
 	return true;
 }
 
-struct commit {                         /* outlives the session, if that goes first */
+struct commit {                         /* in the envelope's arena: outlives the session, if that goes first */
 	struct inbound *in;             /* NULL: gone */
 	struct shard   *shard;
 	uint64_t        size_bytes;
@@ -370,7 +370,6 @@ on_committed(void *ctx, const struct err *err, const struct envelope *envelope)
 		outcome_received(commit->shard, envelope, commit->size_bytes, loop_now(commit->shard->loop));
 	else
 		log_error(commit->shard->log, "a message is refused: %s", err->text);
-	free(commit);
 	if (in == NULL)
 		return;
 	in->commit = NULL;
@@ -405,7 +404,7 @@ static void
 submit_commit(struct inbound *in)
 {
 	struct shard *shard = shard_of(in);
-	struct commit *commit = mem_alloc(sizeof *commit);
+	struct commit *commit = arena_alloc(&in->arena, sizeof *commit);
 	struct spool_writer *writer = in->writer;
 
 	in->envelope.source_type = SPAN("smtp");
@@ -430,7 +429,7 @@ submit_end(struct inbound *in)
 	struct shard *shard = shard_of(in);
 	struct now now = loop_now(shard->loop);
 	struct policy_message message = { 0 };
-	struct buf received;
+	struct buf *received = &in->port->reception->received;
 
 	in->in_data = false;
 	if (in->trouble.kind == ERR_PERM) {
@@ -450,10 +449,9 @@ submit_end(struct inbound *in)
 	in->envelope.received = now.wall;
 	if (!ask_policy(in, &message) || !choose_sender(in, &message))
 		goto drop;
-	buf_init(&received, 0);
-	add_received(in, now, &received);
-	buf_splice(&in->head, 0, 0, buf_span(&received));
-	buf_fini(&received);
+	buf_clear(received);
+	add_received(in, now, received);
+	buf_splice(&in->head, 0, 0, buf_span(received));
 	submit_commit(in);
 	return;
 

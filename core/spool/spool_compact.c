@@ -96,21 +96,6 @@ rename_away(struct spool_segment *segment, const char *name, const char *to)
 	       (segment->retry_at && disk->ops->rename(disk, to, to, NULL) && !is_there(disk, name));
 }
 
-/* Should the journal stay, it goes the same way when the spool is opened. */
-static void
-journal_away(struct spool_segment *segment)
-{
-	struct disk *disk = segment->core->disk;
-	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
-
-	spool_segment_name(segment, ".jnl", name);
-	spool_segment_name(segment, ".jnl" SPOOL_DAMAGED, aside);
-	if (segment->damaged || segment->journal_damaged)
-		disk->ops->rename(disk, name, aside, NULL);
-	else
-		disk->ops->remove(disk, name, NULL);
-}
-
 /* False: it is small enough, or cannot be cut: removed as it is. */
 static bool
 cut_a_piece(struct spool_core *core)
@@ -151,7 +136,7 @@ remove_work(struct spool_core *core)
 	if (core->removing_left)
 		disk->ops->remove(disk, REMOVED, NULL);
 	core->removing_left = 0;
-	journal_away(segment);
+	spool_journal_away(segment);
 }
 
 static void
@@ -167,10 +152,7 @@ remove_done(struct spool_core *core)
 		spool_retry_later(core);
 		return;
 	}
-	if (segment->damaged || segment->journal_damaged)
-		log_warning(core->log, "spool: nothing of the damaged %016llx.%s waits any more; it is set aside as %016llx.%s" SPOOL_DAMAGED,
-			    (unsigned long long)segment->number, segment->damaged ? "seg" : "jnl",
-			    (unsigned long long)segment->number, segment->damaged ? "seg" : "jnl");
+	spool_damage_gone(segment);
 	core->space_at = 0;
 	spool_segment_free(segment);
 }

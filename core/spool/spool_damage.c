@@ -165,6 +165,34 @@ spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_
 		segment->max_id += SPOOL_IDS_RESERVED;
 }
 
+/* ---- the end of a segment ---- */
+
+/* Should it stay, it goes the same way when the spool is opened. */
+void
+spool_journal_away(struct spool_segment *segment)
+{
+	struct disk *disk = segment->core->disk;
+	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
+
+	spool_segment_name(segment, ".jnl", name);
+	spool_segment_name(segment, ".jnl" SPOOL_DAMAGED, aside);
+	if (segment->damaged || segment->journal_damaged)
+		disk->ops->rename(disk, name, aside, NULL);
+	else
+		disk->ops->remove(disk, name, NULL);
+}
+
+void
+spool_damage_gone(const struct spool_segment *segment)
+{
+	char name[SPOOL_NAME_MAX];
+
+	if (!segment->damaged && !segment->journal_damaged)
+		return;
+	spool_segment_name(segment, segment->damaged ? ".seg" : ".jnl", name);
+	log_warning(segment->core->log, "spool: nothing of the damaged %s waits any more; it is set aside as %s" SPOOL_DAMAGED, name, name);
+}
+
 /* ---- names ---- */
 
 struct taken {

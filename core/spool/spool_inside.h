@@ -260,6 +260,8 @@ void spool_reader_unload(struct spool_reader *reader);
 bool spool_recover(struct spool_core *core, struct err *err);    /* and tells the owner */
 
 /* spool_damage.c */
+void spool_journal_away(struct spool_segment *segment);         /* worker: set aside if damaged, else removed */
+void spool_damage_gone(const struct spool_segment *segment);    /* tells, if it was damaged */
 /* NAME.damaged, or with a number behind it, which no file has. */
 bool spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err);
 

@@ -229,9 +229,11 @@ class Servers(harness.Case):
         self.assertEqual([line for line in server.said if line.startswith((b"MAIL", b"RCPT"))], [])
 
 
+SMTP_IN_CLEAR = b"EHLO a\r\nMAIL FROM:<evil@sender.example>\r\nRCPT TO:<u@example.com>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n"
+
+
 def http(c):
-    c.send("POST / HTTP/1.1\r\nHost: mx\r\nContent-Type: text/plain\r\n\r\n"
-           "EHLO a\r\nMAIL FROM:<evil@sender.example>\r\nRCPT TO:<u@example.com>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n")
+    c.send(b"POST / HTTP/1.1\r\nHost: mx\r\nContent-Type: text/plain\r\n\r\n" + SMTP_IN_CLEAR)
 
 
 def endless(data):
@@ -304,6 +306,25 @@ class Clients(harness.Case):
         self.assertEqual([b"Subject: good" in m.data for m in mx.messages], [True] * len(mx.messages))
         self.assertGreater(len(mx.messages), 3)
         self.assertLess(node.memory_bytes("VmHWM") - before, GROWTH_MAX)
+
+    def test_no_handshake_holds_a_session(self):
+        cert, key = harness.Certificates(self.path("ca")).issue("node.example")
+        node, mx = self.relay(f'tls = {{ certificate = "{cert}", key = "{key}" }}, command_timeout = "{PATIENCE}"')
+        rows = {"silence": b"", "half a record": b"\x16\x03\x01\x40\x00\x01", "a record without end": b"\x16\x03\x03\xff\xff" + b"\x01\x00\xff\xff" + b"x" * 70000,
+                "records of nothing": b"\x16\x03\x01\x00\x00" * 20000, "clear text": SMTP_IN_CLEAR, "alerts": b"\x15\x03\x01\x00\x02\x01\x00" * 5000}
+        for name, said in rows.items():
+            with self.subTest(name), Client(node.port) as c:
+                self.assertEqual(c.command("STARTTLS").code, 220)
+                c.socket.settimeout(20 * harness.SLOW)
+                try:
+                    c.send(said)
+                    self.assertTrue(c.closed(), "the node ends it")
+                except GONE:
+                    pass
+        until(lambda: node.status()["sessions_in"] == 0, "all sessions are over", 20)
+        self.assertEqual(node.status()["received"], 0)
+        self.assertEqual(self.send(node).code, 250)
+        self.delivered(mx)
 
     def test_byte_by_byte_is_as_good_as_at_once(self):
         node, mx = self.relay()

@@ -224,7 +224,7 @@ class WhoEndsIt(Case):
             node.crashed = True
             self.assertEqual(node.wait(20), -signal.SIGABRT)
         said = node.log
-        self.assertRegex(said, r"error shard 0 hangs: its loop has not turned for \d+\.\d s")
+        self.assertRegex(said, r"error shard-0 hangs: its loop has not turned for \d+\.\d s")
         self.assertGreater(len(re.findall(r"sluice\(\+0x[0-9a-f]+\)", said)), 2, "its stack: " + said)
         self.assertEqual(self.restart(node).status()["queued"], 1)
 
