@@ -14,11 +14,11 @@
 #include "policy/loader.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "policy/grow.h"
+#include "policy/lua_api.h"
 #include "policy/module.h"
 
 #define FIELDS_COMPARED_MAX 200           /* a shape has fewer */
