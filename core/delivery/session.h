@@ -24,6 +24,7 @@ struct delivery {
 	struct table  tls;              /* tls_ca -> struct delivery_tls */
 	struct react *react;
 	bool          stopping;
+	mono_us_t     room_told;        /* when the log last heard that descriptors are short; 0: never */
 	struct list   unseen;           /* failed look-ups that the policy has not seen */
 	struct timer  unseen_timer;
 };
