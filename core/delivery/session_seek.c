@@ -18,6 +18,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
 
+#include "delivery/delivery.h"
+
 #define ROOM_US      (500 * US_PER_MS)
 #define TELL_ROOM_US (60 * US_PER_S)
 
@@ -170,13 +172,17 @@ pay_connect(struct session *s)
 }
 
 /* This machine is short of descriptors. No receiver is at fault, so neither policy nor queue hears of a failure: the same
- * address again in a moment, with what was paid for it. */
+ * address again in a moment, with what was paid for it, and until then nobody idles. */
 static void
 wait_for_room(struct session *s, const struct err *err)
 {
 	struct delivery *delivery = s->delivery;
 	mono_us_t now = session_now(s).mono;
 
+	if (delivery->room_made == 0 || now - delivery->room_made >= ROOM_US) {
+		delivery->room_made = now;
+		delivery_make_room(delivery);
+	}
 	if (delivery->room_told == 0 || now - delivery->room_told >= TELL_ROOM_US) {
 		log_warning(delivery->shard->log, "%s; sessions wait for one (LimitNOFILE, ulimit -n)", err->text);
 		delivery->room_told = now;
