@@ -179,6 +179,13 @@ delivery_source_off(struct delivery *delivery, const struct queue *queue, const 
 }
 
 void
+delivery_make_room(struct delivery *delivery)
+{
+	list_each_safe(node, &delivery->sessions)
+		session_leave_if_idle(session_of(node));
+}
+
+void
 delivery_stop(struct delivery *delivery)
 {
 	delivery->stopping = true;
