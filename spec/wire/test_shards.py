@@ -170,6 +170,21 @@ domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings='max_smtp_in = 1000')
         for _, c in inside:
             c.socket.close()
 
+    def test_their_number_is_from_1_to_128(self):
+        policy = self.write("p.lua", 'listener "127.0.0.1:0" {}\nvmta "default" { source = "any" }\n')
+        for n in ("0", "129", "x"):
+            done = harness.command("run", policy, "--workers", n)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--workers is a number from 1 to 128", done.stderr)
+
+    def test_a_policy_that_says_something_else_each_time_runs_with_one_only(self):
+        text = 'vmta "default" { source = "any" }\nlocal n = 0\nfor k in next, { a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7 } do n = n * 31 + k:byte() end\n'
+        policy = text + 'domain "a.example" { max_smtp_out = 1 + n % 1000000007 }\n'
+        self.assertEqual(self.workers(1, policy).stop(), 0)
+        node = self.workers(16, policy, wait=False)
+        self.assertEqual(node.wait(), 1)
+        self.assertIn("it says something else each time it is loaded", node.log)
+
     def test_the_port_is_one_nodes(self):
         node = self.workers(4, "")
         with open(node.policy, encoding="utf-8") as policy:
