@@ -6,7 +6,8 @@
  *          |        -- SERVFAIL, REFUSED, malformed ----> the next server; this one is out
  *          '-------- timeout, unreachable --------------> the next server
  *
- * and round again, `tries` times. Each try has a socket of its own, connected: the
+ * and round again, `tries` times. Most answers come at once, so the first round's time is
+ * short. Each try has a socket of its own, connected: the
  * kernel picks its port at random and drops what comes from elsewhere, and the id
  * is fresh from the system's generator, so a forger must hit 32 bits blind. The
  * reader throws away what does not repeat our question; after STRAYS_MAX of these
@@ -265,7 +266,7 @@ resolver_lookup_try(struct lookup *lookup)
 		timer_start(timers_of(lookup), &lookup->timer, now_of(question->os));
 		return;
 	}
-	timer_start(timers_of(lookup), &lookup->timer, now_of(question->os) + question->os->timeout_us);
+	timer_start(timers_of(lookup), &lookup->timer, now_of(question->os) + question->os->timeout_us / (lookup->round == 0 ? 4 : 1));
 }
 
 /* The next server that may still help, in this round or the next. */
@@ -295,6 +296,7 @@ on_lookup_timer(void *ctx, struct now now)
 {
 	struct lookup *lookup = ctx;
 	lookup_note(lookup, RESOLVER_TIMEOUT, "no answer");
+	resolver_question_is_slow(lookup->question);
 	lookup_next(lookup);
 }
 

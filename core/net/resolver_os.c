@@ -5,7 +5,11 @@
  * Nothing is sent from within ask(): the first try is a timer that is due at once, so
  * that the answer, even of a socket that could not be had, comes after ask() returned.
  *
- * Limits: QUESTIONS_MAX at a time, the rest wait in line, at most WAIT_MAX_US.
+ * A question that its first round did not answer is slow, and counts apart: a thousand domains
+ * whose own servers are silent do not keep all others from being asked.
+ *
+ * Limits: QUESTIONS_MAX at a time (more at once might overflow the server's socket), and
+ * SLOW_MAX; the rest wait in line, at most WAIT_MAX_US.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/resolver_os.h"
@@ -14,6 +18,7 @@
 #include <fcntl.h>
 
 #define QUESTIONS_MAX   256
+#define SLOW_MAX        768
 #define WAIT_MAX_US     (30 * US_PER_S)
 #define TIMEOUT_S       4
 #define TRIES           3
@@ -30,15 +35,8 @@ now_of(const struct resolver_os *os)
 /* The end of a question. */
 
 static void
-question_detach(struct question *question)
+begin_waiting(struct resolver_os *os)
 {
-	struct resolver_os *os = question->os;
-	for (unsigned i = 0; i < question->lookups_n; i++)
-		resolver_lookup_stop(&question->lookups[i]);
-	timer_stop(&os->loop->timers, &question->begin);
-	list_remove(&question->link);
-	if (question->running)
-		os->asked_n--;
 	while (os->asked_n < QUESTIONS_MAX && !list_empty(&os->waiting)) {
 		struct question *next = list_first(&os->waiting, struct question, link);
 		list_remove(&next->link);
@@ -47,6 +45,33 @@ question_detach(struct question *question)
 		os->asked_n++;
 		timer_start(&os->loop->timers, &next->begin, now_of(os));
 	}
+}
+
+void
+resolver_question_is_slow(struct question *question)
+{
+	struct resolver_os *os = question->os;
+	if (question->slow || os->slow_n == SLOW_MAX)
+		return;
+	question->slow = true;
+	os->slow_n++;
+	os->asked_n--;
+	begin_waiting(os);
+}
+
+static void
+question_detach(struct question *question)
+{
+	struct resolver_os *os = question->os;
+	for (unsigned i = 0; i < question->lookups_n; i++)
+		resolver_lookup_stop(&question->lookups[i]);
+	timer_stop(&os->loop->timers, &question->begin);
+	list_remove(&question->link);
+	if (question->slow)
+		os->slow_n--;
+	else if (question->running)
+		os->asked_n--;
+	begin_waiting(os);
 }
 
 static void

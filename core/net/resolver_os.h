@@ -37,7 +37,7 @@ struct lookup {
 struct question {
 	struct resolver_os *os;
 	struct list         link;                       /* on asked or on waiting */
-	bool                running;
+	bool                running, slow;
 	resolver_fn        *on_answer;
 	void               *ctx;
 	struct timer        begin;                      /* first due at once; while waiting: the limit */
@@ -55,7 +55,7 @@ struct resolver_os {
 	unsigned               servers_n, tries;
 	int64_t                timeout_us;
 	struct list            asked, waiting;
-	unsigned               asked_n;
+	unsigned               asked_n, slow_n;        /* of those that run: the others, the slow ones */
 	unsigned char          packet[RESOLVER_PACKET_BYTES];
 };
 
@@ -64,5 +64,7 @@ void resolver_lookup_init(struct lookup *lookup, struct question *question, enum
 void resolver_lookup_try(struct lookup *lookup);
 void resolver_lookup_stop(struct lookup *lookup);
 
+/* Its first round has passed without an answer: another question may begin meanwhile. */
+void resolver_question_is_slow(struct question *question);
 /* A lookup is done: when all are, the asker is told and the question is gone. */
 void resolver_question_look(struct question *question);

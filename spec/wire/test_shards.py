@@ -9,58 +9,18 @@ import os
 import threading
 
 import harness
-from client import Client, Closed
-from harness import max_in_window, now, peak, until
+from client import Client
+from harness import max_in_window, peak, until
+from load import DOMAINS, Load, each_of
 from receiver import Receiver
 
 ALONE = True
 WORKERS = [int(n) for n in os.environ.get("WORKERS", "1 2 4 16").split()]
-DOMAINS = [f"d{n}.example" for n in range(24)]
 JITTER_S = 0.05 * harness.SLOW
 QUICK = 'retry_after = 1, retry_recipients_after = 1, retry_jitter = "0%"'
 
 
-def each_count(test):
-    """The test once for each number of workers."""
-    def run(self):
-        for n in WORKERS:
-            with self.subTest(workers=n):
-                test(self, n)
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-class Load:
-    """Clients at work until stopped, each on connections of its own; `acknowledged`: what got a 250, by its number."""
-
-    def __init__(self, port, clients=8, domains=DOMAINS, rcpts=2):
-        self.port, self.domains, self.rcpts = port, domains, rcpts
-        self.acknowledged, self.lock, self.ended = [], threading.Lock(), threading.Event()
-        self.threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _work(self, me):
-        i = 0
-        while not self.ended.is_set():
-            try:
-                with Client(self.port, deadline_s=5) as c:
-                    for _ in range(20):         # then another connection: it may be another worker's
-                        if self.ended.is_set():
-                            return
-                        i += 1
-                        names = [f"{me}.{i}.{r}@{self.domains[(me + i * 7 + r * 5) % len(self.domains)]}" for r in range(self.rcpts)]
-                        if c.message("", names, f"Subject: {me}.{i}\r\n\r\nx\r\n".encode()).code == 250:
-                            with self.lock:
-                                self.acknowledged += names
-            except (OSError, Closed, ValueError):
-                self.ended.wait(0.02)
-
-    def stop(self):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join(10)
-        return self.acknowledged
+each_count = each_of(WORKERS)
 
 
 def slowly():
