@@ -178,6 +178,8 @@ class Full(Case):
 
     @each_count
     def test_of_memory(self, n):
+        if harness.SANITIZED:
+            self.skipTest("a sanitizer has memory of its own, and gives none back")
         self.at(Memory(), n)
 
     @each_count
@@ -334,9 +336,8 @@ class Resolver(Case):
                          'domain "*" { retry_after = "1h", retry_after_dns_error = "2s", max_smtp_out = 1 }',
                          options=["--workers", str(n), *self.names.option])
 
-    @each_count
-    def test_that_is_silent_slows_only_who_needs_it(self, n):
-        node = self.started(n)
+    def test_that_is_silent_slows_only_who_needs_it(self):
+        node = self.started(4)          # each worker asks for itself
         known = [f"known{i}.example" for i in range(8)]
         self.send(node, to=[f"u@{d}" for d in known])
         until(lambda: len(self.mx.recipients()) == 8, "all are known")
@@ -440,7 +441,7 @@ class Storms(Case):
         mx = self.receiver()
         mx.answer("connect", CLOSE)
         node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", {QUICK} }}', options=["--workers", str(n)])
-        sites = 200
+        sites = 100
         with Client(node.port) as c:
             self.assertEqual(c.message("", [f"u@s{i}.example" for i in range(sites)] * 5, b"Subject: x\r\n\r\n").code, 250)
         until(lambda: len(mx.sessions) >= sites, "all were tried")
