@@ -20,8 +20,13 @@
 void
 shards_halt(struct shards *shards)
 {
-	if (shards->halts++ == 0 && shards->peers != NULL)
-		peers_halt(shards->peers);
+	/* Not all mail has been delivered then: what is delivered must not rely on it. */
+	check(!shards->delivering);
+	if (shards->halts++ > 0 || shards->peers == NULL)
+		return;
+	shards->delivering = true;
+	peers_halt(shards->peers);
+	shards->delivering = false;
 }
 
 void

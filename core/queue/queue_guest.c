@@ -81,6 +81,23 @@ queue_take_guests(struct queue *heir, unsigned from, const char *name, uint32_t 
 	wheel_remove(&heir->reap);
 }
 
+void
+queue_move_guests(struct queue *queue, struct queue *heir)
+{
+	list_each(node, &queue->queues->guests) {
+		struct guests *guests = list_entry(node, struct guests, node);
+
+		if (guests->heir != queue)
+			continue;
+		guests->heir = heir;
+		count_guests(queue, guests->n, false);
+		queue_owes_less(queue, guests->n);
+		count_guests(heir, guests->n, true);
+		wheel_remove(&heir->reap);
+	}
+	queue_maybe_reap(queue);
+}
+
 static void
 guests_go(struct guests *guests, uint32_t n, struct now now)
 {

@@ -55,6 +55,7 @@ void travels_free(struct queues *queues);
 uint32_t queue_owe(struct queue *queue, unsigned shard);
 void queue_owes_less(struct queue *queue, uint32_t n);          /* that many have ended */
 void queue_take_guests(struct queue *heir, unsigned from, const char *name, uint32_t n);
+void queue_move_guests(struct queue *queue, struct queue *heir);        /* to another one of the same shard */
 void queues_guests_free(struct queues *queues);
 
 /* queue_share.c */

@@ -247,10 +247,13 @@ find_heirs(struct queues *queues, struct now now)
 	while ((q = table_next(&queues->queues, &pos)) != NULL) {
 		if (q->heir != NULL)
 			move_sessions(q);
-		if (q->heir != NULL && list_empty(&q->routes))
+		if (q->heir != NULL && list_empty(&q->routes)) {
 			bequeath(q, q->heir, now);
-		q->left = q->away != NULL && list_empty(&q->routes);
-		if (q->left)
+			queue_move_guests(q, q->heir);
+		}
+		/* Sessions that have been ending since the swap before go on to do so. */
+		q->left = (q->away != NULL || q->left) && list_empty(&q->routes);
+		if (q->left && q->away != NULL)
 			queue_bequeath_to(q, q->away);
 		q->away = NULL;
 	}
