@@ -3,7 +3,6 @@
 import collections
 import os
 import resource
-import signal
 import socket
 import struct
 import subprocess
