@@ -204,11 +204,11 @@ struct lane {
 };
 
 struct site {
+	char  *name;                    /* behind it, in its own memory */
 	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
 	struct scope scope;             /* total_* */
 	struct list  queues;            /* struct queue */
 	uint32_t     queues_n;
-	char         name[];
 };
 
 /* Gathered from the overlays of a queue, its site and its virtual MTA. */
@@ -253,6 +253,7 @@ struct queue {
 	struct list    routes;          /* that lead here */
 	struct wheel_node reap;         /* while it is empty and no route leads here */
 	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
+	char          *name;            /* "site/vmta"; behind it, in its own memory */
 	struct site   *site;
 	const struct ruleset_vmta *vmta;
 	const struct reaction_list *reactions;
@@ -266,7 +267,6 @@ struct queue {
 	bool           expires_sooner;
 	bool           left;            /* all its routes did: its sessions end */
 	uint32_t       made_in;         /* queues->swaps */
-	char           name[];          /* "site/vmta" */
 };
 
 static inline uint32_t

@@ -30,7 +30,7 @@ site_get(struct queues *queues, struct span name, const struct ruleset_provider 
 	if (site != NULL)
 		return site;
 	site = mem_alloc(sizeof *site + name.n + 1);
-	memcpy(site->name, name.p, name.n);
+	site->name = memcpy(site + 1, name.p, name.n);
 	site->provider = provider;
 	list_init(&site->queues);
 	scope_init(&site->scope, &queues->o.loop->timers);
@@ -60,7 +60,7 @@ on_queue_near(const struct scope_waiter *waiter, unsigned turns)
 	const struct lane *lane = container_of(wants->next, struct lane, in_line[LANE_WANTS]);
 
 	if (turns + 1 >= SCOPE_NEAR) {
-		fetch(queue, offsetof(struct queue, site));
+		fetch(queue, offsetof(struct queue, name));
 		return;
 	}
 	if (list_empty(wants))
@@ -122,7 +122,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	}
 	queue = mem_alloc(sizeof *queue + buf_len(&name) + 1);
 	queue->queues = queues;
-	memcpy(queue->name, buf_span(&name).p, buf_len(&name));
+	queue->name = memcpy(queue + 1, buf_span(&name).p, buf_len(&name));
 	queue->site = site;
 	queue->vmta = vmta;
 	queue->settings = settings;
