@@ -16,6 +16,7 @@
 #include "state.h"
 
 #define TICK_US        (1 * US_PER_S)
+#define TRIM_US        (2 * US_PER_S)          /* it holds up who allocates meanwhile */
 
 /* ---- while it runs ---- */
 
@@ -29,11 +30,27 @@ shard_state(struct shard *shard, struct buf *out)
 	shard->saved_n = buf_len(out) - before;
 }
 
+/* What malloc() keeps of what was freed counts as used, and might for ever: it goes back to the system before it is held
+ * against a client. */
+static bool
+memory_is_full(struct shard *shard, mono_us_t now)
+{
+	uint64_t limit = shard->settings.memory_limit;
+
+	if (limit == 0 || process_memory_used() <= limit)
+		return false;
+	if (shard->me != 0 || now < shard->trim_at)
+		return true;
+	process_memory_trim();
+	shard->trim_at = now + TRIM_US;
+	return process_memory_used() > limit;
+}
+
 /* All see the same; the first one says it. */
 static void
-watch_memory(struct shard *shard)
+watch_memory(struct shard *shard, mono_us_t now)
 {
-	bool full = shard->settings.memory_limit > 0 && process_memory_used() > shard->settings.memory_limit;
+	bool full = memory_is_full(shard, now);
 
 	if (full != shard->memory_full && shard->me == 0)
 		log_warning(shard->log, full ? "memory_limit is reached: new mail is refused" : "memory is below memory_limit again");
@@ -59,7 +76,7 @@ on_tick(void *ctx, struct now now)
 		account_flush(shard->account);
 	if (shard->queues->changed && now.mono >= shard->saved_at + state_pause(shard->saved_n))
 		state_tell(shard->shards->state, shard);
-	watch_memory(shard);
+	watch_memory(shard, now.mono);
 	timer_start(&shard->loop->timers, &shard->tick, now.mono + TICK_US);
 }
 

@@ -84,6 +84,7 @@ struct shard {
 	uint64_t         received, delivered, bounced;  /* messages, recipients, recipients */
 	/* the wiring's own */
 	struct timer     tick;
+	mono_us_t        trim_at;       /* the first's: not before */
 	mono_us_t        saved_at;
 	size_t           saved_n;       /* bytes, then */
 };

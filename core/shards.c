@@ -20,8 +20,13 @@
 void
 shards_halt(struct shards *shards)
 {
-	if (shards->halts++ == 0 && shards->peers != NULL)
-		peers_halt(shards->peers);
+	/* Not all mail has been delivered then: what is delivered must not rely on it. */
+	check(!shards->delivering);
+	if (shards->halts++ > 0 || shards->peers == NULL)
+		return;
+	shards->delivering = true;
+	peers_halt(shards->peers);
+	shards->delivering = false;
 }
 
 void
@@ -124,6 +129,8 @@ swap_all(struct shards *shards, struct policy *const *fresh, bool dry_run, struc
 		shard_abandon(changes[i]);
 	for (unsigned i = 0; i < n && ok && !dry_run; i++)
 		shard_commit(changes[i]);
+	for (unsigned i = 0; i < n && ok && !dry_run; i++)
+		queues_swapped(shards->all[i]->queues);
 	return ok;
 }
 

@@ -40,6 +40,7 @@ struct shards {
 	struct state    *state;         /* what outlives the process, of all */
 	struct finding  *finding;       /* what the spool holds, while it is opened */
 	unsigned         halts;         /* that are begun and not over: only the outermost is one */
+	bool             delivering;    /* it has begun, and is not complete yet */
 };
 
 /* Everything is there when it returns, and nothing leaves yet: what the spool holds is queued by whom it belongs to, the

@@ -326,13 +326,8 @@ account_open(const char *path, unsigned mask, struct log *log, struct err *err)
 	account->fd = fd;
 	buf_init(&account->held, 0);
 	begin_file(account, empty);
-	if (!write_held(account)) {
-		if (err)
-			*err = account->trouble;
-		buf_clear(&account->held);
-		account_close(account);
-		return NULL;
-	}
+	if (!write_held(account))
+		complain(account);
 	return account;
 }
 
@@ -450,6 +445,15 @@ account_close(struct account *account)
 	pthread_mutex_destroy(&account->lock);
 	free(account->path);
 	free(account);
+}
+
+bool
+account_trouble(struct account *account, struct err *err)
+{
+	pthread_mutex_lock(&account->lock);
+	*err = account->trouble;
+	pthread_mutex_unlock(&account->lock);
+	return err->kind != ERR_NONE;
 }
 
 uint64_t

@@ -3,15 +3,15 @@
  * (RFC 4180), so that the tools which operators have keep working.
  *
  * Ownership  open/close. A record is borrowed for the call.
- * Threads    account_write(), account_flush(), account_reopen(), account_lost(): any. One lock, held while a line
+ * Threads    account_write(), account_flush(), account_reopen(), account_lost(), account_trouble(): any. One lock, held while a line
  *            is formatted and now and then written. A sink's: one at a time.
  * Time       Records bring their own; what is said in the log once a minute goes
  *            by the log's clock.
  * Limits     64 KiB are gathered before they are written, or what there is at
  *            account_flush(). While the file takes nothing, 1 MiB is held, and
  *            records beyond that are lost and counted.
- * Errors     None that could stop a delivery: the log tells of failed writes and
- *            how many records they cost. A line is in the file whole or not at all.
+ * Errors     None that could stop a delivery, or on a full disk a start: the log tells of failed
+ *            writes and how many records they cost. A line is in the file whole or not at all.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -68,6 +68,8 @@ void account_flush(struct account *account);    /* call it every second or so */
 bool account_reopen(struct account *account, struct err *err);
 void account_close(struct account *account);
 uint64_t account_lost(struct account *account);   /* records, since open */
+/* True: the file took nothing when it was last asked; *err says why. */
+bool account_trouble(struct account *account, struct err *err);
 
 /* bounceCat, one of PowerMTA's: "bad-mailbox", "quota-issues", …, "other". status "5.1.1" or
  * empty, text the reply. */

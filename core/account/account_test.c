@@ -304,6 +304,9 @@ a_disk_that_stays_full_is_told_once_a_minute_with_what_was_lost(void **state)
 	uint64_t lost = account_lost(account);
 	assert_true(lost > 1000 && lost < 9000);
 	assert_int_equal(count(buf_text(&f->lines), "error"), 1);
+	struct err trouble;
+	assert_true(account_trouble(account, &trouble));
+	assert_non_null(strstr(trouble.text, "File too large"));
 	f->now.ms += 60000;
 	account_flush(account);
 	assert_int_equal(count(buf_text(&f->lines), "error"), 2);
@@ -315,6 +318,22 @@ a_disk_that_stays_full_is_told_once_a_minute_with_what_was_lost(void **state)
 	account_write(account, &delivered);
 	account_close(account);
 	assert_int_equal(count(contents(f), "\r\nd,"), 10001 - lost);
+}
+
+static void
+a_full_disk_keeps_nobody_from_starting(void **state)
+{
+	struct fixture *f = *state;
+	signal(SIGXFSZ, SIG_IGN);
+	limit_files(3);
+	struct account *account = open_account(f, ACCOUNT_MASK_ALL);
+	assert_int_equal(count(buf_text(&f->lines), "error"), 1);
+	account_write(account, &delivered);
+	limit_files(RLIM_INFINITY);
+	account_flush(account);
+	account_close(account);
+	assert_true(strncmp(contents(f), HEADER, strlen(HEADER)) == 0);
+	assert_int_equal(count(contents(f), "\r\nd,"), 1);
 }
 
 static void
@@ -381,6 +400,7 @@ main(void)
 		TEST(a_rotation_that_fails_leaves_the_old_file_in_use),
 		TEST(a_full_disk_leaves_whole_lines_and_loses_nothing_that_is_held),
 		TEST(a_disk_that_stays_full_is_told_once_a_minute_with_what_was_lost),
+		TEST(a_full_disk_keeps_nobody_from_starting),
 		TEST(a_path_that_cannot_be_opened_is_named),
 		TEST(threads_share_it_and_each_line_is_there_whole),
 	};

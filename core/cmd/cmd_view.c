@@ -79,6 +79,24 @@ spool_line(const json_t *status, bool colour, struct buf *out)
 	buf_add_char(out, '\n');
 }
 
+/* Only where something is wrong with it. */
+static void
+accounting_line(const json_t *status, bool colour, struct buf *out)
+{
+	long long lost = count(status, "accounting_lost");
+	const char *trouble = text(status, "accounting_trouble");
+
+	if (!*trouble && lost == 0)
+		return;
+	label(out, colour, "accounting");
+	if (*trouble) {
+		cmd_add_styled(out, CMD_RED, colour, SPAN("nothing is written: "));
+		cmd_add_clean(out, trouble, 0);
+		buf_add_text(out, "; ");
+	}
+	buf_printf(out, "%lld record%s lost\n", lost, plural(lost));
+}
+
 void
 cmd_view_status(const json_t *status, bool colour, struct buf *out)
 {
@@ -99,6 +117,7 @@ cmd_view_status(const json_t *status, bool colour, struct buf *out)
 		   count(status, "received"), plural(count(status, "received")),
 		   count(status, "delivered"), plural(count(status, "delivered")), count(status, "bounced"));
 	spool_line(status, colour, out);
+	accounting_line(status, colour, out);
 }
 
 /* ---- queues ---- */

@@ -152,6 +152,27 @@ status_shows_why_new_mail_is_refused(void **state)
 }
 
 static void
+status_shows_what_is_wrong_with_accounting_and_only_that(void **state)
+{
+	static const struct { const char *status, *line; } cases[] = {
+		{ "{\"accounting_trouble\":null,\"accounting_lost\":0}", "" },
+		{ "{\"accounting_trouble\":null,\"accounting_lost\":1}", "accounting  1 record lost\n" },
+		{ "{\"accounting_trouble\":\"no space\",\"accounting_lost\":12}", "accounting  nothing is written: no space; 12 records lost\n" },
+	};
+
+	for (size_t i = 0; i < countof(cases); i++) {
+		json_t *status = load(cases[i].status);
+		struct buf out;
+
+		buf_init(&out, 0);
+		cmd_view_status(status, false, &out);
+		assert_string_equal(strchr(strstr(buf_text(&out), "\nspool ") + 1, '\n') + 1, cases[i].line);
+		buf_fini(&out);
+		json_decref(status);
+	}
+}
+
+static void
 an_act_that_met_no_queue_says_so(void **state)
 {
 	json_t *none = load("{\"queues\":0,\"recipients\":0}"), *one = load("{\"queues\":3,\"recipients\":1}");
@@ -200,6 +221,7 @@ main(void)
 		cmocka_unit_test(queues_are_rows),
 		cmocka_unit_test(no_queue_is_said_in_words),
 		cmocka_unit_test(status_shows_why_new_mail_is_refused),
+		cmocka_unit_test(status_shows_what_is_wrong_with_accounting_and_only_that),
 		cmocka_unit_test(an_act_that_met_no_queue_says_so),
 		cmocka_unit_test(an_answer_of_any_shape_is_survived),
 	};

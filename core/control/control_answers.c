@@ -381,7 +381,7 @@ control_answer_why(const struct control_row *row, const struct gate_answer *gate
 json_t *
 control_answer_status(const struct control_status *status)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:s, s:o}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:s, s:o}",
 			 "generation", (json_int_t)status->generation,
 			 "queued", (json_int_t)status->queued,
 			 "deferred", (json_int_t)status->deferred,
@@ -395,6 +395,8 @@ control_answer_status(const struct control_status *status)
 			 "spool_messages", (json_int_t)status->spool_messages,
 			 "spool_bytes", (json_int_t)status->spool_bytes,
 			 "refusing", control_answer_text(status->refusing),
+			 "accounting_trouble", control_answer_text(status->accounting_trouble),
+			 "accounting_lost", (json_int_t)status->accounting_lost,
 			 "version", status->version,
 			 "policy", control_answer_text(status->policy));
 }

@@ -36,6 +36,8 @@ struct control_status {
 	int64_t     uptime_us;
 	uint64_t    spool_bytes, spool_messages;
 	const char *refusing;           /* why new mail gets 452; NULL: it does not */
+	const char *accounting_trouble; /* why no record is written; NULL: they are, or none is asked for */
+	uint64_t    accounting_lost;    /* records */
 };
 
 json_t *control_answer_row(const struct control_row *row, struct now now);

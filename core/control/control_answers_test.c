@@ -166,7 +166,7 @@ writes_status_and_what_an_act_touched(void **state)
 	assert_json(control_answer_status(&status),
 		    "{\"generation\":1,\"queued\":5,\"deferred\":2,\"sessions_in\":1,\"sessions_out\":4,\"received\":10,\"delivered\":6,"
 		    "\"bounced\":1,\"uptime\":61.5,\"queues\":3,\"spool_messages\":4,\"spool_bytes\":4096,\"refusing\":null,"
-		    "\"version\":\"0.1.0\",\"policy\":\"p.lua\"}");
+		    "\"accounting_trouble\":null,\"accounting_lost\":0,\"version\":\"0.1.0\",\"policy\":\"p.lua\"}");
 	assert_json(control_answer_touched(3, 1204), "{\"queues\":3,\"recipients\":1204}");
 }
 

@@ -112,6 +112,7 @@ control_status(const struct shards *shards, mono_us_t now)
 {
 	const struct shard *first = shards->all[0];
 	struct spool_stats spool = { 0 };
+	struct err trouble;
 	struct control_status sum = {
 		.version = SLUICE_VERSION, .policy = first->queues->o.ruleset->file, .generation = first->generation,
 		.uptime_us = now - first->started,
@@ -122,6 +123,10 @@ control_status(const struct shards *shards, mono_us_t now)
 	sum.spool_bytes = spool.bytes;
 	sum.spool_messages = spool.live_messages;
 	sum.refusing = spool.refusing ? spool.why : first->memory_full ? "memory_limit is reached" : NULL;
+	if (first->account != NULL) {
+		sum.accounting_trouble = account_trouble(first->account, &trouble) ? trouble.text : NULL;
+		sum.accounting_lost = account_lost(first->account);
+	}
 	for (unsigned i = 0; i < shards->n; i++)
 		add_status(&sum, shards->all[i]);
 	return control_answer_status(&sum);

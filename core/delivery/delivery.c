@@ -1,5 +1,8 @@
 /*
  * delivery - what the queues ask is done by sessions and by outcome.
+ *
+ * The queues outlive delivery: what the spool's end makes durable is still queued, and mail between shards still
+ * arrives. So they know the shard, and what cannot be ended without delivery waits for the next run.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/delivery.h"
@@ -11,7 +14,7 @@
 static struct queue_slot *
 on_start(void *ctx, struct lane *lane, struct rcpt *first)
 {
-	return session_start(ctx, lane, first);
+	return session_start(((struct shard *)ctx)->delivery, lane, first);
 }
 
 static void
@@ -35,17 +38,17 @@ on_idle(void *ctx, struct queue_slot *slot)
 static void
 on_give_up(void *ctx, struct rcpt *rcpt, const char *status, const char *text)
 {
-	struct delivery *delivery = ctx;
+	struct shard *shard = ctx;
 
-	outcome_give_up(delivery->shard, rcpt, status, text, loop_now(delivery->shard->loop));
+	outcome_give_up(shard, rcpt, status, text, loop_now(shard->loop));
 }
 
 static void
 on_queue_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 {
-	struct delivery *delivery = ctx;
+	struct shard *shard = ctx;
 
-	outcome_queue_failed(delivery->shard, queue, reply, loop_now(delivery->shard->loop));
+	outcome_queue_failed(shard, queue, reply, loop_now(shard->loop));
 }
 
 /* A failed look-up, until the policy has seen it. */
@@ -85,10 +88,13 @@ on_unseen(void *ctx, struct now now)
 static void
 on_dns_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 {
-	struct delivery *delivery = ctx;
+	struct delivery *delivery = ((struct shard *)ctx)->delivery;
 	size_t n = strlen(queue->name);
-	struct delivery_unseen *unseen = mem_alloc(sizeof *unseen + n + 1);
+	struct delivery_unseen *unseen;
 
+	if (delivery == NULL)
+		return;
+	unseen = mem_alloc(sizeof *unseen + n + 1);
 	unseen->reply = *reply;
 	memcpy(unseen->queue, queue->name, n);
 	list_add_tail(&delivery->unseen, &unseen->node);
@@ -98,7 +104,7 @@ on_dns_failed(void *ctx, struct queue *queue, const struct smtp_reply *reply)
 struct queue_ops
 delivery_ops(struct delivery *delivery)
 {
-	return (struct queue_ops){ on_start, on_send, on_quit, on_idle, on_give_up, on_queue_failed, on_dns_failed, delivery };
+	return (struct queue_ops){ on_start, on_send, on_quit, on_idle, on_give_up, on_queue_failed, on_dns_failed, delivery->shard };
 }
 
 struct delivery *
@@ -176,6 +182,13 @@ delivery_source_off(struct delivery *delivery, const struct queue *queue, const 
 {
 	list_each_safe(node, &delivery->sessions)
 		session_source_off(session_of(node), queue, source);
+}
+
+void
+delivery_make_room(struct delivery *delivery)
+{
+	list_each_safe(node, &delivery->sessions)
+		session_leave_if_idle(session_of(node));
 }
 
 void

@@ -21,6 +21,8 @@ struct queue_ops delivery_ops(struct delivery *delivery);
 /* The shard's policy is another one now; `before` held until now and is there for the call. The queues have it already. */
 void delivery_take_policy(struct delivery *delivery, const struct ruleset *before);
 
+/* Ends the idle sessions: somebody else needs their descriptors. */
+void delivery_make_room(struct delivery *delivery);
 /* Ends the idle sessions; those in a transaction finish it. delivery_sessions() tells when they have. */
 void delivery_stop(struct delivery *delivery);
 unsigned delivery_sessions(const struct delivery *delivery);

@@ -401,6 +401,13 @@ session_source_off(struct session *s, const struct queue *queue, const struct ip
 }
 
 void
+session_leave_if_idle(struct session *s)
+{
+	if (s->state == OPEN && !s->in_transaction && s->carried_n == 0)
+		session_quit(&s->slot);
+}
+
+void
 session_stop(struct session *s)
 {
 	session_enter(s);

@@ -24,6 +24,7 @@ struct delivery {
 	struct table  tls;              /* tls_ca -> struct delivery_tls */
 	struct react *react;
 	bool          stopping;
+	mono_us_t     room_made, room_told;     /* descriptors are short: idle sessions were ended, the log heard; 0: never */
 	struct list   unseen;           /* failed look-ups that the policy has not seen */
 	struct timer  unseen_timer;
 };
@@ -40,6 +41,7 @@ void session_idle(struct queue_slot *slot);
 /* It is the queue's, and idle, by that local address: it ends. */
 void session_source_off(struct session *session, const struct queue *queue, const struct ip *source);
 /* The node stops: ends it unless it is in a transaction. */
+void session_leave_if_idle(struct session *s);
 void session_stop(struct session *session);
 /* Its body is sent and the peer may have it already: to end now could deliver it twice. */
 bool session_waits_for_final(const struct session *session);

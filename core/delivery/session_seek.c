@@ -18,6 +18,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
 
+#include "delivery/delivery.h"
+
+#define ROOM_US      (500 * US_PER_MS)
+#define TELL_ROOM_US (60 * US_PER_S)
+
 void
 session_fail_reply(struct smtp_reply *reply, const char *enhanced, const char *format, const char *what)
 {
@@ -166,6 +171,27 @@ pay_connect(struct session *s)
 	return true;
 }
 
+/* This machine is short of descriptors. No receiver is at fault, so neither policy nor queue hears of a failure: the same
+ * address again in a moment, with what was paid for it, and until then nobody idles. */
+static void
+wait_for_room(struct session *s, const struct err *err)
+{
+	struct delivery *delivery = s->delivery;
+	mono_us_t now = session_now(s).mono;
+
+	if (delivery->room_made == 0 || now - delivery->room_made >= ROOM_US) {
+		delivery->room_made = now;
+		delivery_make_room(delivery);
+	}
+	if (delivery->room_told == 0 || now - delivery->room_told >= TELL_ROOM_US) {
+		log_warning(delivery->shard->log, "%s; sessions wait for one (LimitNOFILE, ulimit -n)", err->text);
+		delivery->room_told = now;
+	}
+	session_tell(s, TRACE_EVENT, span_text(err->text));
+	s->has_address = s->connect_paid = true;
+	timer_start(&delivery->shard->loop->timers, &s->timer, now + ROOM_US);
+}
+
 static void
 dial(struct session *s)
 {
@@ -189,6 +215,10 @@ dial(struct session *s)
 	s->local[0] = '\0';
 	s->connect_paid = false;
 	s->conn = net_dial(shard->net, s->source.family != IP_NONE ? &s->source : NULL, &s->at, &session_events, s, &err);
+	if (s->conn == NULL && err.kind == ERR_TEMP) {
+		wait_for_room(s, &err);
+		return;
+	}
 	if (s->conn == NULL) {
 		session_fail_reply(&reply, "4.4.1", "%s", err.text);
 		session_address_failed(s, SMTP_STAGE_CONNECT, &reply, false);

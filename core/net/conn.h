@@ -51,6 +51,7 @@ struct conn {
 	const char               *tls_cipher;
 	bool                      tls_resumed;          /* outbound: the session was one of before */
 	uint32_t                  peer_uid;             /* unix sockets only; else UINT32_MAX */
+	bool                      scarce;               /* accepted, TCP: one of the last descriptors, which are meant for others */
 };
 
 static inline void conn_write(struct conn *conn, struct span bytes) { conn->ops->write(conn, bytes); }
@@ -95,8 +96,9 @@ struct net {
 };
 
 /* source: the local address to bind, or NULL for the system's choice. NULL is
- * returned only for what fails at once (an address this machine has not: ERR_PERM);
- * else on_open or on_close follows, never before dial returned. */
+ * returned only for what fails at once: ERR_PERM where it is the call's fault (an address
+ * this machine has not), ERR_TEMP where descriptors or memory are short, which a moment may
+ * mend. Else on_open or on_close follows, never before dial returned. */
 static inline struct conn *
 net_dial(struct net *net, const struct ip *source, const struct endpoint *to,
 	 const struct conn_events *events, void *ctx, struct err *err)

@@ -457,6 +457,7 @@ net_os_new(struct loop *loop, struct err *err)
 	list_init(&net->dead_listeners);
 	net->read_room = mem_alloc(READ_BYTES);
 	net->plain_room = mem_alloc(TLS_RECORD_MAX);
+	descriptors_share(net);
 	net->turn_end = (struct loop_turn_end){ .fn = at_turn_end, .ctx = net };
 	loop_os_add_turn_end(loop, &net->turn_end);
 	return &net->net;

@@ -6,6 +6,7 @@
  *   conn_tls_os.c  what TLS adds to it
  *   linger_os.c    what is left of a connection whose owner closed it
  *   listen_os.c    listeners
+ *   descriptors_os.c  who may have the last descriptors
  *   sockaddr_os.c  addresses and errors, the system's and ours
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -39,6 +40,7 @@ struct net_os {
 	char                *read_room;         /* READ_BYTES */
 	char                *plain_room;        /* TLS_RECORD_MAX */
 	bool                 shook_hands;       /* a handshake went on: the next waits for its turn */
+	int                  inbound_end, outbound_end; /* descriptors from here on are for others */
 };
 
 enum conn_state {
@@ -108,6 +110,9 @@ struct listener *listen_os_unix(struct net *net, const char *path,
 void listen_os_close(struct listener *listener);
 void listen_os_free_dead(struct net_os *net);
 void listen_os_free_all(struct net_os *net);
+
+/* descriptors_os.c */
+void descriptors_share(struct net_os *net);
 
 /* sockaddr_os.c */
 socklen_t sockaddr_from_endpoint(const struct endpoint *endpoint, struct sockaddr_storage *out);

@@ -11,11 +11,37 @@
 #include <netinet/tcp.h>
 
 static bool
+cannot(struct err *err, int sys, const char *what)
+{
+	bool is_short = sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
+	char text[96];
+
+	return err_set(err, is_short ? ERR_TEMP : ERR_PERM, "%s: %s", what, sys_text(sys, text));
+}
+
+/* -1: told. */
+static int
+open_socket(const struct net_os *net, int family, struct err *err)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int sys = errno;
+
+	if (fd >= 0 && fd < net->outbound_end)
+		return fd;
+	if (fd >= 0) {
+		close(fd);
+		sys = EMFILE;
+	}
+	cannot(err, sys, "cannot open a socket");
+	return -1;
+}
+
+static bool
 bind_source(int fd, const struct ip *source, const struct endpoint *to, struct err *err)
 {
 	struct endpoint from = { .ip = *source };
 	struct sockaddr_storage addr;
-	char ip[IP_TEXT_MAX], text[96];
+	char ip[IP_TEXT_MAX], what[IP_TEXT_MAX + 32];
 	int on = 1;
 
 	ip_format(source, ip);
@@ -27,10 +53,9 @@ bind_source(int fd, const struct ip *source, const struct endpoint *to, struct e
 	if (bind(fd, (struct sockaddr *)&addr, sockaddr_from_endpoint(&from, &addr)) == 0)
 		return true;
 	if (errno == EADDRNOTAVAIL)
-		err_set(err, ERR_PERM, "cannot send from %s: this machine has no such address", ip);
-	else
-		err_set(err, ERR_TEMP, "cannot send from %s: %s", ip, sys_text(errno, text));
-	return false;
+		return err_set(err, ERR_PERM, "cannot send from %s: this machine has no such address", ip);
+	snprintf(what, sizeof what, "cannot send from %s", ip);
+	return cannot(err, errno, what);
 }
 
 struct conn *
@@ -41,15 +66,12 @@ dial_os_tcp(struct net *base, const struct ip *source, const struct endpoint *to
 	struct sockaddr_storage addr;
 	socklen_t n = sockaddr_from_endpoint(to, &addr);
 	struct conn_os *c;
-	char text[96];
 	int on = 1, fd;
 
 	check(to->ip.family != IP_NONE);
-	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		err_set(err, ERR_TEMP, "cannot open a socket: %s", sys_text(errno, text));
+	fd = open_socket(net, addr.ss_family, err);
+	if (fd < 0)
 		return NULL;
-	}
 	if (source && !bind_source(fd, source, to, err)) {
 		close(fd);
 		return NULL;

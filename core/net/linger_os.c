@@ -57,7 +57,8 @@ begin_drain(struct linger_os *linger)
 {
 	struct loop *loop = linger->net->net.loop;
 
-	if (!linger->drain || shutdown(linger->fd, SHUT_WR) != 0) {
+	/* Of the last descriptors none is for somebody who is gone. */
+	if (!linger->drain || linger->fd >= linger->net->inbound_end || shutdown(linger->fd, SHUT_WR) != 0) {
 		linger_free(linger);
 		return;
 	}

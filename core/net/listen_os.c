@@ -86,6 +86,7 @@ hand_over(struct listener_os *l, int fd, const struct sockaddr_storage *peer)
 		fill_unix(c, fd);
 	else
 		fill_tcp(c, fd, l, peer);
+	c->conn.scarce = !l->path && fd >= l->net->inbound_end;
 	l->on_accept(l->ctx, &c->conn);
 	check(c->state == CONN_CLOSED || c->conn.events);
 }

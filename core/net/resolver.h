@@ -69,7 +69,7 @@ void resolver_forget(struct resolver *resolver);        /* empties the cache */
 struct resolver_os_options {
 	const struct endpoint *servers;         /* asked in turn */
 	unsigned               servers_n;       /* 0: from /etc/resolv.conf; none there: an error */
-	unsigned               timeout_s;       /* of one try; 0: 4 */
+	unsigned               timeout_s;       /* of one try; 0: 4; in the first round a quarter of it */
 	unsigned               tries;           /* 0: 3 */
 };
 struct resolver_source *resolver_os_new(struct loop *loop, const struct resolver_os_options *options, struct err *err);

@@ -8,7 +8,9 @@
  *          |        -- SERVFAIL, REFUSED, malformed ----> the next server; this one is out
  *          '-------- timeout, unreachable --------------> the next server
  *
- * and round again, `tries` times. Each try has a socket of its own, connected: the
+ * and round again, `tries` times. Most answers come at once, so the first round's time is
+ * short; a question that it did not answer is slow, and counts apart: a thousand domains whose
+ * own servers are silent do not keep all others from being asked. Each try has a socket of its own, connected: the
  * kernel picks its port at random and drops what comes from elsewhere, and the id
  * is fresh from the system's generator, so a forger must hit 32 bits blind. The
  * reader throws away what does not repeat our question; after STRAYS_MAX of these
@@ -17,7 +19,8 @@
  * Nothing is sent from within ask(): the first try is a timer that is due at once, so
  * that the answer, even of a socket that could not be had, comes after ask() returned.
  *
- * Limits: QUESTIONS_MAX at a time, the rest wait in line, at most WAIT_MAX_US.
+ * Limits: QUESTIONS_MAX at a time (more at once might overflow the server's socket), and
+ * SLOW_MAX; the rest wait in line, at most WAIT_MAX_US.
  */
 #include "net/conn_os.h"
 #include "net/resolver_conf.h"
@@ -30,6 +33,7 @@
 #include <stdarg.h>
 
 #define QUESTIONS_MAX   256
+#define SLOW_MAX        768
 #define WAIT_MAX_US     (30 * US_PER_S)
 #define TIMEOUT_S       4
 #define TRIES           3
@@ -64,7 +68,7 @@ struct lookup {
 struct question {
 	struct resolver_os *os;
 	struct list         link;                       /* on asked or on waiting */
-	bool                running;
+	bool                running, slow;
 	resolver_fn        *on_answer;
 	void               *ctx;
 	struct timer        begin;                      /* first due at once; while waiting: the limit */
@@ -82,7 +86,7 @@ struct resolver_os {
 	unsigned               servers_n, tries;
 	int64_t                timeout_us;
 	struct list            asked, waiting;
-	unsigned               asked_n;
+	unsigned               asked_n, slow_n;        /* of those that run: the others, the slow ones */
 	unsigned char          packet[PACKET_BYTES];
 };
 
@@ -117,15 +121,8 @@ lookup_stop(struct lookup *lookup)
 }
 
 static void
-question_detach(struct question *question)
+begin_waiting(struct resolver_os *os)
 {
-	struct resolver_os *os = question->os;
-	for (unsigned i = 0; i < question->lookups_n; i++)
-		lookup_stop(&question->lookups[i]);
-	timer_stop(&os->loop->timers, &question->begin);
-	list_remove(&question->link);
-	if (question->running)
-		os->asked_n--;
 	while (os->asked_n < QUESTIONS_MAX && !list_empty(&os->waiting)) {
 		struct question *next = list_first(&os->waiting, struct question, link);
 		list_remove(&next->link);
@@ -134,6 +131,33 @@ question_detach(struct question *question)
 		os->asked_n++;
 		timer_start(&os->loop->timers, &next->begin, now_of(os));
 	}
+}
+
+static void
+question_is_slow(struct question *question)
+{
+	struct resolver_os *os = question->os;
+	if (question->slow || os->slow_n == SLOW_MAX)
+		return;
+	question->slow = true;
+	os->slow_n++;
+	os->asked_n--;
+	begin_waiting(os);
+}
+
+static void
+question_detach(struct question *question)
+{
+	struct resolver_os *os = question->os;
+	for (unsigned i = 0; i < question->lookups_n; i++)
+		lookup_stop(&question->lookups[i]);
+	timer_stop(&os->loop->timers, &question->begin);
+	list_remove(&question->link);
+	if (question->slow)
+		os->slow_n--;
+	else if (question->running)
+		os->asked_n--;
+	begin_waiting(os);
 }
 
 static void
@@ -422,7 +446,7 @@ lookup_try(struct lookup *lookup)
 		timer_start(timers_of(lookup), &lookup->timer, now_of(question->os));
 		return;
 	}
-	timer_start(timers_of(lookup), &lookup->timer, now_of(question->os) + question->os->timeout_us);
+	timer_start(timers_of(lookup), &lookup->timer, now_of(question->os) + question->os->timeout_us / (lookup->round == 0 ? 4 : 1));
 }
 
 /* The next server that may still help, in this round or the next. */
@@ -452,6 +476,7 @@ on_lookup_timer(void *ctx, struct now now)
 {
 	struct lookup *lookup = ctx;
 	lookup_note(lookup, RESOLVER_TIMEOUT, "no answer");
+	question_is_slow(lookup->question);
 	lookup_next(lookup);
 }
 

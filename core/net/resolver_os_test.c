@@ -556,7 +556,7 @@ a_server_that_is_silent_ends_in_a_timeout(void **state)
 		ask(f, names[i], RESOLVE_MX);
 		assert_int_equal(f->last.status, RESOLVER_TIMEOUT);
 		assert_non_null(strstr(f->detail, "no answer"));
-		assert_true(clock_mono(&f->loop->clock) - before >= US_PER_S);
+		assert_true(clock_mono(&f->loop->clock) - before >= US_PER_S / 4);
 	}
 }
 

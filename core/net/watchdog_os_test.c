@@ -111,6 +111,20 @@ status_of(pid_t child)
 	return status;
 }
 
+/* Where it stands, and what called that. The thread sanitizer holds a signal back until the thread calls
+ * something that it knows, and who hangs calls nothing. */
+static void
+assert_stack(const char *said, unsigned frames)
+{
+#ifndef __SANITIZE_THREAD__
+	for (; frames > 0; frames--) {
+		said = strstr(said, "watchdog_os_test(+0x");
+		assert_non_null(said);
+		said++;
+	}
+#endif
+}
+
 static void
 a_loop_that_hangs_ends_the_process_with_its_stack(void **state)
 {
@@ -127,9 +141,7 @@ a_loop_that_hangs_ends_the_process_with_its_stack(void **state)
 	status = status_of(child);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 	assert_non_null(strstr(said, "error shard 0 hangs: its loop has not turned for 0.2 s."));
-	/* Where it stands, and what called that. */
-	assert_non_null(strstr(said, "watchdog_os_test(+0x"));
-	assert_non_null(strstr(strstr(said, "watchdog_os_test(+0x") + 1, "watchdog_os_test(+0x"));
+	assert_stack(said, 2);
 }
 
 static void *
@@ -175,7 +187,7 @@ of_several_loops_it_names_the_one_that_hangs(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 	assert_non_null(strstr(said, "error shard 1 hangs"));
 	assert_null(strstr(said, "shard 0"));
-	assert_non_null(strstr(said, "watchdog_os_test(+0x"));
+	assert_stack(said, 1);
 }
 
 static void

@@ -1,7 +1,7 @@
 /*
  * twins - each is loaded with the seed of the first, so that what a policy draws
  * while it is loaded comes out the same; then its hooks get a seed of their own.
- * What a load has to say the first one has said. pairs() goes through a table in
+ * What a load has to say the first one has said. next() goes through a table in
  * another order in each Lua state, so what is declared in such a loop is put into
  * the first one's order: shards tell each other virtual MTAs by their index.
  */

@@ -71,8 +71,8 @@ virtual_mtas_have_the_same_index_in_all_whatever_order_a_table_gives(void **stat
 	struct rig rig;
 
 	assert_true(load(&rig, "local names = {}\nfor i = 1, 40 do names[\"v\" .. i * 7919] = i end\n"
-			       "for name in pairs(names) do vmta(name) { source = \"any\" } end\n"
-			       "for name in pairs(names) do pool(name .. \"p\") { name } end\n"));
+			       "for name in next, names do vmta(name) { source = \"any\" } end\n"
+			       "for name in next, names do pool(name .. \"p\") { name } end\n"));
 	for (unsigned i = 1; i < N; i++) {
 		const struct ruleset *first = policy_ruleset(rig.all[0]), *twin = policy_ruleset(rig.all[i]);
 

@@ -28,9 +28,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&saved, 0);
 	buf_init(&twice, 0);
 	load_all(&overlays, span_make(data, size));
-	overlays_save(&overlays, KIND, now, &saved);
+	overlays_save(&overlays, KIND, false, now, &saved);
 	load_all(&again, buf_span(&saved));
-	overlays_save(&again, KIND, now, &twice);
+	overlays_save(&again, KIND, false, now, &twice);
 	check(buf_len(&saved) == buf_len(&twice));
 	buf_fini(&saved);
 	buf_fini(&twice);

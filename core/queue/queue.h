@@ -267,6 +267,9 @@ struct queue {
 	bool           expires_sooner;
 	bool           left;            /* all its routes did: its sessions end */
 	uint32_t       made_in;         /* queues->swaps */
+	/* between shards: queue_guest.c */
+	uint32_t       guests;          /* sessions of other shards' queues that count here */
+	uint32_t       owes, owes_to;   /* that many ends are to be told to that shard */
 };
 
 static inline uint32_t
@@ -358,6 +361,8 @@ struct queues {
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	unsigned       shards_n;        /* of the node */
+	struct travel *legacies;        /* for other shards, until queues_swapped() */
+	struct list    guests;          /* struct guests */
 	struct travel_box *boxes;       /* by shard: who leaves for it; NULL: the only shard */
 	unsigned       gathering;       /* callers who have not said all yet */
 	bool           leaving;         /* there is something in them */
@@ -400,6 +405,8 @@ void queues_poll_all(struct queues *queues, struct now now);    /* after stoppin
 bool queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err);
 /* From now on `fresh` holds, and nothing points to the one before. queues_may_swap() was asked in the same turn. */
 void queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now);
+/* All shards have swapped, and nothing has happened yet: what this one leaves to others. */
+void queues_swapped(struct queues *queues);
 /* How the message's recipients stand by what the journal was told, for the spool's compaction; any thread. */
 void message_states(const struct message *message, struct spool_rcpt_state *states);
 

@@ -50,6 +50,14 @@ void queue_bequeath_to(struct queue *queue, const struct route *route);
 void travels_init(struct queues *queues);
 void travels_free(struct queues *queues);
 
+/* queue_guest.c */
+/* What the queue has open counts at its heir on that shard, and each end is told there. How many that are. */
+uint32_t queue_owe(struct queue *queue, unsigned shard);
+void queue_owes_less(struct queue *queue, uint32_t n);          /* that many have ended */
+void queue_take_guests(struct queue *heir, unsigned from, const char *name, uint32_t n);
+void queue_move_guests(struct queue *queue, struct queue *heir);        /* to another one of the same shard */
+void queues_guests_free(struct queues *queues);
+
 /* queue_share.c */
 void overlay_share(struct queues *queues, const struct overlay *overlay);      /* it lies on a virtual MTA: with the others too */
 void overlays_share_lift(struct queues *queues, const char *vmta, const char *name);  /* likewise; NULL: all */

@@ -162,6 +162,8 @@ shards_swap(struct shards *s, const char *policy)
 	for (unsigned i = 0; i < s->peers.n; i++)
 		if (!world_swap(s->w[i], policy, &err))
 			fail_msg("refused: %s", err.text);
+	for (unsigned i = 0; i < s->peers.n; i++)
+		queues_swapped(s->all[i]);
 	peers_resume(&s->peers);
 }
 

@@ -222,6 +222,7 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	q->queues->sessions_n--;
 	queue_give_session(q);
 	queue_count_closing(q, -1);
+	queue_owes_less(q, 1);
 	queue_wake_others(q, now);
 	queue_poll(q, now);
 }
@@ -248,6 +249,7 @@ queue_slot_move(struct queue_slot *slot, struct queue *to)
 
 	slot_count(slot, -1);
 	queue_give_session(from->queue);
+	queue_owes_less(from->queue, 1);
 	list_remove(&slot->in_queue);
 	if (slot->state == SLOT_IDLE)
 		list_remove(&slot->node);

@@ -52,12 +52,12 @@ may_lose_queue(const struct queue *q, const struct ruleset *fresh, struct err *e
 {
 	char why[700];
 
-	if ((queue_n(q) == 0 && q->slots_n == 0) || !is_gone(fresh, q->vmta))
+	if ((queue_n(q) == 0 && q->slots_n + q->guests == 0) || !is_gone(fresh, q->vmta))
 		return true;
 	if (queue_n(q) > 0)
 		snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
 	else
-		snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n);
+		snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n + q->guests);
 	return refuse(err, fresh, q->vmta->name, why);
 }
 
@@ -245,15 +245,17 @@ find_heirs(struct queues *queues, struct now now)
 	uint32_t pos = 0;
 
 	while ((q = table_next(&queues->queues, &pos)) != NULL) {
-		q->left = q->away != NULL && list_empty(&q->routes);
-		if (q->left)
+		if (q->heir != NULL)
+			move_sessions(q);
+		if (q->heir != NULL && list_empty(&q->routes)) {
+			bequeath(q, q->heir, now);
+			queue_move_guests(q, q->heir);
+		}
+		/* Sessions that have been ending since the swap before go on to do so. */
+		q->left = (q->away != NULL || q->left) && list_empty(&q->routes);
+		if (q->left && q->away != NULL)
 			queue_bequeath_to(q, q->away);
 		q->away = NULL;
-		if (q->heir == NULL)
-			continue;
-		move_sessions(q);
-		if (list_empty(&q->routes))
-			bequeath(q, q->heir, now);
 	}
 	pos = 0;
 	while ((q = table_next(&queues->queues, &pos)) != NULL) {

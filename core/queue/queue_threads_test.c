@@ -199,9 +199,12 @@ between(struct node *node, unsigned turn, struct held *held)
 	queues_match(node->all[turn / 100 % THREADS], SPAN("*"), hold_each, held);
 	if (turn % 300 == 0 && (q = table_next(&node->all[turn % THREADS]->queues, &pos)) != NULL)
 		queue_lay(q, OVERLAY_VMTA, &spec, node->clock, node->w[turn % THREADS]->loop.now);
-	if (turn % 700 == 0)
-		for (unsigned i = 0; i < THREADS; i++)
-			assert_true(world_swap(node->w[i], turn % 1400 ? OTHER : POLICY, &err));
+	if (turn % 700 != 0)
+		return;
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_true(world_swap(node->w[i], turn % 1400 ? OTHER : POLICY, &err));
+	for (unsigned i = 0; i < THREADS; i++)
+		queues_swapped(node->all[i]);
 }
 
 static void

@@ -9,8 +9,8 @@
  * either in a place or in the mail, and a halt, which delivers the mail, finds
  * everybody in a place.
  *
- * What a queue leaves, when a swap has given its receiver's mail to another shard, goes the same
- * road in front of them.
+ * What a queue leaves, when a swap has given its receiver's mail to another shard, is handed over under that
+ * swap's halt, before any queue there has its turn.
  *
  * Under way a recipient is on no wheel. The receiver places it like any other, and there it
  * expires at once if it must. Virtual MTAs go by their index: a swap is done under
@@ -46,6 +46,9 @@ struct legacy {
 	uint32_t    retry_step;
 	bool        deferred_by_rule;
 	struct warmup_used warmup;
+	unsigned    from;               /* the shard */
+	uint32_t    sessions;
+	char       *name;               /* of the queue that leaves it */
 };
 
 /* ---- leaving ---- */
@@ -72,10 +75,9 @@ travel_of(struct travel_box *box, struct span domain, unsigned vmta, unsigned ho
 }
 
 static struct travel *
-travel_new(struct queues *queues, unsigned to, struct span domain, unsigned vmta, unsigned home, struct route_answer *answer)
+travel_new(struct span domain, unsigned vmta, unsigned home, struct route_answer *answer)
 {
 	struct travel *travel = mem_alloc(sizeof *travel + domain.n);
-	struct travel_box *box = &queues->boxes[to];
 
 	travel->vmta = vmta;
 	travel->home = home;
@@ -85,13 +87,20 @@ travel_new(struct queues *queues, unsigned to, struct span domain, unsigned vmta
 	list_init(&travel->rcpts);
 	travel->domain_n = domain.n;
 	memcpy(travel->domain, domain.p, domain.n);
+	return travel;
+}
+
+static void
+append(struct queues *queues, unsigned to, struct travel *travel)
+{
+	struct travel_box *box = &queues->boxes[to];
+
 	queues->leaving = true;
 	if (box->last != NULL)
 		box->last->next = travel;
 	else
 		box->first = travel;
 	box->last = travel;
-	return travel;
 }
 
 static void
@@ -102,8 +111,10 @@ put_in(struct queues *queues, unsigned to, struct rcpt *rcpt, struct span domain
 
 	travels_gather(queues);
 	travel = travel_of(&queues->boxes[to], domain, vmta, home, answer);
-	if (travel == NULL)
-		travel = travel_new(queues, to, domain, vmta, home, answer);
+	if (travel == NULL) {
+		travel = travel_new(domain, vmta, home, answer);
+		append(queues, to, travel);
+	}
 	list_add_tail(&travel->rcpts, &rcpt->node);
 	atomic_store_explicit(&rcpt->shard, RCPT_UNDER_WAY, memory_order_relaxed);
 	travels_post(queues);
@@ -148,19 +159,23 @@ queue_bequeath_to(struct queue *queue, const struct route *route)
 {
 	struct queues *queues = queue->queues;
 	struct legacy *legacy = mem_alloc(sizeof *legacy);
+	struct travel *travel;
 	struct span domain = span_text(route->name);
 
 	check(route->state == ROUTE_AWAY);
 	*legacy = (struct legacy){
 		.last_error = queue->last_error != NULL ? mem_strdup(queue->last_error) : NULL,
 		.retry_until = queue->retry_until, .retry_set_at = queue->retry_set_at, .retry_step = queue->retry_step,
-		.deferred_by_rule = queue->deferred_by_rule, .warmup = warmup_used(queue),
+		.deferred_by_rule = queue->deferred_by_rule, .warmup = warmup_used(queue), .from = queues->o.me,
+		.sessions = queue_owe(queue, route->shard), .name = mem_strdup(queue->name),
 	};
 	copy_overlays(overlays_of(&queues->overlays, OVERLAY_QUEUE, queue->name), &legacy->of_queue);
 	copy_overlays(overlays_of(&queues->overlays, OVERLAY_SITE, queue->site->name), &legacy->of_site);
-	travels_gather(queues);
-	travel_new(queues, route->shard, domain, index_of(queues, route->vmta), NO_HOME, route->answer)->legacy = legacy;
-	travels_post(queues);
+	travel = travel_new(domain, index_of(queues, route->vmta), NO_HOME, route->answer);
+	travel->legacy = legacy;
+	travel->to = queues->o.all[route->shard];
+	travel->next = queues->legacies;
+	queues->legacies = travel;
 }
 
 /* ---- arriving ---- */
@@ -214,11 +229,14 @@ inherit(struct queue *heir, struct legacy *legacy, mono_us_t now)
 static void
 take_legacy(struct queue *heir, struct legacy *legacy, mono_us_t now)
 {
+	if (heir != NULL)
+		queue_take_guests(heir, legacy->from, legacy->name, legacy->sessions);
 	if (heir != NULL && queue_is_new(heir))
 		inherit(heir, legacy, now);
 	free_copies(&legacy->of_queue);
 	free_copies(&legacy->of_site);
 	free(legacy->last_error);
+	free(legacy->name);
 	free(legacy);
 }
 
@@ -298,6 +316,27 @@ travels_post(struct queues *queues)
 		first->call = (struct loop_call){ .fn = on_arrival, .ctx = first };
 		peers_post(queues->o.peers, queues->o.me, i, &first->call);
 	}
+}
+
+void
+queues_swapped(struct queues *queues)
+{
+	struct travel *travel, *next;
+
+	for (travel = queues->legacies; travel != NULL; travel = next) {
+		struct queues *to = travel->to;
+		bool stopping = to->stopping;
+
+		next = travel->next;
+		to->stopping = true;            /* its queues have their turn when all this is known */
+		take_in(travel, loop_now(to->o.loop));
+		to->stopping = stopping;
+		if (travel->route->queue != NULL)
+			queue_poll_soon(travel->route->queue, loop_now(to->o.loop).mono);
+		route_answer_unref(travel->answer);
+		free(travel);
+	}
+	queues->legacies = NULL;
 }
 
 /* ---- the whole ---- */

@@ -207,7 +207,7 @@ route_keep(struct route *route, mono_us_t now)
 void
 queue_maybe_reap(struct queue *queue)
 {
-	if (queue_n(queue) == 0 && queue->slots_n == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
+	if (queue_n(queue) == 0 && queue->slots_n == 0 && queue->guests == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
 		wheel_add(&queue->queues->reap, &queue->reap, 0);
 }
 
@@ -363,6 +363,7 @@ queues_new(const struct queues_options *options, struct now now)
 	wheel_init(&queues->reap, US_PER_S, now.mono);
 	list_init(&queues->reap_routes);
 	list_init(&queues->accepting);
+	list_init(&queues->guests);
 	travels_init(queues);
 	queues_scopes_init(queues, now);
 	wheel_init(&queues->expiry, EXPIRY_TICK_US, now.mono);
@@ -404,6 +405,7 @@ queues_close(struct queues *queues)
 	uint32_t pos = 0;
 
 	queues->stopping = queues->closing = true;
+	queues_guests_free(queues);
 	while ((queue = table_next(&queues->queues, &pos)) != NULL)
 		queue_forget(queue, loop_now(queues->o.loop).mono);
 }

@@ -10,8 +10,21 @@
 
 #define READ_MAX    (64 * 1024)         /* of one on_data */
 #define REPLIES_MAX (64 * 1024)         /* that wait for the client's socket before it is read again */
+#define TELL_SCARCE_US (60 * US_PER_S)
 
 /* ---- who may come in ---- */
+
+static void
+tell_scarce(struct reception *reception)
+{
+	mono_us_t now = loop_now(reception->shard->loop).mono;
+
+	if (reception->scarce_told != 0 && now - reception->scarce_told < TELL_SCARCE_US)
+		return;
+	reception->scarce_told = now;
+	log_warning(reception->shard->log, "descriptors are short: new sessions are refused; the limit (LimitNOFILE, ulimit -n) "
+		    "is too low for max_smtp_in and max_smtp_out");
+}
 
 /* NULL: it may come in, and is counted from now on. */
 static const char *
@@ -25,6 +38,10 @@ refusal(struct inbound *in)
 
 	if (port->reception->stopping)
 		return "4.3.2 the node stops";
+	if (in->conn->scarce) {
+		tell_scarce(port->reception);
+		return "4.3.2 too many sessions, try again later";
+	}
 	switch (crowd_enter(port->door->crowd, &in->conn->peer.ip, &limits, &in->client)) {
 	case CROWD_ENTERS:
 		return NULL;

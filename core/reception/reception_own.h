@@ -41,6 +41,7 @@ struct reception {
 	struct list   sessions;         /* struct inbound */
 	unsigned      sessions_n;
 	bool          stopping;
+	mono_us_t     scarce_told;      /* when the log last heard that descriptors are short; 0: never */
 	struct buf    received;         /* a Received field, while it is put together */
 };
 

@@ -3,6 +3,7 @@
 #include "policy/policy_fixture.h"
 
 #include "control/control_commands.h"
+#include "queue/accept.h"
 #include "reception/reception.h"
 #include "sim/receiver.h"
 #include "sim/world.h"
@@ -15,7 +16,6 @@ static const char policy[] =
 	"vmta 'mta-1' { source = 'any' }\n"
 	"pool 'default' { 'mta-1' }\n"
 	"domain '*' { retry_jitter = '0%', max_smtp_out = 1, max_msg_rate = '60/h' }\n";
-
 
 static const char *
 to_of(void *ctx, uint64_t i)
@@ -217,6 +217,52 @@ what_an_operator_was_told_outlives_a_crash_into_another_number(void **state)
 	world_free(world);
 }
 
+static void
+on_done(void *ctx, const struct err *err, const struct envelope *envelope)
+{
+	(void)envelope;
+	assert_null(err);
+	*(bool *)ctx = true;
+}
+
+/* On its way to the disk, where it arrives some time later. */
+static void
+accept_to_dead(struct shard *shard, bool *done)
+{
+	struct envelope_rcpt rcpt = { .address = SPAN("u@dead.example"), .domain = SPAN("dead.example") };
+	struct envelope envelope = {
+		.id = spool_next_id(shard->spool), .received = loop_now(shard->loop).wall, .vmta = SPAN("mta-1"), .rcpts_n = 1,
+	};
+	struct spool_writer *writer = spool_begin(shard->spool, NULL);
+	struct arena arena;
+
+	assert_non_null(writer);
+	arena_init(&arena);
+	envelope.rcpts = arena_alloc(&arena, sizeof rcpt);
+	envelope.rcpts[0] = rcpt;
+	accept_message(shard->queues, writer, &arena, &envelope, SPAN(""), on_done, done);
+	arena_fini(&arena);
+}
+
+/* Delivery has ended before the spool does, and the domain is known to be dead: nobody is there to give it up. */
+static void
+what_becomes_durable_with_the_nodes_end_is_left_to_the_next(void **state)
+{
+	static const struct resolver_sim_zone dead = { .status = RESOLVER_NXDOMAIN };
+	struct world *world = open_world(1);
+	bool done = false;
+
+	world_set_name(world, "dead.example", &dead);
+	accept_to_dead(world_shard(world), &done);
+	run(world, US_PER_S);
+	assert_true(done);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "bounced"), 1);
+	done = false;
+	accept_to_dead(world_shard(world), &done);
+	world_free(world);
+	assert_true(done);
+}
+
 int
 main(void)
 {
@@ -226,6 +272,7 @@ main(void)
 		cmocka_unit_test(what_an_operator_asks_is_about_all_shards),
 		cmocka_unit_test(what_an_operator_does_reaches_all_shards),
 		cmocka_unit_test(what_an_operator_was_told_outlives_a_crash_into_another_number),
+		cmocka_unit_test(what_becomes_durable_with_the_nodes_end_is_left_to_the_next),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

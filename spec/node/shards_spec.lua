@@ -1,5 +1,5 @@
 -- A node of several workers does what one of a single worker does: shards take turns as the seed says.
--- SEEDS = 10
+-- SEEDS = 4
 -- SPDX-License-Identifier: Apache-2.0
 local new_dice = require "dice"
 local sim = require "sluice.sim"

@@ -9,58 +9,18 @@ import os
 import threading
 
 import harness
-from client import Client, Closed
-from harness import max_in_window, now, peak, until
+from client import Client
+from harness import max_in_window, peak, until
+from load import DOMAINS, Load, each_of
 from receiver import Receiver
 
 ALONE = True
 WORKERS = [int(n) for n in os.environ.get("WORKERS", "1 2 4 16").split()]
-DOMAINS = [f"d{n}.example" for n in range(24)]
 JITTER_S = 0.05 * harness.SLOW
 QUICK = 'retry_after = 1, retry_recipients_after = 1, retry_jitter = "0%"'
 
 
-def each_count(test):
-    """The test once for each number of workers."""
-    def run(self):
-        for n in WORKERS:
-            with self.subTest(workers=n):
-                test(self, n)
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-class Load:
-    """Clients at work until stopped, each on connections of its own; `acknowledged`: what got a 250, by its number."""
-
-    def __init__(self, port, clients=8, domains=DOMAINS, rcpts=2):
-        self.port, self.domains, self.rcpts = port, domains, rcpts
-        self.acknowledged, self.lock, self.ended = [], threading.Lock(), threading.Event()
-        self.threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _work(self, me):
-        i = 0
-        while not self.ended.is_set():
-            try:
-                with Client(self.port, deadline_s=5) as c:
-                    for _ in range(20):         # then another connection: it may be another worker's
-                        if self.ended.is_set():
-                            return
-                        i += 1
-                        names = [f"{me}.{i}.{r}@{self.domains[(me + i * 7 + r * 5) % len(self.domains)]}" for r in range(self.rcpts)]
-                        if c.message("", names, f"Subject: {me}.{i}\r\n\r\nx\r\n".encode()).code == 250:
-                            with self.lock:
-                                self.acknowledged += names
-            except (OSError, Closed, ValueError):
-                self.ended.wait(0.02)
-
-    def stop(self):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join(10)
-        return self.acknowledged
+each_count = each_of(WORKERS)
 
 
 def slowly():
@@ -169,6 +129,21 @@ domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings='max_smtp_in = 1000')
             self.assertEqual(c.greeting.code, 220)
         for _, c in inside:
             c.socket.close()
+
+    def test_their_number_is_from_1_to_128(self):
+        policy = self.write("p.lua", 'listener "127.0.0.1:0" {}\nvmta "default" { source = "any" }\n')
+        for n in ("0", "129", "x"):
+            done = harness.command("run", policy, "--workers", n)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--workers is a number from 1 to 128", done.stderr)
+
+    def test_a_policy_that_says_something_else_each_time_runs_with_one_only(self):
+        text = 'vmta "default" { source = "any" }\nlocal n = 0\nfor k in next, { a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7 } do n = n * 31 + k:byte() end\n'
+        policy = text + 'domain "a.example" { max_smtp_out = 1 + n % 1000000007 }\n'
+        self.assertEqual(self.workers(1, policy).stop(), 0)
+        node = self.workers(16, policy, wait=False)
+        self.assertEqual(node.wait(), 1)
+        self.assertIn("it says something else each time it is loaded", node.log)
 
     def test_the_port_is_one_nodes(self):
         node = self.workers(4, "")
