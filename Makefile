@@ -5,6 +5,7 @@ DESTDIR ?=
 CC      ?= cc
 B       ?= build
 SAN     ?=
+COV     ?=
 
 VERSION := 0.1.0
 
@@ -15,6 +16,11 @@ ifneq ($(SAN),)
 OPT     := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 HARDEN  :=
 endif
+# Counts survive threads; a node that is killed leaves none.
+ifneq ($(COV),)
+OPT     := -O0 -g --coverage -fprofile-update=atomic
+HARDEN  :=
+endif
 # The limiter's fence stands beside atomics that the sanitizer does understand.
 ifeq ($(SAN),thread)
 WARN    += -Wno-tsan
@@ -23,7 +29,7 @@ PKGS    := luajit libpcre2-8 jansson libidn2
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS  += -std=gnu11 -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Icore -I$(B)/gen $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) -include core/util/banned.h
-LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(if $(COV),--coverage)
 LIBS     = $(PKG_LIBS) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
 
 SRC     := $(filter-out core/main.c %_test.c %_fuzz.c %_bench.c,$(wildcard core/*.c core/*/*.c))
@@ -84,6 +90,12 @@ test-tsan:
 	deps/install test
 	@$(MAKE) --no-print-directory B=build-tsan SAN=thread suite
 
+# All tests in a build that counts, then the figures; T as for `make suite`. spec/house/coverage build-cov FILE: what of a file no test runs.
+coverage:
+	deps/install test
+	@find build-cov -name '*.gcda' -delete 2>/dev/null || true
+	@SLOW=4 $(MAKE) --no-print-directory B=build-cov COV=1 suite; failed=$$?; spec/house/coverage build-cov && exit $$failed
+
 # make fuzz T=60: each fuzzer that many seconds, from its corpus.
 FUZZ_CC := clang-14
 fuzz:
@@ -94,6 +106,16 @@ fuzz-run: $(FUZZERS)
 		dict=$$(ls core/*/$${n}_fuzz.dict 2>/dev/null); \
 		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
 			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
+
+# Three static analysers, each source again when it or a header of it changed. What is argued stands in spec/house/analysers.txt.
+analyse:
+	deps/install test analyse
+	@$(MAKE) --no-print-directory analyse-run
+ANALYSED := $(patsubst %.c,$(B)/analyse/%.txt,core/main.c $(SRC))
+analyse-run: $(ANALYSED)
+	@spec/house/analyse judge $(ANALYSED)
+$(B)/analyse/%.txt: %.c spec/house/analyse $(B)/gen/embedded_lua.h
+	@spec/house/analyse look $< $@ -std=gnu11 -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Icore -I$(B)/gen $(PKG_CFLAGS) -include core/util/banned.h
 
 # kill -9 under load, K rounds (1000); then new seeds for the specs of properties, until stopped: make soak, make soak K=100 T=600.
 soak: all
@@ -116,7 +138,7 @@ $(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
 
 clean:
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz build-cov
 
 # Installs what is missing, and starts a node that only this machine can reach.
 run:
@@ -148,11 +170,13 @@ help:
 	@echo "make soak T=600       kill -9 under load, K=1000 times; then random worlds with new seeds, so many seconds or until stopped"
 	@echo "make bench            the benches, beside the last run's figures; BIG=1 for all of them"
 	@echo "make bench-peers      the node beside Postfix and Exim at the same work"
+	@echo "make coverage         which lines and branches of core/ the tests run; T=unit for those alone"
+	@echo "make analyse          clang's, gcc's analyser and cppcheck over core/; what they find that is not argued"
 	@echo "make install          to PREFIX ($(PREFIX)), under DESTDIR if that is given"
 	@echo "make clean            remove what was built"
 	@echo "make B=build-asan SAN=address,undefined …   any of them, with sanitizers"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers clean run install help
+.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers analyse analyse-run coverage clean run install help
 .SECONDARY:

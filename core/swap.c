@@ -13,41 +13,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "swap.h"
 
-#include "control/arithmetic.h"
 #include "last_good.h"
-#include "policy/twins.h"
+#include "loading.h"
 
 #define TICK_US         (1 * US_PER_S)
 #define PROBATION_US    (60 * US_PER_S)
 #define ERRORS_MANY     20              /* hook errors in it: too many */
 #define ERRORS_FEW      5               /* too many if they are a tenth of the calls */
-#define LIVE_MAX        10000           /* queues that are compared */
 #define QUIET_TICKS     1               /* a file that changed is left alone for so long first */
-
-struct live {                           /* a queue that is there */
-	const char *queue, *site, *domain, *vmta;
-};
-
-struct loading {
-	struct worker_job job;
-	struct swap      *swap;         /* NULL: it has ended meanwhile */
-	struct bundle    *bundle;
-	struct policy_env env;
-	struct policy   **policies;     /* one for each shard; theirs, and NULL here, once they hold */
-	unsigned          policies_n;
-	bool              loaded;       /* all of them */
-	struct policy    *before;       /* the first shard's; pinned, to compare with */
-	struct policy_report report;
-	unsigned          changes_n, left_out;
-	struct buf        changed;      /* as JSON */
-	struct arena      arena;        /* of the live */
-	struct live      *live;
-	unsigned          live_n, live_cap;
-	const char       *cause;        /* "by command": in the log */
-	bool              dry_run, back;
-	struct control_later *later;    /* NULL: nobody waits for it */
-	mono_us_t         asked_at;
-};
 
 struct swap {
 	struct swap_options o;
@@ -140,97 +113,6 @@ watch(struct swap *swap)
 		return;
 	swap->seen = now;
 	swap_again(swap);
-}
-
-/* ---- loading ---- */
-
-/* A Lua state takes long to close: not on the loop, unless that has ended. */
-static void
-let_go(struct loading *loading, struct policy *policy)
-{
-	if (policy == NULL)
-		return;
-	if (loading->swap != NULL)
-		shard_unpin(shard_of(loading->swap), policy);
-	else if (policy_unpin(policy))
-		policy_free(policy);
-}
-
-static void
-loading_free(struct loading *loading)
-{
-	let_go(loading, loading->before);
-	for (unsigned i = 0; i < loading->policies_n; i++)
-		let_go(loading, loading->policies[i]);
-	free(loading->policies);
-	policy_report_fini(&loading->report);
-	buf_fini(&loading->changed);
-	arena_fini(&loading->arena);
-	bundle_free(loading->bundle);
-	free(loading->live);
-	free(loading);
-}
-
-static void
-note_live(void *ctx, struct queue *queue)
-{
-	struct loading *loading = ctx;
-	struct arena *arena = &loading->arena;
-	const char *domain = queue->site->name;
-
-	if (loading->live_n == LIVE_MAX)
-		return;
-	if (loading->live_n == loading->live_cap) {
-		loading->live_cap = loading->live_cap * 2 + 64;
-		loading->live = mem_grow(loading->live, loading->live_cap * sizeof *loading->live);
-	}
-	if (!list_empty(&queue->routes))
-		domain = list_first(&queue->routes, struct route, in_queue)->name;
-	loading->live[loading->live_n++] = (struct live){
-		arena_strdup(arena, queue->name), arena_strdup(arena, queue->site->name), arena_strdup(arena, domain),
-		arena_strdup(arena, queue->vmta->name),
-	};
-}
-
-static void
-note_all_live(struct loading *loading)
-{
-	struct shards *shards = loading->swap->o.shards;
-
-	shards_halt(shards);
-	for (unsigned i = 0; i < shards->n; i++)
-		queues_match(shards->all[i]->queues, SPAN("*"), note_live, loading);
-	shards_resume(shards);
-}
-
-static void
-compare(struct loading *l)
-{
-	const struct ruleset *from = policy_ruleset(l->before), *to = policy_ruleset(l->policies[0]);
-	struct differences all;
-
-	differences_init(&all);
-	differences_of(&all, from, to);
-	for (unsigned i = 0; i < l->live_n; i++)
-		differences_of_queue(&all, from, to, l->live[i].queue, l->live[i].site, l->live[i].domain, l->live[i].vmta);
-	l->changes_n = all.n + all.left_out;
-	l->left_out = all.left_out;
-	control_answer_changed(&all, &l->changed);
-	differences_fini(&all);
-}
-
-/* On the worker. */
-static void
-load(void *ctx)
-{
-	struct loading *l = ctx;
-
-	l->policies[0] = policy_load(l->bundle->policy, &l->env, &l->report);
-	if (l->policies[0] == NULL)
-		return;
-	arithmetic_warn(policy_ruleset(l->policies[0]), &l->report);
-	compare(l);
-	l->loaded = twins_load(l->policies, l->policies_n, l->bundle->policy, &l->env, &l->report);
 }
 
 /* ---- what comes of it ---- */
@@ -378,23 +260,13 @@ loaded(void *ctx)
 static struct loading *
 begin(struct swap *swap, struct bundle *bundle, const char *cause)
 {
-	struct shard *shard = shard_of(swap);
-	struct loading *l = mem_alloc(sizeof *l);
+	struct loading *l = loading_new(swap->o.shards, swap->o.clock, bundle);
 
 	l->swap = swap;
-	l->bundle = bundle;
-	l->env = (struct policy_env){ .log = shard->log, .bundle = bundle, .clock = swap->o.clock, .seed = prng_u64(&shard->prng) };
-	l->before = shard->policy;
-	policy_pin(l->before);
-	policy_report_init(&l->report);
-	buf_init(&l->changed, 0);
-	arena_init(&l->arena);
 	l->cause = cause;
 	l->asked_at = now_of(swap);
-	l->policies_n = swap->o.shards->n;
-	l->policies = mem_alloc(l->policies_n * sizeof(struct policy *));
-	note_all_live(l);
-	l->job = (struct worker_job){ .work = load, .done = loaded, .ctx = l };
+	l->job.done = loaded;
+	l->job.ctx = l;
 	swap->loading = l;
 	worker_run(swap->o.worker, &l->job);
 	return l;
@@ -564,6 +436,7 @@ swap_free(struct swap *swap, bool clean)
 			control_answer_later(swap->loading->later, span_make("", 0), "the node stops");
 		swap->loading->later = NULL;
 		swap->loading->swap = NULL;
+		swap->loading->shards = NULL;
 	}
 	timer_stop(&shard_of(swap)->loop->timers, &swap->tick);
 	bundle_free(swap->current);

@@ -38,22 +38,22 @@ table_of(struct block_index *index, const struct ruleset_block *block)
 	switch (block->kind) {
 	case DOMAIN_EXACT:      return &index->exact;
 	case DOMAIN_SUBDOMAINS: return &index->below;
-	case DOMAIN_BOTH:       return &index->both;
-	case DOMAIN_ALL:        return NULL;
+	case DOMAIN_BOTH:
+	case DOMAIN_ALL:        break;          /* the latter has no name to look for */
 	}
-	return NULL;
+	return &index->both;
 }
 
 const struct ruleset_block *
 block_index_add(struct block_index *index, const struct ruleset_block *block)
 {
-	struct table *table = table_of(index, block);
-	if (!table) {
+	if (!block->provider && block->kind == DOMAIN_ALL) {
 		if (index->star)
 			return index->star;
 		index->star = block;
 		return NULL;
 	}
+	struct table *table = table_of(index, block);
 	struct span key = span_text(block->provider ? block->provider : block->domain);
 	const struct ruleset_block *there = table_get(table, key);
 	if (!there)

@@ -165,6 +165,7 @@ walk_block(struct walk *walk, const struct ruleset_block *block)
 	struct walk_site site;
 	if (block_value(block, SETTING_backoff) && walk_site_of(walk->ruleset, block, &site))
 		walk_site(walk, &site);
+	walk->site = NULL;
 }
 
 static void

@@ -6,10 +6,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/declare.h"
 
-#include <lauxlib.h>
-
 #include "policy/declare_backoff.h"
 #include "policy/grow.h"
+#include "policy/lua_api.h"
 #include "policy/module.h"
 #include "policy/value.h"
 

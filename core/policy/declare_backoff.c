@@ -7,10 +7,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/declare_backoff.h"
 
-#include <lauxlib.h>
-
 #include "policy/declare.h"
 #include "policy/grow.h"
+#include "policy/lua_api.h"
 #include "policy/reaction_book.h"
 #include "policy/reaction_doubt.h"
 #include "policy/tightening.h"

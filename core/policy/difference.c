@@ -9,11 +9,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/difference.h"
 
-#include <stdio.h>
-
 #include "policy/block.h"
-#include "policy/reaction_book.h"
-#include "policy/reaction_text.h"
+#include "policy/difference_value.h"
 #include "util/buf.h"
 #include "util/log.h"
 
@@ -29,174 +26,6 @@ differences_fini(struct differences *out)
 {
 	arena_fini(&out->arena);
 	free(out->all);
-}
-
-/* ---- values ---- */
-
-static struct difference_value
-of_text(struct arena *arena, const char *text)
-{
-	if (!text)
-		return (struct difference_value){ .kind = DIFFERENCE_NONE };
-	return (struct difference_value){ .kind = DIFFERENCE_TEXT, .text = arena_strdup(arena, text) };
-}
-
-static struct difference_value
-of_number(struct arena *arena, double number)
-{
-	return (struct difference_value){ .kind = DIFFERENCE_NUMBER, .text = arena_printf(arena, "%.15g", number), .number = number };
-}
-
-static struct difference_value
-of_count(struct arena *arena, uint32_t count)
-{
-	return count == UNLIMITED ? of_text(arena, "unlimited") : of_number(arena, count);
-}
-
-static struct difference_value
-of_bool(struct arena *arena, bool on)
-{
-	return (struct difference_value){ .kind = DIFFERENCE_BOOL, .text = on ? "true" : "false", .number = on };
-}
-
-static struct difference_value
-of_rate(struct arena *arena, const struct rate_spec *rate)
-{
-	char text[48];
-	rate_format(rate, text);
-	if (rate->burst)
-		return of_text(arena, arena_printf(arena, "%s, burst = %u", text, rate->burst));
-	return of_text(arena, text);
-}
-
-static double
-seconds(int64_t us)
-{
-	return (double)(us / US_PER_MS) / 1000;
-}
-
-static struct difference_value
-of_duration(struct arena *arena, int64_t us)
-{
-	char text[32];
-	duration_format(us, text);
-	if (us == DURATION_NEVER)
-		return of_text(arena, text);
-	return (struct difference_value){ .kind = DIFFERENCE_SECONDS, .text = arena_strdup(arena, text), .number = seconds(us) };
-}
-
-static struct difference_value
-of_durations(struct arena *arena, const struct duration_list *list)
-{
-	double *numbers = arena_alloc(arena, (list->n + 1u) * sizeof(*numbers));
-	const char *text = "";
-	for (unsigned i = 0; i < list->n; i++) {
-		char one[32];
-		duration_format(list->us[i], one);
-		numbers[i] = seconds(list->us[i]);
-		text = arena_printf(arena, "%s%s%s", text, i ? "," : "", one);
-	}
-	return (struct difference_value){ .kind = DIFFERENCE_LIST, .text = text, .list = numbers, .list_n = list->n };
-}
-
-static struct difference_value
-of_hosts(struct arena *arena, const struct smtp_hosts *hosts)
-{
-	const char *text = "";
-	for (unsigned i = 0; hosts && i < hosts->n; i++) {
-		const struct smtp_host *host = &hosts->hosts[i];
-		char ip[IP_TEXT_MAX];
-		ip_format(&host->ip, ip);
-		const char *between = i == 0 ? "" : host->group != hosts->hosts[i - 1].group ? "; " : ", ";
-		const char *name = host->name[0] ? host->name : arena_printf(arena, "[%s]", ip);
-		text = arena_printf(arena, "%s%s%s", text, between, name);
-		if (host->port)
-			text = arena_printf(arena, "%s:%u", text, host->port);
-	}
-	return of_text(arena, hosts ? text : NULL);
-}
-
-static struct difference_value
-value_of(struct arena *arena, const struct queue_settings *settings, const struct queue_settings *other, enum setting_id id)
-{
-	const struct setting *setting = &setting_table[id];
-	const void *at = (const char *)settings + setting->offset, *beside = (const char *)other + setting->offset;
-	switch (setting->kind) {
-	case SETTING_COUNT:     return of_count(arena, *(const uint32_t *)at);
-	case SETTING_RATE:      return of_rate(arena, at);
-	case SETTING_DURATION:  return of_duration(arena, *(const int64_t *)at);
-	case SETTING_DURATIONS: return of_durations(arena, at);
-	case SETTING_PERCENT:   return of_text(arena, arena_printf(arena, "%g%%", *(const double *)at));
-	case SETTING_BOOL:      return of_bool(arena, *(const bool *)at);
-	case SETTING_PORT:      return of_number(arena, *(const uint16_t *)at);
-	case SETTING_HOSTS:     return of_hosts(arena, *(const struct smtp_hosts *const *)at);
-	case SETTING_PATH:      return of_text(arena, *(const char *const *)at);
-	case SETTING_REACTIONS:
-		return of_text(arena, reaction_list_text(arena, *(const struct reaction_list *const *)at, *(const struct reaction_list *const *)beside));
-	}
-	return of_text(arena, NULL);
-}
-
-/* ---- are they equal ---- */
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return !a || !b ? a == b : strcmp(a, b) == 0;
-}
-
-static bool
-same_reactions(const struct reaction_list *a, const struct reaction_list *b)
-{
-	if (!a || !b || a->parts_n != b->parts_n)
-		return a == b;
-	for (unsigned p = 0; p < a->parts_n; p++) {
-		const struct reaction_part *x = a->parts[p], *y = b->parts[p];
-		if (x->n != y->n || x->inherit != y->inherit)
-			return false;
-		for (unsigned i = 0; i < x->n; i++)
-			if (!reaction_same(&x->reactions[i], &y->reactions[i]))
-				return false;
-	}
-	return true;
-}
-
-static bool
-same_hosts(const struct smtp_hosts *a, const struct smtp_hosts *b)
-{
-	if (!a || !b || a->n != b->n)
-		return a == b;
-	for (unsigned i = 0; i < a->n; i++) {
-		const struct smtp_host *x = &a->hosts[i], *y = &b->hosts[i];
-		if (x->group != y->group || x->port != y->port || strcmp(x->name, y->name) != 0 || (!x->name[0] && !ip_eq(&x->ip, &y->ip)))
-			return false;
-	}
-	return true;
-}
-
-static bool
-same_setting(const struct queue_settings *a, const struct queue_settings *b, enum setting_id id)
-{
-	const struct setting *setting = &setting_table[id];
-	const void *x = (const char *)a + setting->offset, *y = (const char *)b + setting->offset;
-	switch (setting->kind) {
-	case SETTING_HOSTS:
-		return same_hosts(*(const struct smtp_hosts *const *)x, *(const struct smtp_hosts *const *)y);
-	case SETTING_PATH:
-		return same_text(*(const char *const *)x, *(const char *const *)y);
-	case SETTING_REACTIONS:
-		return same_reactions(*(const struct reaction_list *const *)x, *(const struct reaction_list *const *)y);
-	case SETTING_RATE: {
-		const struct rate_spec *p = x, *q = y;
-		return p->count == q->count && p->burst == q->burst && p->window_us == q->window_us;
-	}
-	case SETTING_DURATIONS: {
-		const struct duration_list *p = x, *q = y;
-		return p->n == q->n && memcmp(p->us, q->us, p->n * sizeof(p->us[0])) == 0;
-	}
-	default:
-		return memcmp(x, y, setting->size) == 0;
-	}
 }
 
 /* ---- noting ---- */
@@ -219,7 +48,7 @@ note(struct differences *out, bool of_queue, const char *place, const char *sett
 static void
 note_if(struct differences *out, const char *place, const char *setting, struct difference_value from, struct difference_value to)
 {
-	if (!same_text(from.text, to.text))
+	if (!difference_same_text(from.text, to.text))
 		note(out, false, place, setting, from, to);
 }
 
@@ -227,8 +56,8 @@ static void
 compare_settings(struct differences *out, bool of_queue, const char *place, const struct queue_settings *from, const struct queue_settings *to)
 {
 	for (enum setting_id id = 0; id < SETTINGS_N; id++)
-		if (!same_setting(from, to, id))
-			note(out, of_queue, place, setting_table[id].name, value_of(&out->arena, from, to, id), value_of(&out->arena, to, from, id));
+		if (!difference_same_setting(from, to, id))
+			note(out, of_queue, place, setting_table[id].name, difference_of_setting(&out->arena, from, to, id), difference_of_setting(&out->arena, to, from, id));
 }
 
 /* Declared on one side only. */
@@ -237,7 +66,7 @@ compare_presence(struct differences *out, const char *place, const void *from, c
 {
 	if (from && to)
 		return true;
-	note(out, false, place, "", of_text(&out->arena, from ? "declared" : NULL), of_text(&out->arena, to ? "declared" : NULL));
+	note(out, false, place, "", difference_of_text(&out->arena, from ? "declared" : NULL), difference_of_text(&out->arena, to ? "declared" : NULL));
 	return false;
 }
 
@@ -247,16 +76,16 @@ static void
 compare_node(struct differences *out, const struct ruleset_node *a, const struct ruleset_node *b)
 {
 	struct arena *arena = &out->arena;
-	note_if(out, "node", "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
-	note_if(out, "node", "spool", of_text(arena, a->spool), of_text(arena, b->spool));
-	note_if(out, "node", "control", of_text(arena, a->control), of_text(arena, b->control));
-	note_if(out, "node", "accounting", of_text(arena, a->accounting_file), of_text(arena, b->accounting_file));
-	note_if(out, "node", "http", of_text(arena, a->http), of_text(arena, b->http));
-	note_if(out, "node", "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
-	note_if(out, "node", "max_smtp_in", of_count(arena, a->max_smtp_in), of_count(arena, b->max_smtp_in));
-	note_if(out, "node", "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));
-	note_if(out, "node", "memory_limit", of_number(arena, (double)a->memory_limit), of_number(arena, (double)b->memory_limit));
-	note_if(out, "node", "min_free_space", of_number(arena, (double)a->min_free_space), of_number(arena, (double)b->min_free_space));
+	note_if(out, "node", "hostname", difference_of_text(arena, a->hostname), difference_of_text(arena, b->hostname));
+	note_if(out, "node", "spool", difference_of_text(arena, a->spool), difference_of_text(arena, b->spool));
+	note_if(out, "node", "control", difference_of_text(arena, a->control), difference_of_text(arena, b->control));
+	note_if(out, "node", "accounting", difference_of_text(arena, a->accounting_file), difference_of_text(arena, b->accounting_file));
+	note_if(out, "node", "http", difference_of_text(arena, a->http), difference_of_text(arena, b->http));
+	note_if(out, "node", "max_smtp_out", difference_of_count(arena, a->max_smtp_out), difference_of_count(arena, b->max_smtp_out));
+	note_if(out, "node", "max_smtp_in", difference_of_count(arena, a->max_smtp_in), difference_of_count(arena, b->max_smtp_in));
+	note_if(out, "node", "max_msg_rate", difference_of_rate(arena, &a->max_msg_rate), difference_of_rate(arena, &b->max_msg_rate));
+	note_if(out, "node", "memory_limit", difference_of_number(arena, (double)a->memory_limit), difference_of_number(arena, (double)b->memory_limit));
+	note_if(out, "node", "min_free_space", difference_of_number(arena, (double)a->min_free_space), difference_of_number(arena, (double)b->min_free_space));
 }
 
 static const char *
@@ -297,12 +126,12 @@ compare_vmta(struct differences *out, const char *name, const struct ruleset_vmt
 	const char *place = arena_printf(arena, "vmta \"%s\"", name);
 	if (!compare_presence(out, place, a, b))
 		return;
-	note_if(out, place, "source", of_text(arena, sources_text(arena, a)), of_text(arena, sources_text(arena, b)));
-	note_if(out, place, "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
-	note_if(out, place, "warmup", of_text(arena, warmup_text(arena, a->warmup)), of_text(arena, warmup_text(arena, b->warmup)));
-	note_if(out, place, "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
-	note_if(out, place, "max_connect_rate", of_rate(arena, &a->max_connect_rate), of_rate(arena, &b->max_connect_rate));
-	note_if(out, place, "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));
+	note_if(out, place, "source", difference_of_text(arena, sources_text(arena, a)), difference_of_text(arena, sources_text(arena, b)));
+	note_if(out, place, "hostname", difference_of_text(arena, a->hostname), difference_of_text(arena, b->hostname));
+	note_if(out, place, "warmup", difference_of_text(arena, warmup_text(arena, a->warmup)), difference_of_text(arena, warmup_text(arena, b->warmup)));
+	note_if(out, place, "max_smtp_out", difference_of_count(arena, a->max_smtp_out), difference_of_count(arena, b->max_smtp_out));
+	note_if(out, place, "max_connect_rate", difference_of_rate(arena, &a->max_connect_rate), difference_of_rate(arena, &b->max_connect_rate));
+	note_if(out, place, "max_msg_rate", difference_of_rate(arena, &a->max_msg_rate), difference_of_rate(arena, &b->max_msg_rate));
 }
 
 static const char *
@@ -322,10 +151,10 @@ compare_pool(struct differences *out, const char *name, const struct ruleset_poo
 	const char *place = arena_printf(arena, "pool \"%s\"", name);
 	if (!compare_presence(out, place, a, b))
 		return;
-	note_if(out, place, "members", of_text(arena, members_text(arena, a)), of_text(arena, members_text(arena, b)));
-	note_if(out, place, "max_smtp_out", of_count(arena, a->max_smtp_out), of_count(arena, b->max_smtp_out));
-	note_if(out, place, "max_connect_rate", of_rate(arena, &a->max_connect_rate), of_rate(arena, &b->max_connect_rate));
-	note_if(out, place, "max_msg_rate", of_rate(arena, &a->max_msg_rate), of_rate(arena, &b->max_msg_rate));
+	note_if(out, place, "members", difference_of_text(arena, members_text(arena, a)), difference_of_text(arena, members_text(arena, b)));
+	note_if(out, place, "max_smtp_out", difference_of_count(arena, a->max_smtp_out), difference_of_count(arena, b->max_smtp_out));
+	note_if(out, place, "max_connect_rate", difference_of_rate(arena, &a->max_connect_rate), difference_of_rate(arena, &b->max_connect_rate));
+	note_if(out, place, "max_msg_rate", difference_of_rate(arena, &a->max_msg_rate), difference_of_rate(arena, &b->max_msg_rate));
 }
 
 static const struct ruleset_listener *
@@ -356,21 +185,21 @@ compare_listener(struct differences *out, const char *name, const struct ruleset
 	const char *place = arena_printf(arena, "listener \"%s\"", name);
 	if (!compare_presence(out, place, a, b))
 		return;
-	note_if(out, place, "relay_from", of_text(arena, relays_text(arena, a)), of_text(arena, relays_text(arena, b)));
-	note_if(out, place, "relay_to", of_number(arena, a->relay_to_n), of_number(arena, b->relay_to_n));
-	note_if(out, place, "hostname", of_text(arena, a->hostname), of_text(arena, b->hostname));
-	note_if(out, place, "max_message_size", of_number(arena, (double)a->max_message_size), of_number(arena, (double)b->max_message_size));
-	note_if(out, place, "max_rcpt_per_message", of_count(arena, a->max_rcpt_per_message), of_count(arena, b->max_rcpt_per_message));
-	note_if(out, place, "max_messages_per_connection", of_count(arena, a->max_messages_per_connection),
-		of_count(arena, b->max_messages_per_connection));
-	note_if(out, place, "max_sessions", of_count(arena, a->max_sessions), of_count(arena, b->max_sessions));
-	note_if(out, place, "max_sessions_per_client", of_count(arena, a->max_sessions_per_client), of_count(arena, b->max_sessions_per_client));
-	note_if(out, place, "max_errors", of_count(arena, a->max_errors), of_count(arena, b->max_errors));
-	note_if(out, place, "command_timeout", of_duration(arena, a->command_timeout), of_duration(arena, b->command_timeout));
-	note_if(out, place, "data_timeout", of_duration(arena, a->data_timeout), of_duration(arena, b->data_timeout));
-	note_if(out, place, "certificate", of_text(arena, a->tls_certificate), of_text(arena, b->tls_certificate));
-	note_if(out, place, "key", of_text(arena, a->tls_key), of_text(arena, b->tls_key));
-	note_if(out, place, "require_tls", of_bool(arena, a->require_tls), of_bool(arena, b->require_tls));
+	note_if(out, place, "relay_from", difference_of_text(arena, relays_text(arena, a)), difference_of_text(arena, relays_text(arena, b)));
+	note_if(out, place, "relay_to", difference_of_number(arena, a->relay_to_n), difference_of_number(arena, b->relay_to_n));
+	note_if(out, place, "hostname", difference_of_text(arena, a->hostname), difference_of_text(arena, b->hostname));
+	note_if(out, place, "max_message_size", difference_of_number(arena, (double)a->max_message_size), difference_of_number(arena, (double)b->max_message_size));
+	note_if(out, place, "max_rcpt_per_message", difference_of_count(arena, a->max_rcpt_per_message), difference_of_count(arena, b->max_rcpt_per_message));
+	note_if(out, place, "max_messages_per_connection", difference_of_count(arena, a->max_messages_per_connection),
+		difference_of_count(arena, b->max_messages_per_connection));
+	note_if(out, place, "max_sessions", difference_of_count(arena, a->max_sessions), difference_of_count(arena, b->max_sessions));
+	note_if(out, place, "max_sessions_per_client", difference_of_count(arena, a->max_sessions_per_client), difference_of_count(arena, b->max_sessions_per_client));
+	note_if(out, place, "max_errors", difference_of_count(arena, a->max_errors), difference_of_count(arena, b->max_errors));
+	note_if(out, place, "command_timeout", difference_of_duration(arena, a->command_timeout), difference_of_duration(arena, b->command_timeout));
+	note_if(out, place, "data_timeout", difference_of_duration(arena, a->data_timeout), difference_of_duration(arena, b->data_timeout));
+	note_if(out, place, "certificate", difference_of_text(arena, a->tls_certificate), difference_of_text(arena, b->tls_certificate));
+	note_if(out, place, "key", difference_of_text(arena, a->tls_key), difference_of_text(arena, b->tls_key));
+	note_if(out, place, "require_tls", difference_of_bool(arena, a->require_tls), difference_of_bool(arena, b->require_tls));
 }
 
 /* ---- sites ---- */
@@ -449,8 +278,8 @@ compare_provider(struct differences *out, const char *name, const struct ruleset
 	const char *place = arena_printf(arena, "provider \"%s\"", name);
 	if (!compare_presence(out, place, a, b) || same_domains(a, b))
 		return;
-	note(out, false, place, "domains", of_text(arena, arena_printf(arena, "%u domains, %u mx", a->domains_n, a->mx_n)),
-	     of_text(arena, arena_printf(arena, "%u domains, %u mx", b->domains_n, b->mx_n)));
+	note(out, false, place, "domains", difference_of_text(arena, arena_printf(arena, "%u domains, %u mx", a->domains_n, a->mx_n)),
+	     difference_of_text(arena, arena_printf(arena, "%u domains, %u mx", b->domains_n, b->mx_n)));
 }
 
 /* ---- the whole ---- */
@@ -503,9 +332,9 @@ differences_of_queue(struct differences *out, const struct ruleset *from, const 
 	if (!after && before && !ruleset_provider_of_domain(from, span_text(domain)))
 		after = ruleset_provider(to, span_text(site));
 	if (before && !after)
-		note(out, true, queue, "site", of_text(&out->arena, site), of_text(&out->arena, domain));
+		note(out, true, queue, "site", difference_of_text(&out->arena, site), difference_of_text(&out->arena, domain));
 	else if (after && strcmp(after->name, site) != 0)
-		note(out, true, queue, "site", of_text(&out->arena, site), of_text(&out->arena, after->name));
+		note(out, true, queue, "site", difference_of_text(&out->arena, site), difference_of_text(&out->arena, after->name));
 	ruleset_resolve(from, before, span_text(domain), by, &a);
 	ruleset_resolve(to, after, span_text(domain), by_after, &b);
 	compare_settings(out, true, queue, &a, &b);

@@ -6,9 +6,9 @@
 #include "policy/handle.h"
 
 #include <inttypes.h>
-#include <lauxlib.h>
 
 #include "mail/header.h"
+#include "policy/lua_api.h"
 #include "policy/setting.h"
 
 #define NAMES_MAX 500

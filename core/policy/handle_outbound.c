@@ -5,10 +5,10 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
-#include <lauxlib.h>
 #include <stdio.h>
 
 #include "policy/handle.h"
+#include "policy/lua_api.h"
 #include "policy/reaction_book.h"
 #include "policy/tightening.h"
 #include "policy/value.h"

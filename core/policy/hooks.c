@@ -7,12 +7,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/hooks.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 
 #include "policy/coverage.h"
 #include "policy/grow.h"
 #include "policy/handle.h"
+#include "policy/lua_api.h"
 #include "policy/value.h"
 
 #define DECISION_TYPE "sluice.decision"

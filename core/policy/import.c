@@ -11,7 +11,6 @@
 #include "policy/import.h"
 
 #include <fcntl.h>
-#include <lauxlib.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include "mail/domain.h"
 #include "net/ip.h"
 #include "policy/embedded.h"
+#include "policy/lua_api.h"
 #include "policy/pattern.h"
 #include "policy/policy.h"
 #include "policy/sandbox.h"

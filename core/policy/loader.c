@@ -14,11 +14,11 @@
 #include "policy/loader.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "policy/grow.h"
+#include "policy/lua_api.h"
 #include "policy/module.h"
 
 #define FIELDS_COMPARED_MAX 200           /* a shape has fewer */
@@ -264,10 +264,11 @@ loader_here(struct loader *loader, const char *scope)
 	return (struct where){ loader->ruleset->file, 0, scope };
 }
 
-/* The number of the constructor that made the table at `index`; false: it is not known. */
-static bool
-table_number(lua_State *L, int index, uint32_t *number_out)
+/* What the constructor wrote that made the table at `index`, and its number; NULL: it is not known. */
+static const struct source_table *
+table_written(struct loader *loader, int index, uint32_t *number_out)
 {
+	lua_State *L = loader->L;
 	lua_pushlightuserdata(L, &numbers_key);
 	lua_rawget(L, LUA_REGISTRYINDEX);
 	lua_pushvalue(L, index);
@@ -275,7 +276,7 @@ table_number(lua_State *L, int index, uint32_t *number_out)
 	bool known = lua_isnumber(L, -1);
 	*number_out = known ? (uint32_t)lua_tonumber(L, -1) : 0;
 	lua_pop(L, 2);
-	return known;
+	return known ? source_table(loader, *number_out) : NULL;
 }
 
 static void
@@ -314,9 +315,9 @@ static bool
 place_in(struct loader *loader, int index, const char *name, uint32_t position, struct where *at)
 {
 	uint32_t number;
-	if (!table_number(loader->L, index, &number))
+	const struct source_table *table = table_written(loader, index, &number);
+	if (!table)
 		return false;
-	const struct source_table *table = source_table(loader, number);
 	const struct source_field *field =
 		name ? source_field_named(table, span_text(name)) : source_field_at(table, position);
 	if (!field || !field->literal || was_changed(loader->L, index, name, position))
@@ -363,9 +364,9 @@ void
 loader_warn_twice(struct loader *loader, int index, const struct where *declared)
 {
 	uint32_t number;
-	if (!table_number(loader->L, index, &number))
+	const struct source_table *table = table_written(loader, index, &number);
+	if (!table)
 		return;
-	const struct source_table *table = source_table(loader, number);
 	for (uint32_t i = 0; i < table->fields_n && table->fields_n <= FIELDS_COMPARED_MAX; i++) {
 		const struct source_field *field = &table->fields[i];
 		const struct source_field *last = field->name.p ? source_field_named(table, field->name) : field;
@@ -381,9 +382,8 @@ bool
 loader_after_semicolon(struct loader *loader, int index, uint32_t position)
 {
 	uint32_t number;
-	if (!table_number(loader->L, index, &number))
-		return false;
-	const struct source_field *field = source_field_at(source_table(loader, number), position);
+	const struct source_table *table = table_written(loader, index, &number);
+	const struct source_field *field = table ? source_field_at(table, position) : NULL;
 	return field && field->after_semicolon;
 }
 

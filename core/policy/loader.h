@@ -11,9 +11,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lua.h>
-
 #include "policy/block.h"
+#include "policy/lua_api.h"
 #include "policy/notes.h"
 #include "policy/sandbox.h"
 #include "policy/source.h"

@@ -9,9 +9,9 @@
 #include "policy/module.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 
 #include "policy/embedded.h"
+#include "policy/lua_api.h"
 #include "policy/setting.h"
 
 #define SHIPPED_DIR "policies/"

@@ -92,9 +92,10 @@ policy_load(const char *path, const struct policy_env *env, struct policy_report
 	assemble_begin(policy->ruleset);
 	policy->sandbox = sandbox_new(&(struct sandbox_options){ .log = env->log, .clock = env->clock, .seed = env->seed });
 	hooks_init(&policy->hooks, policy->sandbox, env->log);
-	struct bundle *own = env->bundle ? NULL : bundle_new(path, "");
-	load(policy, own ? own : env->bundle, report);
-	bundle_free(own);
+	struct bundle *bundle = env->bundle ? env->bundle : bundle_new(path, "");
+	load(policy, bundle, report);
+	if (!env->bundle)
+		bundle_free(bundle);
 	if (report->errors_n) {
 		policy_free(policy);
 		return NULL;

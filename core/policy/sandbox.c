@@ -21,12 +21,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/sandbox.h"
 
-#include <lauxlib.h>
-#include <luajit.h>
-#include <lualib.h>
 #include <stdio.h>
 
 #include "policy/embedded.h"
+#include "policy/lua_api.h"
 #include "policy/sandbox_lib.h"
 #include "policy/setting.h"
 

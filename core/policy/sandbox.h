@@ -15,9 +15,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lua.h>
-
 #include "net/clock.h"
+#include "policy/lua_api.h"
 #include "util/log.h"
 
 struct sandbox;

@@ -1,13 +1,13 @@
 /* The red team: what is reachable, which ways out of other sandboxes are tried, and what would hold or break the node
  * from within it: each must end soon, and leave a state that works. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lua_api.h"
 #include "policy/sandbox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-#include <lauxlib.h>
 
 static const struct sandbox_budget budget = { 1000000, 64u << 20 };
 

@@ -9,9 +9,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/sandbox_lib.h"
 
-#include <lauxlib.h>
-#include <lualib.h>
-
+#include "policy/lua_api.h"
 #include "util/prng.h"
 
 #define BYTES_PER_INSTRUCTION 32        /* copied or scanned in C */

@@ -1,12 +1,12 @@
 /* The sandbox: what is not there, what cannot be changed, and what each way of overrunning comes to. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lua_api.h"
 #include "policy/sandbox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-#include <lauxlib.h>
 
 static const struct sandbox_budget budget = { 1000000, 64u << 20 };
 

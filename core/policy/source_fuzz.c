@@ -1,8 +1,7 @@
 /* Any text: the tokenizer ends, keeps the lines, and what Lua compiled compiles rewritten too. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lua_api.h"
 #include "policy/source.h"
-
-#include <lauxlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -8,8 +8,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lua.h>
-
+#include "policy/lua_api.h"
 #include "util/base.h"
 
 /* What a step costs. charge may raise; left is asked before a call, and charge at the latest when that is used up. */

@@ -1,15 +1,13 @@
 /* A pattern, a NUL, a text: no reach beyond either, and an end within the budget. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lua_api.h"
 #include "policy/sandbox_lib.h"
 
 #include <stddef.h>
 
-#include <lauxlib.h>
-
 #include "policy/sandbox.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
 
 static int
 l_try(lua_State *L)

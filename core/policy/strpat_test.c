@@ -1,5 +1,6 @@
 /* Each pattern gives what LuaJIT's own functions give. Budgets are sandbox_test.c's. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lua_api.h"
 #include "policy/sandbox_lib.h"
 
 #include <setjmp.h>
@@ -8,8 +9,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <lauxlib.h>
-#include <lualib.h>
 
 #include "policy/sandbox.h"
 

@@ -7,8 +7,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lua.h>
-
+#include "policy/lua_api.h"
 #include "policy/reaction.h"
 #include "util/err.h"
 

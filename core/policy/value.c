@@ -318,7 +318,7 @@ value_hosts(struct loader *loader, int index, const struct smtp_hosts **out, str
 bool
 value_readable(struct loader *loader, int index, const char **out, struct err *err)
 {
-	const char *path;
+	const char *path = NULL;
 	if (!value_text(loader->L, index, "the path of a file", &path, err))
 		return false;
 	*out = loader_path(loader, path);

@@ -90,7 +90,7 @@ tighten_limits(struct scope_limits *limits, const struct overlay_target *target,
 	list_each(node, &target->overlays) {
 		const struct overlay *o = list_entry(node, struct overlay, node);
 
-		for (unsigned total = 0; total <= totals; total++) {
+		for (unsigned total = 0; total < (totals ? 2u : 1u); total++) {
 			overlay_tighten(o, total ? shared[0].total : shared[0].of_queue, &limits->max_smtp_out,
 					&limits->max_smtp_out_where, now);
 			overlay_tighten(o, total ? shared[1].total : shared[1].of_queue, &limits->max_connect_rate,

@@ -10,11 +10,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/sink_script.h"
 
-#include <lauxlib.h>
-#include <lua.h>
-#include <luajit.h>
-#include <lualib.h>
-
+#include "policy/lua_api.h"
 #include "util/buf.h"
 
 #define CHUNK "(script)"

@@ -15,9 +15,6 @@
 
 #include <dirent.h>
 #include <inttypes.h>
-#include <lauxlib.h>
-#include <luajit.h>
-#include <lualib.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -26,6 +23,7 @@
 
 #include "net/clock.h"
 #include "policy/embedded.h"
+#include "policy/lua_api.h"
 #include "policy/strpat.h"
 
 #define STEP       1000         /* instructions between two looks at the clock */

@@ -11,8 +11,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lua.h>
-
+#include "policy/lua_api.h"
 #include "util/base.h"
 
 #define SPEC_HOST_BYTES_MAX (UINT64_C(1) << 30)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lua_api.h"
 #include "sim/spec_host.h"
 
 #include <fcntl.h>
-#include <lauxlib.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>

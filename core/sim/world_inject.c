@@ -276,6 +276,16 @@ is_declared(struct world *world, const struct world_injection *o, struct err *er
 	return true;
 }
 
+static bool
+may_inject(struct world *world, const struct world_injection *o, struct err *err)
+{
+	if (!world_ok(world, err))
+		return false;
+	if (world->shards == NULL)
+		return err_set(err, ERR_PERM, "the node is down: restart() it first");
+	return is_declared(world, o, err);
+}
+
 /* Instants go on by themselves; this one is over when nothing is due at it any more. */
 bool
 world_inject(struct world *world, const struct world_injection *o, struct world_injected *out, struct err *err)
@@ -285,9 +295,7 @@ world_inject(struct world *world, const struct world_injection *o, struct world_
 	struct injection *injection;
 
 	*out = (struct world_injected){ 0 };
-	if (!world_ok(world, err) ||
-	    (world->shards == NULL && !err_set(err, ERR_PERM, "the node is down: restart() it first")) ||
-	    !is_declared(world, o, err)) {
+	if (!may_inject(world, o, err)) {
 		if (o->free_ctx != NULL)
 			o->free_ctx(o->ctx);
 		return false;

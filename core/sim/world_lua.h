@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lua.h>
+#include "policy/lua_api.h"
 
 /* Leaves the module's table. */
 int l_open_world(lua_State *L);

@@ -10,9 +10,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <lauxlib.h>
-#include <lua.h>
-
+#include "policy/lua_api.h"
 #include "sim/world.h"
 
 /* A world as Lua holds it. */

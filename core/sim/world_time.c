@@ -105,11 +105,10 @@ bool
 world_run_while(struct world *world, int (*go_on)(void *ctx), void *ctx, struct err *err)
 {
 	mono_us_t end = now_of(world) + IDLE_US;
-	int more;
 
 	if (!world_ok(world, err))
 		return false;
-	while ((more = go_on(ctx)) > 0) {
+	while (go_on(ctx) > 0) {
 		if (world_turn(world, end))
 			continue;
 		return world_ok(world, err) && err_set(err, ERR_PERM, "run_until: after 60 days it still is not so");

@@ -17,32 +17,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "smtp/smtp_client.h"
 
+#include "smtp/smtp_client_impl.h"
 #include "smtp/smtp_transaction.h"
 
-#define AGAIN     ((enum smtp_client_event)-1)
 #define INPUT_MAX (128 * 1024)
 #define KEPT_MAX  1024
-
-enum state {            /* up to READY: before any transaction */
-	GREETING,
-	EHLO,
-	HELO,
-	STARTTLS,
-	TLS,
-	FAILED_DUE,     /* …_DUE: an event to tell */
-	READY_DUE,
-	READY,
-	RSET,
-	MAIL,
-	RCPT,
-	DATA,
-	BODY,
-	FINAL,
-	DONE_DUE,
-	QUIT,
-	CLOSED_DUE,
-	CLOSED,
-};
 
 const char *
 smtp_stage_name(enum smtp_stage stage)
@@ -59,40 +38,27 @@ smtp_stage_name(enum smtp_stage stage)
 enum smtp_stage
 smtp_client_awaits(const struct smtp_client *client)
 {
-	switch ((enum state)client->state) {
-	case GREETING: return SMTP_STAGE_GREETING;
-	case EHLO:
-	case HELO:     return SMTP_STAGE_EHLO;
-	case STARTTLS:
-	case TLS:      return SMTP_STAGE_STARTTLS;
-	case RCPT:     return SMTP_STAGE_RCPT;
-	case DATA:
-	case BODY:     return SMTP_STAGE_DATA;
-	case FINAL:    return SMTP_STAGE_FINAL;
-	case FAILED_DUE:
-	case DONE_DUE:
-	case CLOSED_DUE:
-	case CLOSED:   return client->stage;
-	case READY_DUE:
-	case READY:
-	case RSET:
-	case MAIL:
-	case QUIT:     break;
+	switch ((enum smtp_client_state)client->state) {
+	case CLIENT_GREETING: return SMTP_STAGE_GREETING;
+	case CLIENT_EHLO:
+	case CLIENT_HELO:     return SMTP_STAGE_EHLO;
+	case CLIENT_STARTTLS:
+	case CLIENT_TLS:      return SMTP_STAGE_STARTTLS;
+	case CLIENT_RCPT:     return SMTP_STAGE_RCPT;
+	case CLIENT_DATA:
+	case CLIENT_BODY:     return SMTP_STAGE_DATA;
+	case CLIENT_FINAL:    return SMTP_STAGE_FINAL;
+	case CLIENT_FAILED_DUE:
+	case CLIENT_DONE_DUE:
+	case CLIENT_CLOSED_DUE:
+	case CLIENT_CLOSED:   return client->stage;
+	case CLIENT_READY_DUE:
+	case CLIENT_READY:
+	case CLIENT_RSET:
+	case CLIENT_MAIL:
+	case CLIENT_QUIT:     break;
 	}
 	return SMTP_STAGE_MAIL;
-}
-
-/* For those without a final answer. After a refused MAIL theirs is in place, though
- * not all of them look answered: see on_mail(). */
-static void
-settle(struct smtp_client *client, enum smtp_stage stage)
-{
-	struct smtp_client_message *message = client->message;
-
-	if (client->refused)
-		for (unsigned i = 0; i < message->rcpts_n; i++)
-			message->rcpts[i].answered = true;
-	smtp_transaction_settle(message, &client->reply, stage);
 }
 
 /* The session is over because of client->reply, whoever made it. */
@@ -101,10 +67,10 @@ end_session(struct smtp_client *client)
 {
 	client->ended = true;
 	if (client->message) {
-		settle(client, client->stage);
-		client->state = DONE_DUE;
+		smtp_client_settle(client, client->stage);
+		client->state = CLIENT_DONE_DUE;
 	} else {
-		client->state = client->state < READY_DUE ? FAILED_DUE : CLOSED_DUE;
+		client->state = client->state < CLIENT_READY_DUE ? CLIENT_FAILED_DUE : CLIENT_CLOSED_DUE;
 	}
 	return AGAIN;
 }
@@ -175,7 +141,7 @@ say_ehlo(struct smtp_client *client)
 	forget_extensions(client);
 	client->parser.on_line = on_ehlo_line;
 	say_hello(client, "EHLO ");
-	client->state = EHLO;
+	client->state = CLIENT_EHLO;
 }
 
 static enum smtp_client_event
@@ -184,12 +150,12 @@ on_hello(struct smtp_client *client)
 	const struct smtp_client_config *config = &client->config;
 
 	if (client->tls || (!config->use_starttls && !config->require_starttls)) {
-		client->state = READY_DUE;
+		client->state = CLIENT_READY_DUE;
 	} else if (client->extensions & SMTP_EXT_STARTTLS) {
 		buf_add_text(&client->out, "STARTTLS\r\n");
-		client->state = STARTTLS;
+		client->state = CLIENT_STARTTLS;
 	} else if (!config->require_starttls) {
-		client->state = READY_DUE;
+		client->state = CLIENT_READY_DUE;
 	} else {
 		client->stage = SMTP_STAGE_STARTTLS;
 		smtp_reply_make(&client->reply, 400, "4.7.10", "STARTTLS required but not offered");
@@ -205,10 +171,10 @@ on_ehlo(struct smtp_client *client)
 	if (client->reply.code < 300)
 		return on_hello(client);
 	forget_extensions(client);
-	if (client->state == HELO || !smtp_reply_perm(&client->reply))
+	if (client->state == CLIENT_HELO || !smtp_reply_perm(&client->reply))
 		return leave(client);
 	say_hello(client, "HELO ");
-	client->state = HELO;
+	client->state = CLIENT_HELO;
 	return AGAIN;
 }
 
@@ -218,145 +184,12 @@ on_starttls(struct smtp_client *client)
 	if (client->reply.code < 300) {
 		if (buf_len(&client->in) > 0)
 			return break_off(client, "4.7.0", "bytes behind the reply to STARTTLS");
-		client->state = TLS;
+		client->state = CLIENT_TLS;
 		return SMTP_CLIENT_START_TLS;
 	}
 	if (client->config.require_starttls)
 		return leave(client);
-	client->state = READY_DUE;
-	return AGAIN;
-}
-
-static void
-say_rcpt(struct smtp_client *client)
-{
-	smtp_transaction_rcpt(&client->message->rcpts[client->next_rcpt], client->extensions, &client->out);
-}
-
-/* Moves next_rcpt to one that waits for its reply; false: there is none. */
-static bool
-find_rcpt(struct smtp_client *client)
-{
-	const struct smtp_client_message *message = client->message;
-
-	while (client->next_rcpt < message->rcpts_n && message->rcpts[client->next_rcpt].answered)
-		client->next_rcpt++;
-	return client->next_rcpt < message->rcpts_n;
-}
-
-static void
-say_mail(struct smtp_client *client)
-{
-	smtp_transaction_mail(client->message, client->extensions, &client->out);
-	client->state = MAIL;
-}
-
-/* The whole envelope at once. */
-static void
-say_envelope(struct smtp_client *client)
-{
-	const struct smtp_client_message *message = client->message;
-
-	say_mail(client);
-	for (unsigned i = 0; i < message->rcpts_n; i++)
-		if (!message->rcpts[i].answered)
-			smtp_transaction_rcpt(&message->rcpts[i], client->extensions, &client->out);
-	buf_add_text(&client->out, "DATA\r\n");
-	client->data_sent = true;
-}
-
-static enum smtp_client_event
-end_transaction(struct smtp_client *client)
-{
-	client->state = DONE_DUE;
-	return AGAIN;
-}
-
-static enum smtp_client_event
-on_mail(struct smtp_client *client)
-{
-	struct smtp_client_message *message = client->message;
-	bool ok = client->reply.code < 300;
-
-	client->half_open = ok;
-	client->state = RCPT;
-	if (!ok && !client->data_sent) {
-		settle(client, SMTP_STAGE_MAIL);
-		return end_transaction(client);
-	}
-	if (!client->data_sent)
-		say_rcpt(client);
-	if (ok)
-		return AGAIN;
-	/* Not `answered` yet: that marks whose reply to RCPT has been read. */
-	client->refused = true;
-	for (unsigned i = client->next_rcpt; i < message->rcpts_n; i++) {
-		if (message->rcpts[i].answered)
-			continue;
-		smtp_reply_copy(&message->rcpts[i].reply, &client->reply);
-		message->rcpts[i].stage = SMTP_STAGE_MAIL;
-	}
-	return AGAIN;
-}
-
-static enum smtp_client_event
-on_rcpt(struct smtp_client *client)
-{
-	struct smtp_client_rcpt *rcpt = &client->message->rcpts[client->next_rcpt];
-
-	rcpt->answered = true;
-	if (!client->refused) {
-		rcpt->accepted = client->reply.code < 300;
-		rcpt->stage = SMTP_STAGE_RCPT;
-		smtp_reply_copy(&rcpt->reply, &client->reply);
-		client->accepted_n += rcpt->accepted;
-	}
-	if (find_rcpt(client)) {
-		if (!client->data_sent)
-			say_rcpt(client);
-		return AGAIN;
-	}
-	if (!client->data_sent) {
-		if (client->accepted_n == 0)
-			return end_transaction(client);
-		buf_add_text(&client->out, "DATA\r\n");
-	}
-	client->state = DATA;
-	return AGAIN;
-}
-
-static enum smtp_client_event
-on_data(struct smtp_client *client)
-{
-	if (client->reply.code >= 400) {
-		settle(client, SMTP_STAGE_DATA);
-		return end_transaction(client);
-	}
-	client->half_open = false;
-	if (client->accepted_n > 0) {
-		client->state = BODY;
-		return SMTP_CLIENT_BODY;
-	}
-	buf_add_text(&client->out, ".\r\n");
-	client->state = FINAL;
-	return AGAIN;
-}
-
-static enum smtp_client_event
-on_final(struct smtp_client *client)
-{
-	settle(client, SMTP_STAGE_FINAL);
-	return end_transaction(client);
-}
-
-static enum smtp_client_event
-on_rset(struct smtp_client *client)
-{
-	client->half_open = false;
-	if (client->data_sent)
-		client->state = MAIL;
-	else
-		say_mail(client);
+	client->state = CLIENT_READY_DUE;
 	return AGAIN;
 }
 
@@ -366,10 +199,10 @@ class_ok(const struct smtp_client *client)
 {
 	unsigned class = client->reply.code / 100;
 
-	switch ((enum state)client->state) {
-	case DATA: return class != 2;
-	case BODY: return class >= 4;
-	case QUIT: return true;
+	switch ((enum smtp_client_state)client->state) {
+	case CLIENT_DATA: return class != 2;
+	case CLIENT_BODY: return class >= 4;
+	case CLIENT_QUIT: return true;
 	default:   return class != 3;
 	}
 }
@@ -380,28 +213,28 @@ on_reply(struct smtp_client *client)
 	client->replies++;
 	smtp_reply_copy(&client->reply, &client->parser.reply);
 	client->stage = smtp_client_awaits(client);
-	if (client->reply.code == 421 && client->state != QUIT)
+	if (client->reply.code == 421 && client->state != CLIENT_QUIT)
 		return end_session(client);
 	if (!class_ok(client))
 		return break_off(client, "4.5.0", "unexpected reply");
 
-	switch ((enum state)client->state) {
-	case GREETING:
+	switch ((enum smtp_client_state)client->state) {
+	case CLIENT_GREETING:
 		if (client->reply.code >= 300)
 			return leave(client);
 		say_ehlo(client);
 		return AGAIN;
-	case EHLO:
-	case HELO:     return on_ehlo(client);
-	case STARTTLS: return on_starttls(client);
-	case RSET:     return on_rset(client);
-	case MAIL:     return on_mail(client);
-	case RCPT:     return on_rcpt(client);
-	case DATA:     return on_data(client);
-	case BODY:     return end_session(client);
-	case FINAL:    return on_final(client);
-	case QUIT:
-		client->state = CLOSED_DUE;
+	case CLIENT_EHLO:
+	case CLIENT_HELO:     return on_ehlo(client);
+	case CLIENT_STARTTLS: return on_starttls(client);
+	case CLIENT_RSET:     return smtp_client_on_rset(client);
+	case CLIENT_MAIL:     return smtp_client_on_mail(client);
+	case CLIENT_RCPT:     return smtp_client_on_rcpt(client);
+	case CLIENT_DATA:     return smtp_client_on_data(client);
+	case CLIENT_BODY:     return end_session(client);
+	case CLIENT_FINAL:    return smtp_client_on_final(client);
+	case CLIENT_QUIT:
+		client->state = CLIENT_CLOSED_DUE;
 		return AGAIN;
 	default:       return break_off(client, "4.5.0", "a reply that nothing asked for");
 	}
@@ -415,7 +248,7 @@ read_reply(struct smtp_client *client)
 
 	if (client->in.overflowed)
 		return break_off(client, "4.5.0", "more input than may be buffered");
-	if (client->state == TLS && in.n > 0)
+	if (client->state == CLIENT_TLS && in.n > 0)
 		return break_off(client, "4.7.0", "bytes behind the reply to STARTTLS");
 	result = smtp_reply_parse(&client->parser, &in);
 	buf_consume(&client->in, buf_len(&client->in) - in.n);
@@ -429,21 +262,21 @@ read_reply(struct smtp_client *client)
 static enum smtp_client_event
 step(struct smtp_client *client)
 {
-	switch ((enum state)client->state) {
-	case FAILED_DUE:
-		client->state = CLOSED;
+	switch ((enum smtp_client_state)client->state) {
+	case CLIENT_FAILED_DUE:
+		client->state = CLIENT_CLOSED;
 		return SMTP_CLIENT_FAILED;
-	case READY_DUE:
-		client->state = READY;
+	case CLIENT_READY_DUE:
+		client->state = CLIENT_READY;
 		return SMTP_CLIENT_READY;
-	case DONE_DUE:
+	case CLIENT_DONE_DUE:
 		client->message = NULL;
-		client->state = client->ended ? CLOSED_DUE : READY_DUE;
+		client->state = client->ended ? CLIENT_CLOSED_DUE : CLIENT_READY_DUE;
 		return SMTP_CLIENT_DONE;
-	case CLOSED_DUE:
-		client->state = CLOSED;
+	case CLIENT_CLOSED_DUE:
+		client->state = CLIENT_CLOSED;
 		return SMTP_CLIENT_CLOSED;
-	case CLOSED:
+	case CLIENT_CLOSED:
 		return SMTP_CLIENT_WAIT;
 	default:
 		return read_reply(client);
@@ -467,7 +300,7 @@ smtp_client_restart(struct smtp_client *client, const struct smtp_client_config 
 	memset(client, 0, offsetof(struct smtp_client, reply.line) + 1);
 	memset(&client->replies, 0, offsetof(struct smtp_client, parser) - offsetof(struct smtp_client, replies));
 	client->config = *config;
-	client->state = GREETING;
+	client->state = CLIENT_GREETING;
 	client->out = out;
 	client->in = in;
 	client->in.max = INPUT_MAX;
@@ -494,7 +327,7 @@ smtp_client_fini(struct smtp_client *client)
 void
 smtp_client_feed(struct smtp_client *client, struct span bytes)
 {
-	if (client->state != CLOSED)
+	if (client->state != CLIENT_CLOSED)
 		buf_add(&client->in, bytes);
 }
 
@@ -512,7 +345,7 @@ smtp_client_next(struct smtp_client *client)
 void
 smtp_client_tls_started(struct smtp_client *client)
 {
-	if (client->state != TLS)
+	if (client->state != CLIENT_TLS)
 		return;
 	if (buf_len(&client->in) > 0) {
 		break_off(client, "4.7.0", "bytes behind the reply to STARTTLS");
@@ -532,12 +365,12 @@ has_strayed(const struct smtp_client *client)
 void
 smtp_client_send(struct smtp_client *client, struct smtp_client_message *message)
 {
-	check(client->state == READY);
+	check(client->state == CLIENT_READY);
 	client->message = message;
 	client->next_rcpt = client->accepted_n = 0;
 	client->data_sent = client->refused = false;
 	if (!smtp_transaction_check(message, client->extensions, client->size_max)) {
-		client->state = DONE_DUE;
+		client->state = CLIENT_DONE_DUE;
 		return;
 	}
 	if (has_strayed(client)) {
@@ -546,47 +379,47 @@ smtp_client_send(struct smtp_client *client, struct smtp_client_message *message
 		return;
 	}
 
-	find_rcpt(client);
+	smtp_client_find_rcpt(client);
 	if (client->half_open)
 		buf_add_text(&client->out, "RSET\r\n");
 	if (client->extensions & SMTP_EXT_PIPELINING)
-		say_envelope(client);
+		smtp_client_say_envelope(client);
 	else if (!client->half_open)
-		say_mail(client);
+		smtp_client_say_mail(client);
 	if (client->half_open)
-		client->state = RSET;
+		client->state = CLIENT_RSET;
 }
 
 void
 smtp_client_body_sent(struct smtp_client *client)
 {
-	if (client->state != BODY)
+	if (client->state != CLIENT_BODY)
 		return;
 	buf_add_text(&client->out, ".\r\n");
-	client->state = FINAL;
+	client->state = CLIENT_FINAL;
 }
 
 void
 smtp_client_quit(struct smtp_client *client)
 {
-	if (client->state != READY)
+	if (client->state != CLIENT_READY)
 		return;
 	buf_add_text(&client->out, "QUIT\r\n");
-	client->state = QUIT;
+	client->state = CLIENT_QUIT;
 }
 
 void
 smtp_client_broken(struct smtp_client *client, const struct smtp_reply *reply)
 {
-	if (client->state == CLOSED)
+	if (client->state == CLIENT_CLOSED)
 		return;
-	if (client->state != DONE_DUE) {
+	if (client->state != CLIENT_DONE_DUE) {
 		client->stage = smtp_client_awaits(client);
 		client->reply = *reply;
 		if (client->message)
-			settle(client, client->stage);
+			smtp_client_settle(client, client->stage);
 	}
 	client->message = NULL;
 	client->ended = true;
-	client->state = CLOSED_DUE;
+	client->state = CLIENT_CLOSED_DUE;
 }

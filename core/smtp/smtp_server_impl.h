@@ -1,5 +1,5 @@
 /*
- * smtp_server_impl - what smtp_server.c (session and commands) and
+ * smtp_server_impl - what smtp_server.c (the session), smtp_server_command.c and
  * smtp_server_body.c (DATA and BDAT) share; for nobody else.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -24,6 +24,8 @@ enum smtp_server_state {
 void smtp_server_answer(struct smtp_server *server, unsigned code, const char *text);
 /* The same, as an error of the client's. */
 enum smtp_server_event smtp_server_refuse(struct smtp_server *server, unsigned code, const char *text);
+/* Too many of them end the session. */
+void smtp_server_count_error(struct smtp_server *server);
 enum smtp_server_event smtp_server_end_session(struct smtp_server *server, unsigned code, const char *text,
 					       const char *why);
 /* An event that the owner has to answer. */
@@ -31,5 +33,7 @@ enum smtp_server_event smtp_server_ask(struct smtp_server *server, enum smtp_ser
 /* As before MAIL. */
 void smtp_server_forget_transaction(struct smtp_server *server);
 
+/* A line without its end; sets `pending` to zero where it has to be read again. */
+enum smtp_server_event smtp_server_on_command(struct smtp_server *server, struct span line, bool printable);
 enum smtp_server_event smtp_server_next_data(struct smtp_server *server);
 enum smtp_server_event smtp_server_next_bdat(struct smtp_server *server);

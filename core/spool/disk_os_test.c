@@ -205,6 +205,53 @@ looks_without_making_or_holding_up_anything(void **state)
 	assert_int_equal(stat(path, &st), -1);
 }
 
+static void
+follows_no_link_out_of_the_folder(void **state)
+{
+	struct here *here = *state;
+	const struct disk_ops *ops = here->disk->ops;
+	char path[100];
+	struct err err = { 0 };
+
+	snprintf(path, sizeof(path), "%s/link", here->folder);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	assert_null(ops->open(here->disk, "link", false, &err));
+	assert_int_equal(err.sys, ELOOP);
+	assert_null(ops->open(here->disk, "link", true, &err));
+	assert_int_equal(err.sys, EEXIST);
+}
+
+static void
+tells_what_it_could_not_rename(void **state)
+{
+	struct here *here = *state;
+	struct err err = { 0 };
+
+	assert_false(here->disk->ops->rename(here->disk, "nothing", "b", &err));
+	assert_int_equal(err.sys, ENOENT);
+	assert_non_null(strstr(err.text, "nothing"));
+}
+
+static void
+tells_which_file_it_could_not_read(void **state)
+{
+	struct disk *disk = disk_os_look("/proc/self", NULL);
+	struct disk_file *file = disk ? disk->ops->open(disk, "mem", false, NULL) : NULL;
+	struct err err = { 0 };
+	char got[8];
+	size_t n;
+
+	if (!file) {
+		disk_os_close(disk);
+		skip();
+	}
+	assert_false(disk->ops->read(file, 0, got, sizeof(got), &n, &err));
+	assert_int_equal(err.sys, EIO);
+	assert_non_null(strstr(err.text, "mem"));
+	disk->ops->close(file);
+	disk_os_close(disk);
+}
+
 int
 main(void)
 {
@@ -216,6 +263,9 @@ main(void)
 		cmocka_unit_test(calls_a_full_disk_temporary),
 		cmocka_unit_test_setup_teardown(knows_the_free_space, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(looks_without_making_or_holding_up_anything, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(follows_no_link_out_of_the_folder, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tells_what_it_could_not_rename, set_up, tear_down),
+		cmocka_unit_test(tells_which_file_it_could_not_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -404,6 +404,45 @@ a_disk_that_fails_does_not_keep_a_removed_segment(void **state)
 	}
 }
 
+/* A copy that takes several steps, of which the n-th call of the disk fails. */
+static void
+check_failed_copy(unsigned n)
+{
+	struct post *post = post_new();
+	struct letter *large;
+	uint64_t number;
+
+	post->options.segment_bytes = 8 * MIB;
+	post_open(post);
+	for (int i = 0; i < 5; i++)
+		post_deliver(post, post_sent(post, MIB));
+	large = post_sent(post, 2 * MIB + 5);
+	number = large->message.segment->number;
+	while (post->spool->core->active->number == number)
+		post_deliver(post, post_sent(post, MIB));
+	post->fake.fail_at = post->fake.calls + n;
+	post_rest(post);
+	post->fake.fail_at = 0;
+	post_check_read(post, large, 100000);
+	for (int i = 0; i < 20 && segment_is_there(post, number); i++)
+		post_rest(post);
+	assert_false(segment_is_there(post, number));
+	post_check_read(post, large, 100000);
+	post_close(post);
+	post_open(post);
+	assert_true(large->back);
+	assert_int_equal(post->recovered, 1);
+	post_check_read(post, large, 100000);
+	post_free(post);
+}
+
+static void
+begins_a_copy_anew_that_the_disk_broke_off(void **state)
+{
+	for (unsigned n = 1; n <= 16; n++)
+		check_failed_copy(n);
+}
+
 int
 main(void)
 {
@@ -421,6 +460,7 @@ main(void)
 		TEST(commits_pass_while_a_large_segment_is_freed),
 		TEST(survives_a_power_cut_at_every_step_of_a_removal),
 		TEST(a_disk_that_fails_does_not_keep_a_removed_segment),
+		cmocka_unit_test(begins_a_copy_anew_that_the_disk_broke_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

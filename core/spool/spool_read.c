@@ -227,7 +227,7 @@ bool
 spool_read(struct spool_reader *reader, size_t max, struct buf *to, bool *done_out, struct err *err)
 {
 	while (max > 0 && reader->read < reader->size_bytes) {
-		struct span bytes;
+		struct span bytes = { 0 };
 
 		if (!in_memory(reader, max, &bytes)) {
 			if (!piece_read(reader, max, to, &bytes, err))

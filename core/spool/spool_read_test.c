@@ -155,6 +155,113 @@ keeps_no_file_open_that_nobody_reads(void **state)
 	assert_int_equal(post->fake.opened, opened);
 }
 
+/* Reads on to the end, or to an error. */
+static bool
+read_to_the_end(struct spool_reader *reader, struct buf *got, struct err *err)
+{
+	bool done = false;
+
+	while (!done)
+		if (!spool_read(reader, 100000, got, &done, err))
+			return false;
+	return true;
+}
+
+enum harm { HEADER, CUT };
+
+static void
+check_harm(struct post *post, enum harm harm)
+{
+	struct letter *letter = post_sent(post, SPOOL_PIECE_MAX + 100);
+	struct spool_reader reader;
+	struct err err = { 0 };
+	char name[SPOOL_NAME_MAX];
+	struct fake_inode *inode;
+	struct buf got;
+
+	spool_segment_name(letter->message.segment, ".seg", name);
+	inode = fake_file(&post->fake, name);
+	buf_init(&got, 0);
+	assert_true(spool_read_open(post->spool, &letter->message, &reader, NULL));
+	assert_true(reader.pieces_n > 0);
+	if (harm == HEADER)
+		inode->now[reader.pieces[0].at + 4] ^= 4;
+	else
+		inode->now_n = reader.pieces[0].at + SPOOL_RECORD_HEADER + 1000;
+	assert_false(read_to_the_end(&reader, &got, &err));
+	assert_int_equal(err.kind, ERR_PERM);
+	assert_non_null(strstr(err.text, "is damaged at byte"));
+	spool_read_close(&reader);
+	buf_fini(&got);
+}
+
+static void
+notices_that_a_pieces_header_is_another(void **state)
+{
+	check_harm(*state, HEADER);
+}
+
+static void
+notices_that_the_file_ends_within_a_piece(void **state)
+{
+	check_harm(*state, CUT);
+}
+
+static void
+goes_on_where_the_disk_failed(void **state)
+{
+	struct post *post = *state;
+	struct letter *letter = post_sent(post, 2 * SPOOL_PIECE_MAX + 100);
+	struct buf got, want;
+	unsigned failures = 0;
+
+	buf_init(&got, 0);
+	buf_init(&want, 0);
+	buf_add_text(&want, "A: b\r\n\r\n");
+	post_body(letter->message.id, 0, letter->body_bytes, &want);
+	for (unsigned n = 1; n <= 8; n++) {
+		struct spool_reader reader;
+		struct err err = { 0 };
+
+		assert_true(spool_read_open(post->spool, &letter->message, &reader, NULL));
+		buf_clear(&got);
+		post->fake.fail_at = post->fake.calls + n;
+		if (!read_to_the_end(&reader, &got, &err)) {
+			failures++;
+			assert_int_equal(err.kind, ERR_TEMP);
+			assert_true(read_to_the_end(&reader, &got, NULL));
+		}
+		assert_true(span_eq(buf_span(&got), buf_span(&want)));
+		spool_read_close(&reader);
+	}
+	assert_true(failures >= 4);
+	post->fake.fail_at = 0;
+	buf_fini(&got);
+	buf_fini(&want);
+}
+
+static void
+says_when_nothing_more_fits_in_the_buffer(void **state)
+{
+	static const uint32_t sizes[] = { 500, 2 * SPOOL_PIECE_MAX };   /* from memory; from the disk */
+	struct post *post = *state;
+
+	for (unsigned i = 0; i < countof(sizes); i++) {
+		struct letter *letter = post_sent(post, sizes[i]);
+		struct spool_reader reader;
+		struct err err = { 0 };
+		struct buf got;
+
+		buf_init(&got, 100);
+		assert_true(spool_read_open(post->spool, &letter->message, &reader, NULL));
+		assert_false(read_to_the_end(&reader, &got, &err));
+		assert_int_equal(err.kind, ERR_TEMP);
+		assert_true(buf_len(&got) <= 100);
+		spool_read_close(&reader);
+		buf_fini(&got);
+	}
+}
+
 int
 main(void)
 {
@@ -167,6 +274,10 @@ main(void)
 		TEST(notices_damage_before_the_last_byte_of_a_piece),
 		TEST(refuses_a_damaged_record),
 		TEST(keeps_no_file_open_that_nobody_reads),
+		TEST(notices_that_a_pieces_header_is_another),
+		TEST(notices_that_the_file_ends_within_a_piece),
+		TEST(goes_on_where_the_disk_failed),
+		TEST(says_when_nothing_more_fits_in_the_buffer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

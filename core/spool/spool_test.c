@@ -282,6 +282,23 @@ is_not_opened_twice(void **state)
 	assert_string_equal(err.text, "the spool FAKE is in use by another node");
 }
 
+static void
+refuses_a_header_that_is_too_large(void **state)
+{
+	struct post *post = *state;
+	struct letter letter = { .message = { .id = spool_next_id(post->spool) } };
+	struct spool_writer *writer = spool_begin(post->spool, NULL);
+	char *head = mem_alloc(SPOOL_HEAD_MAX + 1);
+
+	spool_commit(writer, &letter.message, 2, SPAN("meta"), span_make(head, SPOOL_HEAD_MAX + 1), post_told, &letter);
+	assert_int_equal(letter.told, 0);       /* not from within */
+	hand_pass(&post->hand, 0);
+	assert_int_equal(letter.told, 1);
+	assert_int_equal(letter.err.kind, ERR_PERM);
+	free(head);
+	post_check_read(post, post_sent(post, 100), 100);
+}
+
 int
 main(void)
 {
@@ -301,6 +318,7 @@ main(void)
 		TEST(tells_who_waits_before_it_is_closed),
 		TEST(writes_notes_when_it_is_closed),
 		TEST(is_not_opened_twice),
+		TEST(refuses_a_header_that_is_too_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ void buf_clear(struct buf *buf);                /* empty; keeps the memory */
 static inline size_t buf_len(const struct buf *buf) { return buf->end - buf->start; }
 static inline struct span buf_span(const struct buf *buf)
 {
-	return span_make(buf->p ? buf->p + buf->start : NULL, buf->end - buf->start);
+	return buf->p ? span_make(buf->p + buf->start, buf->end - buf->start) : span_make(NULL, 0);
 }
 
 /* Makes room for n more at the end; false at the limit. */

@@ -25,7 +25,8 @@ MAY = {
 OUTSIDE = {
     r"<ev\.h>": r"core/net/\w+_os\.[ch]", r"<udns\.h>": r"core/net/\w+_os\.c",
     r"<(sys/socket|netinet/in|arpa/inet)\.h>": r"core/(net/\w+_os|cmd/\w+)\.[ch]",
-    r"<mbedtls/": r"core/net/tls_(ends_)?os\.[ch]", r"<(luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h>": r"core/(policy/\w+|sim/(sink_script|spec_host|\w+_lua|world_lua_own))\.[ch]",
+    r"<mbedtls/": r"core/net/tls_(ends_)?os\.[ch]", r"<(luajit-2\.1/)?(lua|lauxlib|lualib|luajit)\.h>": r"core/policy/lua_api\.h",
+    r'"policy/lua_api\.h"': r"core/(policy/\w+|sim/(sink_script|spec_host|\w+_lua|world_lua_own))\.[ch]",
 }
 
 
