@@ -79,6 +79,8 @@ class Sessions:
         return {"settings": "max_smtp_in = 30"}
 
     def fill(self, test, node):
+        # A client of before may still be leaving, and its place would stay free.
+        until(lambda: node.status()["sessions_in"] == 0, "all have left")
         self.held = test.crowd(node.port, 60)
 
     def empty(self):
@@ -95,6 +97,11 @@ class Descriptors(Sessions):
 
     def fill(self, test, node):
         self.held = test.crowd(node.port, 2 * DESCRIPTORS)
+        # What a session or a command of before held may be given back only now.
+        for _ in range(20):
+            if test.answer_to_one_message(node) == self.says:
+                break
+            self.held += test.crowd(node.port, 1)
 
 
 class Memory:
@@ -262,22 +269,18 @@ class Stop(Case):
                 mx.answer(stage, answer)
         node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", {QUICK} }}', options=["--workers", str(n)])
         load = Load(node.port, clients=2, rcpts=3)
+        # Each has sent some mail, and others are in the middle of theirs.
         until(lambda: len(load.acknowledged) > 1000 and len(mx.attempts) > 100, "the load flows", 30)
         started = now()
         self.assertEqual(node.stop(self.STOP_S), 0)
-        took = now() - started
-        load.ended.set()
-        taken = collections.Counter(mx.recipients())
-        again = self.restart(node, options=["--workers", str(5 - n)])
-        self.assertLess(took, self.STOP_S * harness.SLOW)
+        self.assertLess(now() - started, self.STOP_S * harness.SLOW)
         sent = load.stop()
         mx.accept_all()
+        again = self.restart(node, options=["--workers", str(5 - n)])
         again.wait_empty(30)
         got = collections.Counter(mx.recipients())
         self.assertEqual([name for name in sent if got[name] == 0], [], "lost")
         self.assertEqual([name for name, times in got.items() if times > 1], [], "sent twice")
-        self.assertTrue(set(taken) <= set(got))
-        return took
 
     @each_count
     def test_under_load(self, n):
