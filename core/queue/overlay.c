@@ -435,8 +435,10 @@ overlays_next(const struct overlays *overlays)
 void
 overlays_run(struct overlays *overlays, mono_us_t now, overlay_change_fn *on_change, void *ctx)
 {
-	while (overlays_next(overlays) <= now) {
-		struct overlay *o = container_of(heap_min(&overlays->due), struct overlay, due);
+	const struct heap_node *first;
+
+	while ((first = heap_min(&overlays->due)) != NULL && first->key <= now) {
+		struct overlay *o = container_of(first, struct overlay, due);
 		struct overlay_target *target = o->target;
 
 		if (now < o->ends) {

@@ -164,8 +164,8 @@ give_chunk(struct smtp_server *server, struct span body, size_t consume)
 enum smtp_server_event
 smtp_server_next_bdat(struct smtp_server *server)
 {
-	size_t len = buf_len(&server->in), good, doubled = server->dot_doubled;
-	struct span in = span_first(buf_span(&server->in), len < server->bdat_left ? len : (size_t)server->bdat_left);
+	size_t good, doubled = server->dot_doubled;
+	struct span all = buf_span(&server->in), in = span_first(all, all.n < server->bdat_left ? all.n : (size_t)server->bdat_left);
 	unsigned line = doubled ? 1 : server->body_line;
 	enum smtp_body_stop stop;
 

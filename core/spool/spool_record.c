@@ -371,6 +371,7 @@ enum spool_step
 spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
 {
 	uint64_t left = scan->size - scan->next;
+	struct span window;
 	uint32_t payload_bytes;
 	bool cut, whole;
 
@@ -384,12 +385,14 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 		return SPOOL_STEP_ERROR;
 	if (cut)
 		return SPOOL_STEP_BAD;
-	whole = spool_record_peek(buf_span(&scan->window).p, scan->number, scan->at, &payload_bytes);
+	window = buf_span(&scan->window);
+	check(window.n >= SPOOL_RECORD_HEADER);
+	whole = spool_record_peek(window.p, scan->number, scan->at, &payload_bytes);
 	if (payload_bytes > left - SPOOL_RECORD_HEADER)
 		return SPOOL_STEP_BAD;
-	if (whole || is_mostly_header(buf_span(&scan->window).p, scan->number, scan->at))
+	if (whole || is_mostly_header(window.p, scan->number, scan->at))
 		scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
-	scan->kind = (uint8_t)buf_span(&scan->window).p[4];
+	scan->kind = (uint8_t)window.p[4];
 	if (!whole)
 		return SPOOL_STEP_BAD;
 	if (!window_fill(scan, SPOOL_RECORD_HEADER + (uint64_t)payload_bytes, &cut, err))
@@ -416,6 +419,7 @@ spool_scan_seek(struct spool_scan *scan, uint64_t at)
 enum spool_step
 spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err)
 {
+	struct span window;
 	uint32_t payload_bytes;
 	bool cut;
 
@@ -425,7 +429,9 @@ spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err
 			return SPOOL_STEP_ERROR;
 		if (cut)
 			break;
-		if (spool_record_peek(buf_span(&scan->window).p, scan->number, at, &payload_bytes) && payload_bytes <= payload_max)
+		window = buf_span(&scan->window);
+		check(window.n >= SPOOL_RECORD_HEADER);
+		if (spool_record_peek(window.p, scan->number, at, &payload_bytes) && payload_bytes <= payload_max)
 			return SPOOL_STEP_RECORD;
 	}
 	return SPOOL_STEP_END;

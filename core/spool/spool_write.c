@@ -197,7 +197,7 @@ writer_commit(struct spool_writer *writer, struct spool_ticket *ticket, struct s
 	ticket->face->waiting++;
 	if (!record)
 		err_set(&writer->err, ERR_PERM, "spool: the message's header is too large");
-	if (!may_append(writer, record ? record->n : 0, &ticket->err)) {
+	if (!may_append(writer, record ? record->n : 0, &ticket->err) || !record) {
 		if (record)
 			spool_fresh_unref(record);
 		spool_tell_later(ticket);
