@@ -11,6 +11,7 @@
 #include "cmd/cmd.h"
 #include "cmd/cmd_print.h"
 #include "cmd/inject.h"
+#include "net/process.h"
 #include "smtp/smtp_path.h"
 #include "util/log.h"
 #include "util/prng.h"
@@ -77,6 +78,7 @@ compose(struct inject *inject, uint64_t size)
 static bool
 open_inject(struct inject *inject, struct err *err)
 {
+	process_open_files();
 	inject->loop = loop_os_new(err);
 	inject->net = inject->loop ? net_os_new(inject->loop, err) : NULL;
 	if (!inject->net)

@@ -13,6 +13,7 @@
 #include "cmd/cmd.h"
 #include "cmd/cmd_print.h"
 #include "net/conn.h"
+#include "net/process.h"
 #include "sim/peak.h"
 #include "sim/receiver.h"
 #include "sim/sink_script.h"
@@ -146,6 +147,7 @@ open_sink(struct sink *sink, const struct endpoint *at, const char *script, stru
 	};
 	char text[ENDPOINT_TEXT_MAX];
 
+	process_open_files();
 	sink->loop = options.loop = loop_os_new(err);
 	sink->net = sink->loop ? net_os_new(sink->loop, err) : NULL;
 	if (!sink->net)

@@ -343,7 +343,7 @@ who_stands_behind_others_at_a_place_that_is_free_waits_for_the_rate(void **state
 	put(w, "a.example");
 	world_run(w, SEC(30));
 	q = queue_called(w, "a.example/v1");
-	scope_waiter_init(&first, on_no_turn);
+	scope_waiter_init(&first, on_no_turn, NULL);
 	scope_wait(q->scopes[SCOPE_SITE], SCOPE_LINE_SESSIONS, &first, MONO_NEVER);
 	assert_int_equal(gate_session(q, world_now(w), &wait), MONO_NEVER);
 	assert_int_equal(wait.gate, GATE_TOTAL_MAX_MSG_RATE);

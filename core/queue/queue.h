@@ -130,8 +130,7 @@ struct route_answer {
 
 struct route {
 	struct queues *queues;
-	char          *key;             /* "domain/vmta" */
-	char          *name;            /* the domain, normal form */
+	char          *name;            /* the domain, normal form; behind the key */
 	const struct ruleset_vmta *vmta;
 	const struct queue_settings *settings;  /* interned; for level R */
 	struct queue  *queue;           /* while RESOLVING or FAILED for the first time: named by the domain; NULL: AWAY */
@@ -152,6 +151,7 @@ struct route {
 	struct list    in_queue;        /* queue->routes */
 	struct list    reap;            /* queues->reap_routes while it has no recipients */
 	mono_us_t      left_at;         /* since then */
+	char           key[];           /* "domain/vmta" */
 };
 
 struct stream {
@@ -204,7 +204,7 @@ struct lane {
 };
 
 struct site {
-	char  *name;
+	char  *name;                    /* behind it, in its own memory */
 	const struct ruleset_provider *provider;        /* NULL: a domain, or a roll-up */
 	struct scope scope;             /* total_* */
 	struct list  queues;            /* struct queue */
@@ -253,7 +253,7 @@ struct queue {
 	struct list    routes;          /* that lead here */
 	struct wheel_node reap;         /* while it is empty and no route leads here */
 	struct pace    over;            /* recipients that came to their end here, and not by `drop` */
-	char          *name;            /* "site/vmta" */
+	char          *name;            /* "site/vmta"; behind it, in its own memory */
 	struct site   *site;
 	const struct ruleset_vmta *vmta;
 	const struct reaction_list *reactions;

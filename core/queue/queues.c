@@ -29,8 +29,8 @@ site_get(struct queues *queues, struct span name, const struct ruleset_provider 
 
 	if (site != NULL)
 		return site;
-	site = mem_alloc(sizeof *site);
-	site->name = mem_strndup(name.p, name.n);
+	site = mem_alloc(sizeof *site + name.n + 1);
+	site->name = memcpy(site + 1, name.p, name.n);
 	site->provider = provider;
 	list_init(&site->queues);
 	scope_init(&site->scope, &queues->o.loop->timers);
@@ -42,6 +42,37 @@ static void
 on_queue_turn(struct scope_waiter *waiter, struct now now)
 {
 	queue_poll(container_of(waiter, struct queue, waiter), now);
+}
+
+static void
+fetch(const void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i += 64)
+		__builtin_prefetch((const char *)p + i);
+}
+
+/* Step by step, for each needs what the one before has fetched: the queue; its lane and site; the stream; the recipient. */
+static void
+on_queue_near(const struct scope_waiter *waiter, unsigned turns)
+{
+	const struct queue *queue = container_of(waiter, struct queue, waiter);
+	const struct list *wants = &queue->lane_lines[LANE_WANTS];
+	const struct lane *lane = container_of(wants->next, struct lane, in_line[LANE_WANTS]);
+
+	if (turns + 1 >= SCOPE_NEAR) {
+		fetch(queue, offsetof(struct queue, name));
+		return;
+	}
+	if (list_empty(wants))
+		return;
+	if (turns == 2) {
+		fetch(lane, sizeof *lane);
+		fetch(queue->scopes[SCOPE_SITE], offsetof(struct scope, lines));
+	} else if (!list_empty(&lane->streams)) {
+		const struct stream *stream = list_first(&lane->streams, const struct stream, in_lane);
+
+		fetch(turns == 1 ? (const void *)stream : list_first(&stream->ready, const struct rcpt, node), sizeof *stream);
+	}
 }
 
 static void
@@ -89,9 +120,9 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 		buf_fini(&name);
 		return queue;
 	}
-	queue = mem_alloc(sizeof *queue);
+	queue = mem_alloc(sizeof *queue + buf_len(&name) + 1);
 	queue->queues = queues;
-	queue->name = mem_strndup(buf_span(&name).p, buf_len(&name));
+	queue->name = memcpy(queue + 1, buf_span(&name).p, buf_len(&name));
 	queue->site = site;
 	queue->vmta = vmta;
 	queue->settings = settings;
@@ -104,7 +135,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->scopes[SCOPE_VMTA] = queues->vmtas[vmta->index];
 	queue->scopes[SCOPE_POOL] = vmta->limit_pool ? queues->pools[vmta->limit_pool->index] : NULL;
 	queue->scopes[SCOPE_NODE] = &queues->node;
-	scope_waiter_init(&queue->waiter, on_queue_turn);
+	scope_waiter_init(&queue->waiter, on_queue_turn, on_queue_near);
 	lanes_init(queue);
 	list_init(&queue->sending);
 	list_init(&queue->routes);
@@ -220,12 +251,10 @@ queue_free(struct queue *queue)
 	free(queue->effective);
 	free((char *)queue->hold.reroute);
 	free(queue->last_error);
-	free(queue->name);
 	free(queue);
 	if (--site->queues_n == 0) {
 		table_remove(&queues->sites, span_text(site->name));
 		scope_fini(&site->scope);
-		free(site->name);
 		free(site);
 	}
 }

@@ -331,12 +331,13 @@ route_find(struct queues *queues, struct span domain, const struct ruleset_vmta 
 static struct route *
 route_new(struct queues *queues, struct span domain, const struct ruleset_vmta *vmta)
 {
-	const struct buf *key = &queues->route_key;
-	struct route *route = mem_alloc(sizeof *route);
+	struct span key = buf_span(&queues->route_key);
+	struct route *route = mem_alloc(sizeof *route + key.n + 1 + domain.n + 1);
 
 	route->queues = queues;
-	route->key = mem_strndup(buf_span(key).p, buf_len(key));
-	route->name = mem_strndup(domain.p, domain.n);
+	memcpy(route->key, key.p, key.n);
+	route->name = route->key + key.n + 1;
+	memcpy(route->name, domain.p, domain.n);
 	route->vmta = vmta;
 	route->state = ROUTE_RESOLVING;
 	route->answered = INT64_MIN;
@@ -408,7 +409,5 @@ route_forget(struct route *route)
 	table_remove(&queues->routes, span_text(route->key));
 	host_set_unref(queues, route->hosts);
 	route_answer_unref(route->answer);
-	free(route->key);
-	free(route->name);
 	free(route);
 }

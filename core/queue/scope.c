@@ -103,6 +103,20 @@ end_turn(struct scope_queue *line)
 		turns_pass(line->place);
 }
 
+/* A hundred thousand may stand here, and nobody has looked at the next one for long. */
+static void
+tell_near(const struct scope_queue *line)
+{
+	const struct list *node = line->waiters.next;
+
+	for (unsigned turns = 0; turns < SCOPE_NEAR && node != &line->waiters; turns++, node = node->next) {
+		const struct scope_waiter *waiter = list_entry(node, const struct scope_waiter, node);
+
+		if (waiter->on_near != NULL)
+			waiter->on_near(waiter, turns);
+	}
+}
+
 static void
 line_wake(struct scope_queue *line, struct now now)
 {
@@ -117,6 +131,8 @@ line_wake(struct scope_queue *line, struct now now)
 		closed = !give_turn(line, now);
 		if (!closed && line->left > 0)
 			line->left--;
+		if (!closed)
+			tell_near(line);
 	}
 	/* A turn in a turn leaves the rest to the outer one. */
 	if (--line->giving == 0 && !closed)
@@ -187,12 +203,14 @@ scope_share(struct scope *scope, struct scope_use *use, struct turns *const turn
 /* ---- waiters ---- */
 
 void
-scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now))
+scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now),
+		  void (*on_near)(const struct scope_waiter *waiter, unsigned turns))
 {
 	list_init(&waiter->node);
 	waiter->scope = NULL;
 	waiter->turn = waiter->served = false;
 	waiter->on_turn = on_turn;
+	waiter->on_near = on_near;
 }
 
 void

@@ -83,6 +83,7 @@ struct scope_waiter {
 	const struct scope_queue *turn_in;      /* the line whose turn it is */
 	bool          served;           /* took something since its turn began */
 	void        (*on_turn)(struct scope_waiter *waiter, struct now now);
+	void        (*on_near)(const struct scope_waiter *waiter, unsigned turns);     /* see scope_waiter_init() */
 };
 
 void scope_init(struct scope *scope, struct timers *timers);
@@ -91,7 +92,11 @@ void scope_fini(struct scope *scope);   /* nobody may be in line; unless it is s
 void scope_share(struct scope *scope, struct scope_use *use, struct turns *const turns[SCOPE_LINES_N], unsigned me);
 static inline bool scope_is_shared(const struct scope *scope) { return scope->use != &scope->own; }
 
-void scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now));
+/* on_near: so many others (less than SCOPE_NEAR) stand before it now, and one less the next time; what it will look
+ * at may be fetched into the cache. NULL: it needs none of that. */
+#define SCOPE_NEAR 4u
+void scope_waiter_init(struct scope_waiter *waiter, void (*on_turn)(struct scope_waiter *waiter, struct now now),
+		       void (*on_near)(const struct scope_waiter *waiter, unsigned turns));
 /* Stands at the end of the line (at its head, if its turn was there and it could take nothing). Woken by
  * scope_wake(), or at `at` (MONO_NEVER: only by the former). Moves it if it stands elsewhere. */
 void scope_wait(struct scope *scope, enum scope_line line, struct scope_waiter *waiter, mono_us_t at);

@@ -23,6 +23,7 @@ struct line {
 		mono_us_t    at;                /* CLOSED until then */
 	} ones[WAITERS];
 	char said[64];                          /* the turns, as letters */
+	char near[WAITERS];                     /* how many each was told that come first */
 };
 
 static void
@@ -68,7 +69,7 @@ setup(void **state)
 	scope_init(&line->scope, &line->timers);
 	scope_init(&line->other, &line->timers);
 	for (unsigned i = 0; i < WAITERS; i++) {
-		scope_waiter_init(&line->ones[i].waiter, on_turn);
+		scope_waiter_init(&line->ones[i].waiter, on_turn, NULL);
 		line->ones[i].line = line;
 		line->ones[i].at = MONO_NEVER;
 	}
@@ -322,11 +323,35 @@ turns_go_round(void **state)
 	}
 }
 
+static void
+on_near(const struct scope_waiter *waiter, unsigned turns)
+{
+	struct one *one = container_of((struct scope_waiter *)waiter, struct one, waiter);
+
+	one->line->near[one - one->line->ones] = (char)('0' + turns);
+}
+
+static void
+who_stands_near_the_head_is_told_how_many_come_first(void **state)
+{
+	struct line *line = *state;
+
+	memset(line->near, '-', WAITERS);
+	for (unsigned i = 0; i < WAITERS; i++) {
+		line->ones[i].waiter.on_near = on_near;
+		stand(line, i, i == 0 ? TAKE_ONE : CLOSED, MONO_NEVER);
+	}
+	scope_wake(&line->scope, line->now);
+	for (unsigned i = 0; i < WAITERS; i++)
+		assert_int_equal(line->near[i], i > 0 && i <= SCOPE_NEAR ? '0' + (int)i - 1 : '-');
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_wake_gives_turns_in_the_order_of_the_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_stands_near_the_head_is_told_how_many_come_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_finds_it_closed_stays_first_and_nobody_behind_is_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_has_taken_stands_behind_the_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_turn_that_is_not_used_passes_on, setup, teardown),

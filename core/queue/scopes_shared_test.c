@@ -159,7 +159,7 @@ village_open(struct city *city, unsigned v)
 	for (unsigned i = 0; i < city->clients_n; i++) {
 		struct client *c = &village->clients[i];
 
-		scope_waiter_init(&c->waiter, on_client_turn);
+		scope_waiter_init(&c->waiter, on_client_turn, NULL);
 		timer_init(&c->timer, on_end, c);
 		c->village = village;
 		c->narrow = true;
@@ -328,7 +328,7 @@ what_comes_back_by_a_name_that_was_gone_is_new(void **state)
 		assert_true(rate_take(&scopes[round % 2].use->messages, &spec, 1, now));
 		assert_false(rate_take(&scopes[1 - round % 2].use->messages, &spec, 1, now));
 		/* A call is on its way to it when it goes. */
-		scope_waiter_init(&waiter, on_client_turn);
+		scope_waiter_init(&waiter, on_client_turn, NULL);
 		scope_wait(&scopes[1], LINE, &waiter, MONO_NEVER);
 		scope_wake_soon(&scopes[0], now);
 		scope_leave(&waiter);

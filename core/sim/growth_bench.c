@@ -7,6 +7,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -108,35 +109,43 @@ us_each_to_deliver(struct load *load, uint64_t n)
 	return (bench_cpu_s() - start) * 1e6 / (double)n;
 }
 
-static void
+/* ---- points of a curve: CPU time a message, with n of something ---- */
+
+static double
 queued(uint64_t n)
 {
 	struct load load;
+	double us;
 
 	load_open(&load, 10, 1, 0, "");
-	bench_tell(us_each_to_deliver(&load, n), "us", "growth.message_of_%" PRIu64 "_queued", n);
+	us = us_each_to_deliver(&load, n);
 	load_close(&load);
+	return us;
 }
 
 /* A connection for each message everywhere, or the number of messages on one would change with the destinations. */
-static void
+static double
 destinations(uint64_t n)
 {
 	struct load load;
+	double us;
 
 	load_open(&load, n, 1, 0, "max_msg_per_connection = 1");
-	bench_tell(us_each_to_deliver(&load, 100000), "us", "growth.message_to_%" PRIu64 "_destinations", n);
+	us = us_each_to_deliver(&load, 100000);
 	load_close(&load);
+	return us;
 }
 
-static void
-virtual_mtas(unsigned n)
+static double
+virtual_mtas(uint64_t n)
 {
 	struct load load;
+	double us;
 
-	load_open(&load, 10, n, 0, "max_msg_per_connection = 1");
-	bench_tell(us_each_to_deliver(&load, 50000), "us", "growth.message_by_%u_vmtas", n);
+	load_open(&load, 10, (unsigned)n, 0, "max_msg_per_connection = 1");
+	us = us_each_to_deliver(&load, 50000);
 	load_close(&load);
+	return us;
 }
 
 static void
@@ -150,15 +159,46 @@ refuse(struct load *load, enum answer_stage stage, const char *with, unsigned ev
 }
 
 /* Each second attempt is refused, by a reply that no rule is for. */
-static void
-reactions(unsigned n)
+static double
+reactions(uint64_t n)
 {
 	struct load load;
+	double us;
 
-	load_open(&load, 10, 1, n, "");
+	load_open(&load, 10, 1, (unsigned)n, "");
 	refuse(&load, ANSWER_RCPT, "450 4.2.1 The user you are trying to contact is receiving mail too fast", 2);
-	bench_tell(us_each_to_deliver(&load, 50000), "us", "growth.message_under_%u_reactions", n);
+	us = us_each_to_deliver(&load, 50000);
 	load_close(&load);
+	return us;
+}
+
+#define CURVE_MAX 4
+#define ROUNDS    3
+
+struct curve {
+	double    (*us_at)(uint64_t n);
+	const char *how, *what;
+	uint64_t    at[CURVE_MAX];
+	unsigned    n;
+};
+
+/* All points in each round, and of each the best: what else the machine does meanwhile bends a curve that is taken point by
+ * point. The ratio is of the last to the first: bar 1.3. */
+static void
+play(const struct curve *curve)
+{
+	double best[CURVE_MAX] = { 0 };
+
+	for (unsigned round = 0; round < ROUNDS; round++)
+		for (unsigned i = 0; i < curve->n; i++) {
+			double us = curve->us_at(curve->at[i]);
+
+			best[i] = round == 0 || us < best[i] ? us : best[i];
+		}
+	for (unsigned i = 0; i < curve->n; i++)
+		bench_tell(best[i], "us", "growth.message_%s_%" PRIu64 "_%s", curve->how, curve->at[i], curve->what);
+	bench_tell(best[curve->n - 1] / best[0], "ratio", "growth.%s_%" PRIu64 "_to_%" PRIu64, curve->what,
+		   curve->at[curve->n - 1], curve->at[0]);
 }
 
 /* CPU time of an attempt while every receiver answers 421. */
@@ -187,12 +227,13 @@ us_an_attempt(enum answer_stage stage)
 static void
 storm(void)
 {
-	double attempt = us_an_attempt(ANSWER_MAIL), greeted = us_an_attempt(ANSWER_CONNECT), delivery;
-	struct load load;
+	double attempt = HUGE_VAL, greeted = HUGE_VAL, delivery = HUGE_VAL;
 
-	load_open(&load, 10000, 1, 0, "max_msg_per_connection = 1");
-	delivery = us_each_to_deliver(&load, 100000);
-	load_close(&load);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		attempt = fmin(attempt, us_an_attempt(ANSWER_MAIL));
+		greeted = fmin(greeted, us_an_attempt(ANSWER_CONNECT));
+		delivery = fmin(delivery, destinations(10000));
+	}
 	bench_tell(attempt, "us", "growth.attempt_in_a_storm");
 	bench_tell(greeted, "us", "growth.attempt_in_a_storm_of_greetings");
 	bench_tell(attempt / delivery, "ratio", "growth.attempt_in_a_storm_to_a_delivery");
@@ -203,17 +244,15 @@ int
 main(void)
 {
 	const char *big = getenv("BIG");
+	const struct curve curves[] = {
+		{ queued, "of", "queued", { 1000, 100000, 1000000 }, big != NULL && *big ? 3 : 2 },
+		{ destinations, "to", "destinations", { 10, 1000, 100000 }, 3 },
+		{ virtual_mtas, "by", "vmtas", { 1, 10, 100, 1000 }, 4 },
+		{ reactions, "under", "reactions", { 0, 500 }, 2 },
+	};
 
-	queued(1000);
-	queued(100000);
-	if (big != NULL && *big)
-		queued(1000000);
-	for (uint64_t n = 10; n <= 100000; n *= 100)
-		destinations(n);
-	for (unsigned n = 1; n <= 1000; n *= 10)
-		virtual_mtas(n);
-	reactions(0);
-	reactions(500);
+	for (unsigned i = 0; i < countof(curves); i++)
+		play(&curves[i]);
 	storm();
 	return 0;
 }

@@ -39,6 +39,7 @@ receiver_new(const struct receiver_options *options)
 	receiver->config.hostname = receiver->host;
 	answers_init(&receiver->answers);
 	list_init(&receiver->sessions);
+	list_init(&receiver->spares);
 	table_init(&receiver->tries, HASH_SEED);
 	sightings_init(&receiver->seen);
 	receiver_place(receiver);
@@ -65,6 +66,7 @@ receiver_free(struct receiver *receiver)
 	receiver_leave_place(receiver);
 	while (!list_empty(&receiver->sessions))
 		receiver_session_free(list_first(&receiver->sessions, struct receiver_session, link));
+	receiver_spares_free(receiver);
 	forget_tries(receiver);
 	answers_fini(&receiver->answers);
 	sightings_fini(&receiver->seen);

@@ -15,6 +15,7 @@ struct receiver {
 	struct smtp_server_config config;
 	struct answers            answers;
 	struct list               sessions;
+	struct list               spares;               /* ended ones; their buffers are the next one's */
 	uint32_t                  admitted;             /* sessions that the cap let in */
 	bool                      draining;
 	/* limits */
@@ -56,6 +57,7 @@ struct refusal receiver_rcpt_refusal(struct receiver *receiver, struct span reci
 int64_t receiver_now(const struct receiver *receiver);
 
 void receiver_session_free(struct receiver_session *session);
+void receiver_spares_free(struct receiver *receiver);
 
 void receiver_place(struct receiver *receiver);
 void receiver_leave_place(struct receiver *receiver);

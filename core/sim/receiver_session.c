@@ -13,6 +13,43 @@
 #include "sim/receiver_own.h"
 
 void
+receiver_spares_free(struct receiver *receiver)
+{
+	while (!list_empty(&receiver->spares)) {
+		struct receiver_session *session = list_first(&receiver->spares, struct receiver_session, link);
+
+		list_remove(&session->link);
+		smtp_server_fini(&session->server);
+		free(session);
+	}
+}
+
+/* A connection for each message must not measure malloc. */
+static struct receiver_session *
+session_new(struct receiver *receiver)
+{
+	struct receiver_session *session;
+	struct buf in, out;
+
+	if (list_empty(&receiver->spares)) {
+		session = mem_alloc(sizeof(*session));
+		smtp_server_init(&session->server, &receiver->config);
+		return session;
+	}
+	session = list_first(&receiver->spares, struct receiver_session, link);
+	list_remove(&session->link);
+	in = session->server.in;
+	out = session->server.out;
+	buf_clear(&in);
+	buf_clear(&out);
+	*session = (struct receiver_session){ 0 };
+	smtp_server_init(&session->server, &receiver->config);
+	session->server.in = in;
+	session->server.out = out;
+	return session;
+}
+
+void
 receiver_session_free(struct receiver_session *session)
 {
 	struct receiver *receiver = session->receiver;
@@ -20,11 +57,10 @@ receiver_session_free(struct receiver_session *session)
 
 	list_remove(&session->link);
 	conn_close(session->conn);
-	smtp_server_fini(&session->server);
 	receiver->promised -= session->promised;
 	receiver->admitted -= session->admitted;
 	receiver->totals.open--;
-	free(session);
+	list_add_head(&receiver->spares, &session->link);
 	if (!receiver->options.forgets)
 		sightings_closed(&receiver->seen, receiver_now(receiver));
 	if (watch->on_closed)
@@ -323,7 +359,7 @@ void
 receiver_accept(void *ctx, struct conn *conn)
 {
 	struct receiver *receiver = ctx;
-	struct receiver_session *session = mem_alloc(sizeof(*session));
+	struct receiver_session *session = session_new(receiver);
 
 	session->receiver = receiver;
 	session->conn = conn;
@@ -331,7 +367,6 @@ receiver_accept(void *ctx, struct conn *conn)
 	conn->ctx = session;
 	list_init(&session->link);
 	list_add_tail(&receiver->sessions, &session->link);
-	smtp_server_init(&session->server, &receiver->config);
 	count_opened(receiver);
 	session->number = receiver->totals.connections;
 	greet(session);

@@ -3,8 +3,9 @@
  * array of entries: an empty slot costs eight bytes, a walk reads no holes, and
  * its order is that of insertion rather than of a seed, so a simulated run
  * replays. The hash stands in the slot: a probe chain is read without the
- * entries, each of which would be a cache miss in a large table. Removal closes the gap in the probe chain (Knuth, volume 3, 6.4,
- * algorithm R) and moves the last entry into the hole. The walk goes from the
+ * entries, each of which would be a cache miss in a large table. Many a table never has a
+ * second entry: the first stands in the table itself, and is compared without a hash. Removal closes the gap in the probe chain
+ * (Knuth, volume 3, 6.4, algorithm R) and moves the last entry into the hole. The walk goes from the
  * last entry to the first, so what moves has been seen already.
  *
  * The hash is SipHash-1-3 (Aumasson and Bernstein): names come from peers.
@@ -15,7 +16,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#define CAP_MIN 4u               /* many a table has one entry */
+#define CAP_MIN 4u
 
 struct table_entry {
 	const char *key;
@@ -97,8 +98,10 @@ table_init(struct table *table, uint64_t seed)
 void
 table_fini(struct table *table)
 {
-	free(table->entries);
-	free(table->index);
+	if (table->cap) {
+		free(table->entries);
+		free(table->index);
+	}
 	*table = (struct table){ .seed = table->seed };
 }
 
@@ -151,6 +154,12 @@ fill(struct table_slot *index, uint32_t cap, struct table_slot with)
 	index[slot] = with;
 }
 
+static bool
+is_only(const struct table *table, struct span key)
+{
+	return table->n && span_eq(span_make(table->only.key, table->only_len), key);
+}
+
 static void
 resize(struct table *table, uint32_t cap)
 {
@@ -164,9 +173,26 @@ resize(struct table *table, uint32_t cap)
 	table->cap = cap;
 }
 
+/* The first entry goes where those to come have room. */
+static void
+leave_only(struct table *table)
+{
+	struct span key = span_make(table->only.key, table->only_len);
+	void *value = table->only.value;
+	uint32_t hash = hash_of(table, key);
+
+	table->entries = NULL;
+	table->index = NULL;
+	resize(table, CAP_MIN);
+	table->entries[0] = (struct table_entry){ key.p, (uint32_t)key.n, hash, value };
+	fill(table->index, table->cap, (struct table_slot){ 1, hash });
+}
+
 void *
 table_get(const struct table *table, struct span key)
 {
+	if (!table->cap)
+		return is_only(table, key) ? table->only.value : NULL;
 	if (!table->n)
 		return NULL;
 	uint32_t place = table->index[find_slot(table, key, hash_of(table, key))].place;
@@ -178,9 +204,19 @@ table_put(struct table *table, struct span key, void *value)
 {
 	check(value);
 	check(key.n <= UINT32_MAX);
-	if (table->n == room_of(table->cap)) {
+	if (!table->n && !table->cap) {
+		table->only.key = key.p;
+		table->only.value = value;
+		table->only_len = (uint32_t)key.n;
+		table->n = 1;
+		return;
+	}
+	if (!table->cap) {
+		check(!is_only(table, key));
+		leave_only(table);
+	} else if (table->n == room_of(table->cap)) {
 		check(table->cap <= UINT32_MAX / 4);
-		resize(table, table->cap ? table->cap * 2 : CAP_MIN);
+		resize(table, table->cap * 2);
 	}
 	uint32_t hash = hash_of(table, key);
 	uint32_t slot = find_slot(table, key, hash);
@@ -206,6 +242,12 @@ close_gap(struct table *table, uint32_t gap)
 void *
 table_remove(struct table *table, struct span key)
 {
+	if (!table->cap) {
+		if (!is_only(table, key))
+			return NULL;
+		table->n = 0;
+		return table->only.value;
+	}
 	if (!table->n)
 		return NULL;
 	uint32_t slot = find_slot(table, key, hash_of(table, key));
@@ -236,5 +278,5 @@ table_next(const struct table *table, uint32_t *pos)
 		return NULL;
 	}
 	*pos = left + 1;
-	return table->entries[left - 1].value;
+	return table->cap ? table->entries[left - 1].value : table->only.value;
 }

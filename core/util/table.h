@@ -15,9 +15,17 @@ struct table_entry;
 struct table_slot;
 
 struct table {
-	struct table_entry *entries;
-	struct table_slot  *index;      /* of cap slots */
-	uint32_t            n, cap;
+	union {
+		struct {
+			struct table_entry *entries;
+			struct table_slot  *index;      /* of cap slots */
+		};
+		struct {                /* cap 0: the only entry, if there is one */
+			const char *key;
+			void       *value;
+		} only;
+	};
+	uint32_t            n, cap, only_len;
 	uint64_t            seed;
 };
 

@@ -165,12 +165,40 @@ the_hash_depends_on_every_byte_and_on_the_seed(void **state)
 	}
 }
 
+static void
+the_first_entry_stays_found_when_others_come_and_go(void **state)
+{
+	struct thing *things = make_things(3);
+	struct table table;
+	uint32_t pos = 0;
+
+	table_init(&table, 42);
+	table_put(&table, name_of(&things[0]), &things[0]);
+	assert_int_equal(table.cap, 0);
+	assert_null(table_get(&table, SPAN("thing-1")));
+	assert_null(table_remove(&table, SPAN("thing")));
+	assert_ptr_equal(table_next(&table, &pos), &things[0]);
+	assert_ptr_equal(table_remove(&table, SPAN("thing-0")), &things[0]);
+	assert_null(table_next(&table, &pos));
+	assert_null(table_get(&table, SPAN("thing-0")));
+	for (size_t i = 0; i < 3; i++)
+		table_put(&table, name_of(&things[i]), &things[i]);
+	for (size_t i = 0; i < 3; i++)
+		assert_ptr_equal(table_get(&table, name_of(&things[i])), &things[i]);
+	assert_ptr_equal(table_remove(&table, SPAN("thing-2")), &things[2]);
+	assert_ptr_equal(table_remove(&table, SPAN("thing-1")), &things[1]);
+	assert_ptr_equal(table_get(&table, SPAN("thing-0")), &things[0]);
+	table_fini(&table);
+	free(things);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_what_was_put_and_not_what_was_removed),
 		cmocka_unit_test(an_empty_table_has_nothing),
+		cmocka_unit_test(the_first_entry_stays_found_when_others_come_and_go),
 		cmocka_unit_test(keys_are_bytes),
 		cmocka_unit_test(a_walk_sees_each_once_while_what_it_returned_is_removed),
 		cmocka_unit_test(the_order_of_a_walk_does_not_depend_on_the_seed),

@@ -25,18 +25,21 @@ CASES = [                           # name, bytes, sessions, messages, TLS in, T
     ("4k_20_sessions_tls_out", 4096, 20, 10000, False, True),
     ("100k_20_sessions_tls", 102400, 20, 2000, True, True),
 ]
+SHARDS = [(f"4k_{sessions}_session{'s' * (sessions > 1)}_{n}_worker{'s' * (n > 1)}", sessions, count, n)
+          for sessions, count in ((1, 2000), (20, 20000)) for n in (1, 2, 4)]
 FLOOR = [("4k_20_sessions", 4096, 20, 20000), ("100k_20_sessions", 102400, 20, 4000)]
 TRACED = [("4k_1_session", 4096, 1, 500), ("4k_20_sessions", 4096, 20, 2000), ("100k_20_sessions", 102400, 20, 500)]
 
 
 class Relay(rig.Bench):
-    def start_node(self, spool, sink_port, tls_in):
+    def start_node(self, spool, sink_port, tls_in, settings=""):
         listener = f'tls = {{ certificate = "{self.certificate}", key = "{self.key}" }}' if tls_in else ""
-        return self.node(f'domain "*" {{ smtp_hosts = "[127.0.0.1]:{sink_port}", max_smtp_out = 20 }}', listener=listener, spool=spool)
+        return self.node(f'domain "*" {{ smtp_hosts = "[127.0.0.1]:{sink_port}", max_smtp_out = 20 }}', listener=listener, spool=spool,
+                         settings=settings)
 
-    def case(self, spool, name, size, sessions, count, tls_in, tls_out):
+    def case(self, spool, name, size, sessions, count, tls_in, tls_out, settings=""):
         sink, sink_port = self.start_sink(count, *(["--certificate", self.certificate, "--key", self.key] if tls_out else []))
-        node = self.start_node(spool, sink_port, tls_in)
+        node = self.start_node(spool, sink_port, tls_in, settings)
         before = node.cpu_seconds()
         sent = self.inject(node.port, count, size, sessions, *(["--starttls"] if tls_in else []))
         saw = self.saw(sink)
@@ -86,6 +89,8 @@ class Relay(rig.Bench):
                 self.floor(*case)
             for case in CASES:
                 self.case(spool, *case)
+            for name, sessions, count, workers in SHARDS:
+                self.case(spool, name, 4096, sessions, count, False, False, f"workers = {workers}")
             for case in TRACED:
                 self.traced(spool, *case)
 

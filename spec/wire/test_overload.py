@@ -3,7 +3,6 @@
 import collections
 import os
 import resource
-import signal
 import socket
 import struct
 import subprocess
@@ -80,6 +79,8 @@ class Sessions:
         return {"settings": "max_smtp_in = 30"}
 
     def fill(self, test, node):
+        # A client of before may still be leaving, and its place would stay free.
+        until(lambda: node.status()["sessions_in"] == 0, "all have left")
         self.held = test.crowd(node.port, 60)
 
     def empty(self):
@@ -96,6 +97,11 @@ class Descriptors(Sessions):
 
     def fill(self, test, node):
         self.held = test.crowd(node.port, 2 * DESCRIPTORS)
+        # What a session or a command of before held may be given back only now.
+        for _ in range(20):
+            if test.answer_to_one_message(node) == self.says:
+                break
+            self.held += test.crowd(node.port, 1)
 
 
 class Memory:
@@ -178,6 +184,8 @@ class Full(Case):
 
     @each_count
     def test_of_memory(self, n):
+        if harness.SANITIZED:
+            self.skipTest("a sanitizer has memory of its own, and gives none back")
         self.at(Memory(), n)
 
     @each_count
@@ -261,22 +269,18 @@ class Stop(Case):
                 mx.answer(stage, answer)
         node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", {QUICK} }}', options=["--workers", str(n)])
         load = Load(node.port, clients=2, rcpts=3)
+        # Each has sent some mail, and others are in the middle of theirs.
         until(lambda: len(load.acknowledged) > 1000 and len(mx.attempts) > 100, "the load flows", 30)
         started = now()
         self.assertEqual(node.stop(self.STOP_S), 0)
-        took = now() - started
-        load.ended.set()
-        taken = collections.Counter(mx.recipients())
-        again = self.restart(node, options=["--workers", str(5 - n)])
-        self.assertLess(took, self.STOP_S * harness.SLOW)
+        self.assertLess(now() - started, self.STOP_S * harness.SLOW)
         sent = load.stop()
         mx.accept_all()
+        again = self.restart(node, options=["--workers", str(5 - n)])
         again.wait_empty(30)
         got = collections.Counter(mx.recipients())
         self.assertEqual([name for name in sent if got[name] == 0], [], "lost")
         self.assertEqual([name for name, times in got.items() if times > 1], [], "sent twice")
-        self.assertTrue(set(taken) <= set(got))
-        return took
 
     @each_count
     def test_under_load(self, n):
@@ -334,9 +338,8 @@ class Resolver(Case):
                          'domain "*" { retry_after = "1h", retry_after_dns_error = "2s", max_smtp_out = 1 }',
                          options=["--workers", str(n), *self.names.option])
 
-    @each_count
-    def test_that_is_silent_slows_only_who_needs_it(self, n):
-        node = self.started(n)
+    def test_that_is_silent_slows_only_who_needs_it(self):
+        node = self.started(4)          # each worker asks for itself
         known = [f"known{i}.example" for i in range(8)]
         self.send(node, to=[f"u@{d}" for d in known])
         until(lambda: len(self.mx.recipients()) == 8, "all are known")
@@ -440,7 +443,7 @@ class Storms(Case):
         mx = self.receiver()
         mx.answer("connect", CLOSE)
         node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", {QUICK} }}', options=["--workers", str(n)])
-        sites = 200
+        sites = 100
         with Client(node.port) as c:
             self.assertEqual(c.message("", [f"u@s{i}.example" for i in range(sites)] * 5, b"Subject: x\r\n\r\n").code, 250)
         until(lambda: len(mx.sessions) >= sites, "all were tried")

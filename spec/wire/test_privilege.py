@@ -225,7 +225,8 @@ class WhoEndsIt(Case):
             self.assertEqual(node.wait(20), -signal.SIGABRT)
         said = node.log
         self.assertRegex(said, r"error shard-0 hangs: its loop has not turned for \d+\.\d s")
-        self.assertGreater(len(re.findall(r"sluice\(\+0x[0-9a-f]+\)", said)), 2, "its stack: " + said)
+        if "tsan" not in harness.BUILD:         # which holds a signal back until the thread calls something
+            self.assertGreater(len(re.findall(r"sluice\(\+0x[0-9a-f]+\)", said)), 2, "its stack: " + said)
         self.assertEqual(self.restart(node).status()["queued"], 1)
 
     def test_a_log_that_nobody_reads_any_more_does_not_end_it(self):
