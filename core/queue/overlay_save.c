@@ -12,13 +12,14 @@
 #define NEVER_MS   INT64_MAX
 #define CHANGES_MAX 256u
 #define SPAN_MAX_US (INT64_C(1) << 50)    /* of a window, and of a step of recovery: 35 years */
+#define AWAY_MAX_MS (INT64_MAX / 4 / US_PER_MS)   /* from now; what many steps of recovery put behind it is never */
 
 static void
 put_instant(struct buf *out, mono_us_t at, struct now now)
 {
-	int64_t ms = at == MONO_NEVER ? NEVER_MS : now.wall.ms + (at - now.mono) / US_PER_MS;
+	int64_t away = (at - now.mono) / US_PER_MS;
 
-	buf_put_u64(out, (uint64_t)ms);
+	buf_put_u64(out, (uint64_t)(at == MONO_NEVER || away > AWAY_MAX_MS ? NEVER_MS : now.wall.ms + away));
 }
 
 static void
@@ -120,7 +121,7 @@ get_instant(struct span *in, struct now now, mono_us_t *at)
 	*at = MONO_NEVER;
 	if (ms == NEVER_MS)
 		return true;
-	if (__builtin_sub_overflow(ms, now.wall.ms, &away) || away > INT64_MAX / 4 / US_PER_MS || away < -(INT64_MAX / 4 / US_PER_MS))
+	if (__builtin_sub_overflow(ms, now.wall.ms, &away) || away > AWAY_MAX_MS || away < -AWAY_MAX_MS)
 		return false;
 	*at = now.mono + away * US_PER_MS;
 	return true;
