@@ -23,9 +23,11 @@
  *
  * The common path reads the spec in force and swaps `last`. A change makes
  * `last` BUSY, writes the spec, and puts another `last`, always a different one,
- * so that a thread which read the old spec cannot swap.
+ * so that a thread which read the old spec cannot swap. Who fails to swap rests
+ * before he reads again (backoff.h).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "limit/backoff.h"
 #include "limit/rate.h"
 
 #define TICKS_PER_US INT64_C(64)
@@ -189,7 +191,10 @@ adopt(struct rate *rate, const struct rate_spec *spec, int64_t now)
 static bool
 swap_last(struct rate *rate, int64_t from, int64_t to)
 {
-	return atomic_compare_exchange_strong_explicit(&rate->last, &from, encode(to), memory_order_acq_rel, memory_order_relaxed);
+	if (atomic_compare_exchange_strong_explicit(&rate->last, &from, encode(to), memory_order_acq_rel, memory_order_relaxed))
+		return true;
+	backoff_rest();
+	return false;
 }
 
 bool
