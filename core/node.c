@@ -30,8 +30,8 @@
 
 #define SPOOL_BUILT_IN "/var/spool/sluice"
 #define STOP_TICK_US   (50 * US_PER_MS)
-#define STOP_US        (8 * US_PER_S)
-#define STOP_FINAL_US  (30 * US_PER_S)  /* for replies to messages sent whole: cut, they would be sent twice */
+#define STOP_US        (6 * US_PER_S)
+#define STOP_FINAL_US  (8 * US_PER_S)   /* for replies to messages sent whole: cut, they are sent twice */
 
 struct node {
 	const struct node_options *given;
