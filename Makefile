@@ -30,7 +30,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS  += -std=gnu11 -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Icore -I$(B)/gen $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) -include core/util/banned.h
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(if $(COV),--coverage)
-LIBS     = $(PKG_LIBS) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
+LIBS     = $(PKG_LIBS) $(if $(SAN),,-ljemalloc) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
 
 SRC     := $(filter-out core/main.c %_test.c %_fuzz.c %_bench.c,$(wildcard core/*.c core/*/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o)

@@ -432,6 +432,7 @@ go(struct node *node, struct err *err)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
 	timer_init(&node->stop_tick, on_stop_tick, node);
 	shards_start(node->shards);
+	process_memory_aside();
 	if (!workers_start(node->workers, node->watchdog, err))
 		return false;
 	say_ready(node);
