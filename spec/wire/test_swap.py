@@ -64,7 +64,7 @@ class Swaps(harness.Case):
         self.assertGreaterEqual(done["seconds"], 0)
         by_queue = {c["setting"]: (c["from"], c["to"]) for c in done["changed"] if c.get("queue") == "google/default"}
         by_scope = {c["setting"]: (c["from"], c["to"]) for c in done["changed"] if c.get("scope") == 'provider "google"'}
-        expected = {"max_smtp_out": (20, 5), "max_msg_rate": ("400/h", "50/h"), "retry_after": ([600], [1200, 3600])}
+        expected = {"max_smtp_out": (20, 5), "max_msg_rate": ("400/h", "50/h"), "retry_after": (600, [1200, 3600])}
         self.assertEqual(by_queue, expected)
         self.assertEqual(by_scope, expected)
         gate = next(g for g in node.command("why", "google/default")["gates"] if g["gate"] == "max_smtp_out")
