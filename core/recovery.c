@@ -3,6 +3,9 @@
  * then the saved limits are read, and only then the mail is queued: what it
  * finds closed it must find closed.
  *
+ * A record that makes no sense as an envelope is the spool's to set aside, like any other
+ * damage; mail of a virtual MTA that the policy has forgotten is the operator's.
+ *
  * Messages are dealt to the shards in turn, so that each has its share of them to
  * keep. Their recipients go where they belong as mail does while the node runs; it
  * is delivered here, in between, because nobody else would.
@@ -22,7 +25,7 @@ struct found {                          /* a message of the last run, until the 
 };
 
 struct finding {
-	struct arena  arena;
+	struct arena  arena, scratch;
 	struct found *found, **last;
 };
 
@@ -30,9 +33,13 @@ static struct spool_message *
 on_recovered(void *ctx, const struct spool_recovered *recovered)
 {
 	struct finding *finding = ((struct shards *)ctx)->finding;
+	struct envelope envelope;
 	struct found *found;
 
 	check(finding != NULL);
+	arena_reset(&finding->scratch);
+	if (!envelope_decode(recovered->meta, &finding->scratch, &envelope, NULL) || envelope.rcpts_n != recovered->rcpts_n)
+		return NULL;
 	found = arena_alloc(&finding->arena, sizeof *found);
 	found->message = message_new(recovered->rcpts_n);
 	found->meta = arena_span(&finding->arena, recovered->meta);
@@ -50,28 +57,16 @@ on_states(void *ctx, const struct spool_message *spooled, struct spool_rcpt_stat
 }
 
 static bool
-found_decode(const struct shard *shard, const struct found *found, struct arena *arena, struct envelope *out, struct err *err)
-{
-	const struct ruleset *ruleset = policy_ruleset(shard->policy);
-
-	if (!envelope_decode(found->meta, arena, out, err))
-		return false;
-	if (out->rcpts_n != found->message->spool.rcpts_n)
-		return err_set(err, ERR_PERM, "the spool holds a message whose envelope and record disagree about its recipients");
-	if (ruleset_vmta(ruleset, out->vmta) == NULL)
-		return err_set(err, ERR_PERM, "the spool holds mail of the virtual MTA \"%.*s\", which %s does not declare",
-			       SPAN_ARG(out->vmta), ruleset->file);
-	return true;
-}
-
-static bool
 requeue_one(struct shard *shard, struct found *found, struct arena *arena, struct err *err)
 {
+	const struct ruleset *ruleset = policy_ruleset(shard->policy);
 	struct envelope envelope;
 
 	arena_reset(arena);
-	if (!found_decode(shard, found, arena, &envelope, err))
-		return false;
+	check(envelope_decode(found->meta, arena, &envelope, NULL));    /* on_recovered() took no other */
+	if (ruleset_vmta(ruleset, envelope.vmta) == NULL)
+		return err_set(err, ERR_PERM, "the spool holds mail of the virtual MTA \"%.*s\", which %s does not declare",
+			       SPAN_ARG(envelope.vmta), ruleset->file);
 	queues_add(shard->queues, found->message, &envelope, found->states, loop_now(shard->loop));
 	found->message = NULL;
 	return true;
@@ -88,18 +83,15 @@ deliver_mail(struct shards *shards)
 static bool
 requeue(struct shards *shards, struct finding *finding, struct err *err)
 {
-	struct arena arena;
 	uint64_t n = 0;
 	bool ok = true;
 
-	arena_init(&arena);
 	for (struct found *found = finding->found; found != NULL && ok; found = found->next) {
-		ok = requeue_one(shards->all[n % shards->n], found, &arena, err);
+		ok = requeue_one(shards->all[n % shards->n], found, &finding->scratch, err);
 		if (++n % DEALT_AT_ONCE == 0)
 			deliver_mail(shards);
 	}
 	deliver_mail(shards);
-	arena_fini(&arena);
 	if (ok && n > 0)
 		log_info(shards->all[0]->log, "%llu messages of the last run are queued again", (unsigned long long)n);
 	return ok;
@@ -112,6 +104,7 @@ finding_fini(struct finding *finding)
 		if (found->message != NULL)
 			message_free(found->message);
 	arena_fini(&finding->arena);
+	arena_fini(&finding->scratch);
 }
 
 static void
@@ -155,6 +148,7 @@ recovery_run(struct shards *shards, struct err *err)
 	bool ok;
 
 	arena_init(&finding.arena);
+	arena_init(&finding.scratch);
 	ok = open_spool(shards, &finding, err) && state_load(shards, err) && requeue(shards, &finding, err);
 	/* What was found and not queued is the spool's until that is closed. */
 	if (!ok)

@@ -213,10 +213,13 @@ spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 	   const struct spool_options *options, const struct spool_owner *owner, struct err *err)
 {
 	struct spool_core *core = spool_new(disk, worker, loop, options, owner);
+	struct err trouble = { 0 };
 	bool ok;
 
 	spool_enter(&core->first);
-	ok = recover(core, err);
+	ok = recover(core, &trouble);
+	if (!ok && err)
+		*err = trouble;
 	core->closing = !ok;
 	spool_leave(&core->first);
 	if (ok)

@@ -24,6 +24,7 @@ static const struct { const char *name; uint64_t number; } names[] = {
 	{ "0000000000000001.seg", 1 }, { "0000000000000001.jnl", 1 }, { "0000000000000002.seg", 2 }, { "0000000000000002.jnl", 2 },
 	{ "0000000000000003.seg", 3 }, { "0000000000000003.jnl", 3 }, { "state", 0 }, { "clean", 0 }, { "removed", 0 },
 	{ "0000000000000002.seg.damaged", 2 }, { "state.damaged-7", 0 },
+	{ "0000000000000002.jnl.new", 2 },
 };
 
 static struct spool_message *
