@@ -127,7 +127,7 @@ secure(struct spool_segment *segment, struct disk_file *file, uint64_t from, uin
 		if (ok && bad_to && !segment->damaged)
 			ok = err_set(err, ERR_TEMP, "spool: what could be read at byte %llu cannot be read again", (unsigned long long)(from + n));
 		iov = (struct iovec){ bytes, n };
-		ok = ok && (!n || ops->write(file, from, &iov, 1, err));
+		ok = ok && ops->write(file, from, &iov, 1, err);
 	}
 	free(bytes);
 	return ok && ops->sync(file, err);

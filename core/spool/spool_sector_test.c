@@ -167,6 +167,44 @@ keeps_a_journal_and_later_the_one_that_took_its_place(void **state)
 	box_fini(&box);
 }
 
+/* The new journal says to where the segment is synced as the damaged one did. */
+static void
+finds_the_same_again_when_it_is_killed_before_anything_was_copied_out(void **state)
+{
+	struct box box;
+
+	box_init(&box, 20);
+	fake_file(&box.post->fake, box.jnl)->now[SPOOL_RECORD_HEADER + 8] ^= 1;
+	memset(fake_file(&box.post->fake, box.seg)->now + box.at[1], 0, SPOOL_RECORD_HEADER);
+	for (unsigned i = 0; i < 2; i++) {
+		post_open(box.post);
+		assert_back(&box, "024");
+		assert_int_equal(said(&box, "it is set aside"), i == 0);
+		post_kill(box.post);
+		buf_clear(&box.post->lines);
+	}
+	box_fini(&box);
+}
+
+static void
+does_not_cut_off_later_what_a_damaged_journal_made_it_keep(void **state)
+{
+	struct box box;
+	uint64_t size;
+
+	box_init(&box, 20);
+	size = fake_file(&box.post->fake, box.seg)->now_n;
+	fake_file(&box.post->fake, box.seg)->now[size - 1] ^= 1;
+	fake_spoil(&box.post->fake, box.jnl, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		post_open(box.post);
+		assert_back(&box, "0123");
+		assert_int_equal(fake_file(&box.post->fake, box.seg)->now_n, size);
+		post_kill(box.post);
+	}
+	box_fini(&box);
+}
+
 /* Whatever fails, or wherever the power goes, no end is forgotten that could be read. */
 static void
 forgets_nothing_whatever_fails_while_the_journal_is_written_anew(void **state)
@@ -322,6 +360,8 @@ main(void)
 		cmocka_unit_test(hears_what_a_journal_says_around_a_bad_sector),
 		cmocka_unit_test(goes_on_in_a_new_journal),
 		cmocka_unit_test(keeps_a_journal_and_later_the_one_that_took_its_place),
+		cmocka_unit_test(finds_the_same_again_when_it_is_killed_before_anything_was_copied_out),
+		cmocka_unit_test(does_not_cut_off_later_what_a_damaged_journal_made_it_keep),
 		cmocka_unit_test(forgets_nothing_whatever_fails_while_the_journal_is_written_anew),
 		cmocka_unit_test(reads_again_what_failed_once),
 		cmocka_unit_test(starts_when_a_file_cannot_even_be_opened),
