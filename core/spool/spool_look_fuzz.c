@@ -33,7 +33,7 @@ on_recovered(void *ctx, const struct spool_recovered *found)
 	struct seen *seen = ctx;
 	uint32_t sum = (uint32_t)found->id * 31 + (uint32_t)found->meta.n;
 
-	if (seen->n == MESSAGES_MAX)
+	if (seen->n == MESSAGES_MAX || span_starts(found->meta, SPAN("?")))
 		return NULL;
 	for (unsigned i = 0; i < found->rcpts_n; i++)
 		sum = sum * 31 + found->rcpts[i].outcome * 7u + found->rcpts[i].attempts + (uint32_t)found->rcpts[i].due.ms;
