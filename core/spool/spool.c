@@ -64,6 +64,12 @@ spool_pump(struct spool_core *core)
 		spool_batch_start(core);
 }
 
+bool
+spool_waits(const struct spool_core *core)
+{
+	return (core->compact_at != MONO_NEVER && core->compact_at > core->now) || spool_state_waits(core) || spool_remove_waits(core);
+}
+
 static bool
 space_measure(struct spool_core *core, struct err *err)
 {

@@ -176,7 +176,7 @@ void spool_state_last(struct spool *spool, struct span bytes);
 /* Empty when there is none, or it is damaged: then it is set aside. *clean_out: the node that wrote it
  * closed the spool in order. */
 bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err);
-bool spool_state_lost(const struct spool *spool);       /* it was damaged */
+bool spool_state_lost(const struct spool *spool);       /* it was damaged, or is missing after a crash */
 
 bool spool_refuses(struct spool *spool);         /* spool_begin() would say no */
 /* What was settled cannot be written, too much of it or for too long: after a crash it would be done again, so

@@ -182,6 +182,16 @@ spool_remove_start(struct spool_core *core)
 	return false;
 }
 
+bool
+spool_remove_waits(const struct spool_core *core)
+{
+	list_each (pos, &core->dead) {
+		if (list_entry(pos, struct spool_segment, dead_link)->retry_at > core->now)
+			return true;
+	}
+	return false;
+}
+
 /* ---- compaction ---- */
 
 static bool

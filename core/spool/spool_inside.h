@@ -170,7 +170,8 @@ struct spool_core {
 	struct spool_fresh *last_state;         /* for spool_close() */
 	bool last_state_lost;                   /* it was too large to be kept */
 	bool was_clean;                 /* the node before closed in order */
-	bool state_lost;                /* the state file was damaged */
+	bool state_lost;                /* it was damaged, or is missing */
+	bool state_old;                 /* it is there, from before a crash */
 	uint64_t damages, unread;       /* places found; messages that stood there, at least */
 	const struct spool_look_options *look;  /* nothing may be written; NULL: a node's */
 	struct spool_counts *counts;    /* then */
@@ -202,6 +203,7 @@ struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct lo
 			     const struct spool_options *options, const struct spool_owner *owner);
 void spool_free(struct spool_core *core);       /* without the lock */
 void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+bool spool_waits(const struct spool_core *core);        /* for a time that has not come: what was put off */
 void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
 
@@ -270,6 +272,7 @@ struct disk_file *spool_file_open(struct disk *disk, const char *name, uint64_t 
 
 /* spool_compact.c */
 bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
+bool spool_remove_waits(const struct spool_core *core);        /* for its next try */
 bool spool_compact_start(struct spool_core *core);
 void spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note);
 void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err);
@@ -279,6 +282,7 @@ void spool_compact_end(struct spool_core *core);
 bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);
 bool spool_file_put(struct disk *disk, const char *name, struct span bytes, struct err *err);       /* synced; in place of one of that name */
 bool spool_state_start(struct spool_core *core);
+bool spool_state_waits(const struct spool_core *core);      /* it failed, and is not yet due again */
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
 bool spool_state_check(struct spool_core *core, struct err *err);   /* tells who looks if it is damaged */
 bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */

@@ -2,10 +2,13 @@
  * The engine's state file, and the marker that says the node closed in order.
  *
  * The file is one record (kind and place fixed), written under another name,
- * synced, and renamed: a reader sees the old one or the new one, whole. The
- * marker is set by the last step of closing. Opening takes it away by a rename,
+ * synced, and renamed: a reader sees the old one or the new one, whole. What the disk
+ * did not take is written again each second: the engine has been told that it will be.
+ *
+ * The marker is set by the last step of closing. Opening takes it away by a rename,
  * which the disk promises to be durable, before anything is accepted: a crash
- * after that finds no marker.
+ * after that finds no marker. It vouches for the state too, so a node that never
+ * wrote one does not set it beside the one that a crash left.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_recover.h"
@@ -20,6 +23,7 @@
 struct spool_saving {
 	struct spool_fresh *record;
 	bool under_way;
+	mono_us_t retry_at;             /* it failed; 0: it was not tried */
 	struct err err;
 };
 
@@ -55,17 +59,30 @@ save_done(struct spool_core *core)
 {
 	struct spool_saving *saving = core->saving;
 
-	if (saving->err.kind)
-		log_warning(core->log, "%s; the state of limits and retries was not saved", saving->err.text);
-	else
-		core->was_clean = false;       /* what load would say: it was this node, and it is not closed */
+	if (saving->err.kind && !saving->retry_at)
+		log_warning(core->log, "%s; the state of limits and retries is not saved", saving->err.text);
+	if (saving->err.kind && !core->closing) {
+		saving->under_way = false;
+		saving->err = (struct err){ 0 };
+		saving->retry_at = core->now + SPOOL_RETRY_US;
+		spool_retry_later(core);
+		return;
+	}
+	if (!saving->err.kind)
+		core->was_clean = core->state_old = false;      /* what load would say: it was this node, and it is not closed */
 	spool_state_free(core);
+}
+
+bool
+spool_state_waits(const struct spool_core *core)
+{
+	return core->saving && core->saving->retry_at > core->now;
 }
 
 bool
 spool_state_start(struct spool_core *core)
 {
-	if (!core->saving || core->saving->under_way)
+	if (!core->saving || core->saving->under_way || spool_state_waits(core))
 		return false;
 	core->saving->under_way = true;
 	spool_job_run(core, save_work, save_done);
@@ -298,10 +315,15 @@ spool_state_begin(struct spool_core *core, struct err *err)
 {
 	const struct disk_ops *ops = core->disk->ops;
 
-	if (core->was_clean && !ops->rename(core->disk, MARKER, REMOVED, err))
+	if (!core->was_clean) {
+		if (!spool_name_is_there(core->disk, STATE, &core->state_old, err))
+			return false;
+		core->state_lost = !core->state_old && core->segments_n > 0;    /* the crash came before the first */
+		return true;
+	}
+	if (!ops->rename(core->disk, MARKER, REMOVED, err))
 		return false;
-	if (core->was_clean)
-		ops->remove(core->disk, REMOVED, NULL);
+	ops->remove(core->disk, REMOVED, NULL);
 	return true;
 }
 
@@ -322,7 +344,7 @@ spool_state_end(struct spool_core *core)
 		save_done(core);
 	}
 	/* With an older state beside it the marker would promise more than is there. */
-	if (!err.kind && !core->failing.kind && !core->last_state_lost && !spool_file_put(core->disk, MARKER, span_make(NULL, 0), &err))
+	if (!err.kind && !core->failing.kind && !core->last_state_lost && !core->state_old && !spool_file_put(core->disk, MARKER, span_make(NULL, 0), &err))
 		log_warning(core->log, "%s; the next start will check the spool as after a crash", err.text);
 }
 
