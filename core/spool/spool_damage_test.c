@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 
-#include "spool/spool_box.h"
+#include "spool/spool_box_fixture.h"
 
 static void
 takes_what_stands_around_a_damaged_record_and_sets_the_file_aside(void **state)

@@ -3,7 +3,7 @@
  * that, as around damage, and leaves the file to whoever can still read it.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "spool/spool_box.h"
+#include "spool/spool_box_fixture.h"
 
 #define BODY 3000u
 

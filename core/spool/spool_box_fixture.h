@@ -1,5 +1,5 @@
 /*
- * spool_box - for tests of damage: a segment with letters in it, whose node was killed.
+ * spool_box_fixture - for tests of damage: a segment with letters in it, whose node was killed.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
