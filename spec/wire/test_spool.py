@@ -227,6 +227,24 @@ class Spool(harness.Case):
         self.assertEqual(self.fingerprint(node.spool)[os.path.basename(path) + ".damaged"][0], before)
         self.assertIn(f"the damaged {os.path.basename(path)} is taken; it is set aside as", again.log)
 
+    def test_a_start_that_refuses_leaves_the_saved_limits_as_it_found_them(self):
+        node = self.node('vmta "old" { source = "any" }\non.message(function(msg) msg.vmta = "old" end)\n' + PAUSED)
+        node.command("pause", "example.com/*")
+        self.assertEqual(self.send(node).code, 250)
+        node.kill()
+        self.flip(os.path.join(node.spool, "state"), 40)
+        with open(node.policy, encoding="utf-8") as file:
+            policy = file.read()
+        refused = harness.Node(node.folder, policy.replace('vmta "old"', 'vmta "new"'), node.port, spool=node.spool)
+        refused.crashed = True
+        self.keep(refused)
+        self.assertEqual(refused.wait(), 1)
+        self.assertIn('the spool holds mail of the virtual MTA "old"', refused.log)
+        self.assertFalse(os.path.exists(os.path.join(node.spool, "state.damaged")))
+        self.assertFalse(os.path.exists(os.path.join(node.spool, "clean")), "no orderly end of a node that never began")
+        again = self.restart(node, policy)
+        self.assertIn("state.damaged", again.log)
+
     def test_a_damaged_state_is_set_aside(self):
         node = self.node(PAUSED)
         node.command("pause", "example.com/*")
