@@ -9,6 +9,12 @@ COV     ?=
 
 VERSION := 0.1.0
 
+# As many at once as there are cores, unless -j says; V=1 shows the commands.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+Q       := $(if $(V),,@)
+
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 HARDEN  := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fcf-protection
 OPT     := -O2 -g
@@ -30,7 +36,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS  += -std=gnu11 -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Icore -I$(B)/gen $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) -include core/util/banned.h
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(if $(COV),--coverage)
-LIBS     = $(PKG_LIBS) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
+LIBS     = $(PKG_LIBS) $(if $(SAN),,-ljemalloc) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
 
 SRC     := $(filter-out core/main.c %_test.c %_fuzz.c %_bench.c,$(wildcard core/*.c core/*/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o)
@@ -41,11 +47,12 @@ BENCHES := $(patsubst core/%.c,$(B)/bench/%,$(wildcard core/*/*_bench.c))
 all: $(B)/sluice
 
 $(B)/sluice: $(B)/core/main.o $(B)/libcore.a
-	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
 
 $(B)/libcore.a: $(OBJ)
 	@rm -f $@
-	ar rcs $@ $(OBJ)
+	@ar rcs $@ $(OBJ)
 
 # What policies and specs `require`, as C arrays: lua/sluice/x.lua is the module sluice.x, policies/providers/x.lua providers.x.
 LUA := $(filter-out lua/types/%,$(wildcard lua/*.lua lua/*/*.lua policies/providers/*.lua))
@@ -61,15 +68,18 @@ $(B)/core/policy/embedded.o: $(B)/gen/embedded_lua.h
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  cc $<"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/test/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS) -lcmocka
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS) -lcmocka
 
 $(B)/bench/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
 
 units: $(TESTS)
 	@for t in $(TESTS); do echo "== $$t"; $$t || exit 1; done
@@ -96,16 +106,17 @@ coverage:
 	@find build-cov -name '*.gcda' -delete 2>/dev/null || true
 	@SLOW=4 $(MAKE) --no-print-directory B=build-cov COV=1 suite; failed=$$?; spec/house/coverage build-cov && exit $$failed
 
-# make fuzz T=60: each fuzzer that many seconds, from its corpus.
+# make fuzz T=60: each fuzzer that many seconds, from its corpus; SEED=1: no chance.
 FUZZ_CC := clang-14
 fuzz:
 	deps/install fuzz
-	$(MAKE) CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined FUZZ_T=$(or $(T),60) fuzz-run
-fuzz-run: $(FUZZERS)
-	@for f in $(FUZZERS); do n=$$(basename $$f _fuzz); mkdir -p $(B)/corpus/$$n spec/corpus/$$n; echo "== $$n"; \
-		dict=$$(ls core/*/$${n}_fuzz.dict 2>/dev/null); \
-		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
-			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
+	@$(MAKE) --no-print-directory CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined fuzz-run
+fuzz-run: $(FUZZERS:$(B)/fuzz/%_fuzz=$(B)/fuzzed/%)
+$(B)/fuzzed/%: $(B)/fuzz/%_fuzz always
+	@mkdir -p $(B)/corpus/$(@F) $(@D)
+	@echo "fuzzing $* for $(or $(T),60) s"
+	@$< -max_total_time=$(or $(T),60) $(if $(SEED),-seed=$(SEED)) -timeout=10 -verbosity=0 $(addprefix -dict=,$(wildcard core/$*_fuzz.dict)) \
+		-artifact_prefix=$(B)/ $(B)/corpus/$(@F) spec/corpus/$(@F) >$@ 2>&1 || { cat $@; exit 1; }
 
 # Three static analysers, each source again when it or a header of it changed. What is argued stands in spec/house/analysers.txt.
 analyse:
@@ -135,7 +146,8 @@ bench-peers:
 
 $(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz build-cov
@@ -143,11 +155,11 @@ clean:
 # Installs what is missing, and starts a node that only this machine can reach.
 run:
 	deps/install
-	$(MAKE) all
+	@$(MAKE) --no-print-directory all
 	@mkdir -p $(B)/run
 	@echo "to send a first message, in another terminal: $(B)/sluice inject --to you@your.domain 127.0.0.1:2525"
 	@echo "to look at the node:                          $(B)/sluice status --control $(B)/run/control.sock"
-	exec $(B)/sluice run policies/default.lua --spool $(B)/run/spool --control $(B)/run/control.sock \
+	@exec $(B)/sluice run policies/default.lua --spool $(B)/run/spool --control $(B)/run/control.sock \
 		--accounting $(B)/run/accounting.csv
 
 install: all
@@ -178,5 +190,5 @@ help:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers analyse analyse-run coverage clean run install help
+.PHONY: all always units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers analyse analyse-run coverage clean run install help
 .SECONDARY:
