@@ -291,17 +291,6 @@ overlay_dup(const struct overlay *o)
 	return copy;
 }
 
-void
-overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *from, const char *to, mono_us_t now)
-{
-	const struct overlay_target *target = overlays_of(overlays, scope, from);
-
-	if (target == NULL)
-		return;
-	list_each(node, &target->overlays)
-		overlays_put(overlays, scope, to, overlay_dup(list_entry(node, struct overlay, node)), now);
-}
-
 /* ---- two shards' ---- */
 
 static struct overlay *
@@ -392,6 +381,17 @@ overlays_join(struct overlays *overlays, enum overlay_scope scope, const char *n
 	overlay_free(copy);
 	schedule(overlays, o, now);
 	return o->target;
+}
+
+void
+overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *name, const struct overlay_target *from, mono_us_t now)
+{
+	bool news;
+
+	if (from == NULL)
+		return;
+	list_each(node, &from->overlays)
+		overlays_join(overlays, scope, name, overlay_dup(list_entry(node, struct overlay, node)), now, &news);
 }
 
 /* ---- time and hands ---- */
