@@ -341,14 +341,15 @@ swap_changes(struct overlay *a, struct overlay *b)
 	b->changes_n = n;
 }
 
-/* True: its values are others now. The copy keeps what is not needed. */
+/* *values_out: its values are others now. The copy keeps what is not needed. False: it said nothing new. */
 static bool
-merge(struct overlay *o, struct overlay *copy, mono_us_t now)
+merge(struct overlay *o, struct overlay *copy, mono_us_t now, bool *values_out)
 {
 	bool later = copy->cut_at > o->cut_at || (copy->cut_at == o->cut_at && is_tighter(copy, o, now));
+	bool lasts = copy->until > o->until;
 
 	o->since = min_i64(o->since, copy->since);
-	if (copy->until > o->until) {
+	if (lasts) {
 		char *reroute = o->reroute;
 
 		o->until = copy->until;
@@ -363,7 +364,8 @@ merge(struct overlay *o, struct overlay *copy, mono_us_t now)
 		swap_changes(o, copy);
 	}
 	o->ends = overlay_end_of(o);
-	return later;
+	*values_out = later;
+	return later || lasts;
 }
 
 struct overlay_target *
@@ -371,16 +373,17 @@ overlays_join(struct overlays *overlays, enum overlay_scope scope, const char *n
 	      bool *news_out)
 {
 	struct overlay *o = find_same(overlays_of(overlays, scope, name), copy);
+	bool new;
 
 	*news_out = true;
 	if (o == NULL) {
 		overlays_put(overlays, scope, name, copy, now);
 		return overlays_of(overlays, scope, name);
 	}
-	*news_out = merge(o, copy, now);
+	new = merge(o, copy, now, news_out);
 	overlay_free(copy);
 	schedule(overlays, o, now);
-	return o->target;
+	return new ? o->target : NULL;
 }
 
 void

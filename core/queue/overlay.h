@@ -138,7 +138,8 @@ bool overlays_load(struct overlays *overlays, struct span *in, struct now now);
 
 struct overlay *overlay_dup(const struct overlay *overlay);     /* on no target */
 /* Takes a copy of what another shard has laid on the same name. With one of the same rule it becomes one: the values of
- * the later cut hold, until the later end. The target; NULL: it is over, or there is no room. *news_out: something else holds now than before. */
+ * the later cut hold, until the later end. The target; NULL: it is over, or there is no room, or it says nothing new. *news_out:
+ * something else holds now than before. */
 struct overlay_target *overlays_join(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *copy,
 				     mono_us_t now, bool *news_out);
 
