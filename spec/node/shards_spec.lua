@@ -215,6 +215,57 @@ provider "new" { mx = { "*.new.example" }, max_smtp_out = 3 }
       assert.same({}, watch.faults)
     end)
 
+    it("a threshold counts a queue's matches, wherever the rule lays", function()
+      local world = new_world(policy("max_smtp_out = 12", [[max_smtp_out = 2, retry_after = "10s", retry_recipients_after = "10s",
+        backoff = { { "slow down", after = "3/1h", scope = "vmta", lasts = "10m", max_smtp_out = 1 } }]]), workers)
+      local watch, said, most = watched(world, {}), {}, 2
+      watch.answer = function(host, stage)
+        if stage == "MAIL" and (said[host] or 0) < (host == host_of(5) and most or 2) then
+          said[host] = (said[host] or 0) + 1
+          return "421 4.7.0 slow down"
+        end
+      end
+      inject(world, 5)
+      world:run_for "1m"
+      for i = 1, SITES do
+        assert.equal(2, said[host_of(i)])
+        assert.equal(0, #world:overlays(host_of(i) .. "/mta-1"))
+      end
+      most = 3
+      inject(world, 1)
+      world:run_for "10s"
+      assert.equal(3, said[host_of(5)])
+      for i = 1, SITES do
+        assert.equal(1, #world:overlays(host_of(i) .. "/mta-1"), host_of(i))
+      end
+    end)
+
+    it("a threshold's count outlives a restart with another number of workers", function()
+      local text = policy("max_smtp_out = 12", [[max_smtp_out = 2, retry_after = "10s", retry_recipients_after = "1s",
+        backoff = { { "slow down", after = "7/1h", scope = "vmta", lasts = "10m", max_smtp_out = 1 } }]])
+      local world = new_world(text, workers)
+      local watch, said, most = watched(world, {}), 0, 0
+      watch.answer = function(host, stage)
+        if host == host_of(5) and stage == "MAIL" and said < most then
+          said = said + 1
+          return "421 4.7.0 slow down"
+        end
+      end
+      for i, n in ipairs { 16, 2, 1, 4, 2, 16 } do
+        most = i
+        inject(world, 1)
+        world:run_for "10s"
+        assert.equal(i, said)
+        assert.equal(0, #world:overlays(host_of(1) .. "/mta-1"))
+        world:restart { workers = n }
+        world:run_for "10s"
+      end
+      most = 7
+      inject(world, 1)
+      world:run_for "10s"
+      assert.equal(1, #world:overlays(host_of(1) .. "/mta-1"))
+    end)
+
     it("a swap under load is everybody's at once, and loses nothing", function()
       local world = new_world(policy "max_smtp_out = 10", workers)
       inject(world, 50)
