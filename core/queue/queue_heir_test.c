@@ -182,6 +182,43 @@ what_lies_on_a_site_lies_on_its_heir_however_many_queues_that_has(void **state)
 	}
 }
 
+/* Shard 0 knows of an older answer than the one that its mail is led to, and that one leads it on. */
+static void
+what_is_left_goes_on_to_where_the_mail_ends(void **state)
+{
+	struct shards *s = shards_new(3, V1, 1);
+	const char *domain = name_of(s, 1, 'd'), *a = name_of(s, 1, 'a'), *c = name_of(s, 2, 'c'), *provider = name_of(s, 0, 'p');
+	char policy[400], mx[40];
+	struct queue *q;
+
+	snprintf(policy, sizeof policy, V1 "provider \"%s\" { mx = { \"%s\" }, max_smtp_out = 1 }\n", provider, a);
+	snprintf(mx, sizeof mx, "10 %s", a);
+	for (unsigned i = 0; i < 3; i++)
+		world_dns(s->w[i], domain, RESOLVE_MX, RESOLVER_OK, 1, mx);
+	shards_swap(s, policy);
+	s->w[0]->play.reply_us = MINS(1);
+	put(s->w[1], domain);
+	shards_run(s, SEC(5));
+	snprintf(mx, sizeof mx, "10 %s", c);
+	shards_mx(s, domain, mx);
+	for (unsigned i = 0; i < 3; i++)
+		resolver_forget(s->w[i]->resolver);
+	put(s->w[1], domain);
+	shards_run(s, SEC(1));
+	q = queue_of(s, provider);
+	assert_int_equal(q->slots_n, 1);
+	assert_int_equal(queue_n(q), 2);
+	q->retry_step = 2;
+	shards_swap(s, V1);
+	assert_int_equal(queue_of(s, c)->retry_step, 2);
+	assert_int_equal(queue_of(s, c)->guests_n, 1);
+	assert_true(shards_run_until_empty(s, HOUR(1)));
+	shards_run(s, MINS(1));
+	assert_int_equal(shards_sum(s, delivered), 2);
+	shards_check(s);
+	shards_free(s);
+}
+
 int
 main(void)
 {
@@ -189,6 +226,7 @@ main(void)
 		cmocka_unit_test(a_session_that_no_route_is_left_of_counts_where_mail_for_its_hosts_would_go),
 		cmocka_unit_test(a_swap_that_changes_nothing_leaves_it_where_it_is),
 		cmocka_unit_test(all_that_get_some_of_the_mail_inherit_and_count_their_own_sessions),
+		cmocka_unit_test(what_is_left_goes_on_to_where_the_mail_ends),
 		cmocka_unit_test(what_lies_on_a_site_lies_on_its_heir_however_many_queues_that_has),
 	};
 
