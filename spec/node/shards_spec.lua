@@ -78,6 +78,16 @@ local function queued(world)
   return n
 end
 
+-- How many recipients were, however often.
+local function delivered(world)
+  local n, known = 0, {}
+  for _, record in ipairs(world:records { type = "d" }) do
+    n = n + (known[record.rcpt] and 0 or 1)
+    known[record.rcpt] = true
+  end
+  return n
+end
+
 for _, workers in ipairs(WORKERS) do
   describe(("with %d workers"):format(workers), function()
     local function count(n) return { n = n } end
@@ -287,26 +297,22 @@ provider "new" { mx = { "*.new.example" }, max_smtp_out = 3 }
       local watch = watched(world, { vmta = { max_msg_rate = rate(120, 60) } })
       local dice = new_dice(seed())
       inject(world, 60)
+      local crashes = 0
       for i = 1, 6 do
         world:run_for(dice:between(1, 300) / 10)
         if i % 2 == 0 then
           world:crash()
+          crashes = crashes + 1
         end
         world:restart { workers = dice:pick(WORKERS) }
-        assert.equal(60 * SITES - #world:records { type = "d" }, world:status().queued)
+        -- An end is accounted before it is on disk: the last one before a power cut may be owed again.
+        local again = world:status().queued - (60 * SITES - delivered(world))
+        assert.is_true(again >= 0 and again <= crashes, ("%d owed again"):format(again))
       end
       world:run_until_idle()
       watch:check_rates()
       assert.same({}, watch.faults)
-      local got = {}
-      for _, record in ipairs(world:records { type = "d" }) do
-        got[record.rcpt] = true
-      end
-      local n = 0
-      for _ in pairs(got) do
-        n = n + 1
-      end
-      assert.equal(60 * SITES, n)
+      assert.equal(60 * SITES, delivered(world))
     end)
 
     it("shows all that waits, wherever it does", function()
