@@ -52,7 +52,7 @@ drop_dots(char *path)
 {
 	char *to = path;
 	for (const char *from = path; *from; *to++ = *from++)
-		while (from[0] == '.' && from[1] == '/' && from[2] && (to == path || to[-1] == '/'))
+		while (from[0] == '.' && from[1] == '/' && from[2] && from[2] != '/' && (to == path || to[-1] == '/'))
 			from += 2;
 	*to = '\0';
 }

@@ -101,6 +101,11 @@ relative_paths_begin_in_the_base(void **state)
 	assert_string_equal(path, "/./");
 	free(path);
 	bundle_free(bundle);
+	bundle = bundle_new("b.lua", "");
+	path = bundle_path(bundle, ".//b.lua");
+	assert_string_equal(path, ".//b.lua");
+	free(path);
+	bundle_free(bundle);
 }
 
 static void
