@@ -141,6 +141,7 @@ knows_that_a_journal_is_damaged_when_the_node_had_closed_in_order(void **state)
 
 	box_init(&box, 20);
 	post_open(box.post);
+	assert_true(spool_state_save(box.post->spool, SPAN("state")));
 	assert_true(post_settle(box.post, &box.post->letters[0], 0, SPOOL_DELIVERED) ||
 		    post_settle(box.post, &box.post->letters[0], 1, SPOOL_DELIVERED));
 	post_close(box.post);

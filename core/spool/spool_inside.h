@@ -171,7 +171,7 @@ struct spool_core {
 	bool last_state_lost;                   /* it was too large to be kept */
 	bool was_clean;                 /* the node before closed in order */
 	bool state_lost;                /* it was damaged, or is missing */
-	bool state_old;                 /* it is there, from before a crash */
+	bool state_old;                 /* it is there, or missing, from before a crash */
 	uint64_t damages, unread;       /* places found; messages that stood there, at least */
 	const struct spool_look_options *look;  /* nothing may be written; NULL: a node's */
 	struct spool_counts *counts;    /* then */

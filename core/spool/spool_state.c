@@ -319,6 +319,7 @@ spool_state_begin(struct spool_core *core, struct err *err)
 		if (!spool_name_is_there(core->disk, STATE, &core->state_old, err))
 			return false;
 		core->state_lost = !core->state_old && core->segments_n > 0;    /* the crash came before the first */
+		core->state_old = core->state_old || core->state_lost;
 		return true;
 	}
 	if (!ops->rename(core->disk, MARKER, REMOVED, err))
