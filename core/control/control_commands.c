@@ -92,30 +92,27 @@ is_missing(const struct call *call)
 	return span_find(name, '*') == SIZE_MAX && !shards_find_queue(call->shards, name);
 }
 
-struct waiting {
-	uint64_t  n;
-	mono_us_t now;
-};
-
 /* Who is ready in a queue that waits for its retry waits for it too. */
-static void
-add_waiting(void *ctx, struct queue *queue)
+static uint64_t
+deferred(const struct queues *queues, mono_us_t now)
 {
-	struct waiting *waiting = ctx;
+	const struct queue *queue;
+	uint64_t n = queues->deferred_n;
+	uint32_t pos = 0;
 
-	if (queue->retry_until > waiting->now)
-		waiting->n += queue->ready_n;
+	while ((queue = table_next(&queues->queues, &pos)) != NULL)
+		if (queue->retry_until > now)
+			n += queue->ready_n;
+	return n;
 }
 
 static void
 add_status(struct control_status *sum, const struct shard *shard)
 {
-	struct queues *queues = shard->queues;
-	struct waiting waiting = { .n = queues->deferred_n, .now = loop_now(shard->loop).mono };
+	const struct queues *queues = shard->queues;
 
-	queues_match(queues, SPAN("*"), add_waiting, &waiting);
 	sum->queued += queues->rcpts_n;
-	sum->deferred += waiting.n;
+	sum->deferred += deferred(queues, loop_now(shard->loop).mono);
 	sum->queues += queues->queues.n;
 	sum->sessions_in += shard->sessions_in;
 	sum->sessions_out += queues->sessions_n;
