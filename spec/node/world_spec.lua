@@ -60,6 +60,18 @@ describe("a world", function()
     assert.matches("^552", refusal)
   end)
 
+  it("injects messages of any size that the listener takes", function()
+    for _, size in ipairs { "64K", "127K", "128K", "256K", "24M" } do
+      local big = sim.world { policy = "big.lua", text = [[
+        listener "127.0.0.1:2525" { relay_from = { "127.0.0.0/8" } }
+        vmta "default" { source = "203.0.113.10" }
+      ]] }
+      assert.equal(1, (big:inject { to = "a@example.org", size = size }))
+      big:run_until_idle()
+      assert.equal(1, #big:records { type = "d" })
+    end
+  end)
+
   it("spreads an injection over time", function()
     world:inject { to = "a@example.org", count = 60, over = "1h" }
     world:run_for "30m"
