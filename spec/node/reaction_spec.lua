@@ -81,13 +81,29 @@ describe("a reaction", function()
     world:inject { to = "u@rp.example", vmta = "mta-2", count = 20 }
     world:run_for "20s"
     assert.equal("total_max_smtp_out", world:why("rp/mta-2").gate)
+    assert.equal(1, world:effective("rp/mta-2").total_max_smtp_out)
+    assert.equal(20, world:effective("rp/mta-2").max_smtp_out)
     assert.equal(1, host:peak_connections { from = 61, to = 80 })
     world:run_for "15m"
+    assert.equal("unlimited", world:effective("rp/mta-2").total_max_smtp_out)
     meet("RCPT", "451 vmtawide")
     world:receiver "x.example" { latency = "1s" }
     world:inject { to = "u@x.example", count = 20 }
     world:run_for "20s"
     assert.equal("vmta.max_smtp_out", world:why("x.example/mta-1").gate)
+  end)
+
+  it("bounces with the receiver's status: nothing has expired", function()
+    meet("RCPT", "450 4.2.1 killone")
+    assert.matches("^4.2.1 ", world:records { type = "b" }[1].dsnStatus)
+    host { latency = "1s" }
+    host:answer { to = "RCPT", with = "450 4.7.1 killall" }
+    world:inject { to = function(i) return "v" .. i .. "@rp.example" end, count = 30 }
+    world:run_for "1m"
+    assert.equal(31, #world:records { type = "b" })
+    for i = 2, 31 do
+      assert.matches("^4.7.1 ", world:records { type = "b" }[i].dsnStatus)
+    end
   end)
 
   it("by a function counts what it has seen", function()
