@@ -153,6 +153,20 @@ describe("a world", function()
     assert.equal("example.org/mta-1", world:records({ type = "t" })[1].queue)
   end)
 
+  it("injects in the very instant in which the node came back", function()
+    for _, workers in ipairs { 1, 4 } do
+      local function send() assert.equal(10, (world:inject { to = "a@example.org", count = 10 })) end
+      send()
+      world:restart { workers = workers }
+      send()
+      world:crash()
+      world:restart()
+      send()
+    end
+    world:run_until_idle()
+    assert.is_true(#world:records { type = "d" } >= 60)
+  end)
+
   it("plays the same seed to the same bytes, and another one to others", function()
     local function play(seed)
       local w = sim.world { policy = PLAIN, seed = seed }
