@@ -93,6 +93,25 @@ describe("a reaction", function()
     assert.equal("vmta.max_smtp_out", world:why("x.example/mta-1").gate)
   end)
 
+  it("that suspends at a failed connection leaves it a failure: the queue waits, and says why", function()
+    local held = sim.world { policy = "held.lua", text = [[
+      listener "127.0.0.1:2525" { relay_from = { "127.0.0.0/8" } }
+      vmta "default" { source = "203.0.113.1" }
+      domain "*" { retry_after = "2h", retry_jitter = "0%", backoff = { { "slow down", lasts = "1h", suspend = true } } }
+    ]] }
+    held:receiver "a.example":answer { to = "EHLO", with = "421 4.7.0 slow down", times = 1 }
+    held:inject { to = "u@a.example" }
+    held:run_for "1s"
+    assert.equal("retry_after", held:why("a.example/default").gate)
+    assert.equal("suspended", held:queue("a.example/default").mode)
+    assert.equal("421 4.7.0 slow down", held:queue("a.example/default").last_error)
+    assert.equal(1, #held:records { type = "tq" })
+    held:run_until "119m"
+    assert.equal(1, held:receiver "a.example":connections())
+    held:run_until_idle()
+    assert.equal(1, held:receiver "a.example":messages())
+  end)
+
   it("bounces with the receiver's status: nothing has expired", function()
     meet("RCPT", "450 4.2.1 killone")
     assert.matches("^4.2.1 ", world:records { type = "b" }[1].dsnStatus)
