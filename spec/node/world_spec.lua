@@ -167,6 +167,18 @@ describe("a world", function()
     assert.is_true(#world:records { type = "d" } >= 60)
   end)
 
+  it("tells right after a restart what holds a queue, not that names are being asked for", function()
+    world:receiver("gmail.com"):answer { to = "EHLO", with = "421 4.3.2 busy" }
+    world:inject { to = "a@gmail.com" }
+    world:run_for "1s"
+    assert.equal("retry_after", world:why("google/mta-1").gate)
+    world:restart()
+    assert.equal("retry_after", world:why("google/mta-1").gate)
+    world:crash()
+    world:restart()
+    assert.equal("retry_after", world:why("google/mta-1").gate)
+  end)
+
   it("plays the same seed to the same bytes, and another one to others", function()
     local function play(seed)
       local w = sim.world { policy = PLAIN, seed = seed }
