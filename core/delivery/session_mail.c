@@ -156,7 +156,10 @@ session_finish(struct session *s, const struct smtp_reply *ours)
 		if (verdicts[i].bounce == REACTION_BOUNCE_QUEUE)
 			for_queue = &s->message.rcpts[i].reply;
 		if (decide(s, i, &verdicts[i], &attempt, may_carry))
-			bounced[bounced_n++] = (struct outcome){ .rcpt = s->rcpts[i], .reply = &s->message.rcpts[i].reply };
+			bounced[bounced_n++] = (struct outcome){
+				.rcpt = s->rcpts[i], .reply = &s->message.rcpts[i].reply,
+				.expired = verdicts[i].bounce == REACTION_BOUNCE_NONE,
+			};
 	}
 	if (for_queue != NULL)
 		reply = *for_queue;

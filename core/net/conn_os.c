@@ -211,7 +211,7 @@ static void
 read_some(struct conn_os *c)
 {
 	for (unsigned i = 0; i < READS_PER_EVENT && wants_read(c); i++) {
-		ssize_t n = recv(c->fd, c->net->read_room, READ_BYTES, 0);
+		ssize_t n = recv(c->fd, c->net->read_room, CONN_READ_MAX, 0);
 
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)
@@ -226,7 +226,7 @@ read_some(struct conn_os *c)
 			conn_tls_input(c, span_make(c->net->read_room, (size_t)n));
 		else
 			c->conn.events->on_data(c->conn.ctx, span_make(c->net->read_room, (size_t)n));
-		if (n < READ_BYTES)
+		if (n < CONN_READ_MAX)
 			return;
 	}
 }
@@ -455,7 +455,7 @@ net_os_new(struct loop *loop, struct err *err)
 	list_init(&net->lingers);
 	list_init(&net->listeners);
 	list_init(&net->dead_listeners);
-	net->read_room = mem_alloc(READ_BYTES);
+	net->read_room = mem_alloc(CONN_READ_MAX);
 	net->plain_room = mem_alloc(TLS_RECORD_MAX);
 	descriptors_share(net);
 	net->turn_end = (struct loop_turn_end){ .fn = at_turn_end, .ctx = net };

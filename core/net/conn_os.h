@@ -20,7 +20,6 @@
 #include "net/tls_os.h"
 #include "util/buf.h"
 
-#define READ_BYTES      (64 * 1024)
 #define SPARES_MAX      32
 #define SPARE_BYTES_MAX (256 * 1024)
 
@@ -37,7 +36,7 @@ struct net_os {
 	struct list          dead_listeners;
 	struct buf           spares[SPARES_MAX];        /* the memory of what was sent, for what comes next */
 	unsigned             spares_n;
-	char                *read_room;         /* READ_BYTES */
+	char                *read_room;         /* CONN_READ_MAX */
 	char                *plain_room;        /* TLS_RECORD_MAX */
 	bool                 shook_hands;       /* a handshake went on: the next waits for its turn */
 	int                  inbound_end, outbound_end; /* descriptors from here on are for others */

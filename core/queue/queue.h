@@ -278,6 +278,8 @@ queue_n(const struct queue *q)
 }
 
 static inline const struct queue_settings *queue_settings_now(const struct queue *q) { return q->effective ? q->effective : q->settings; }
+/* The totals among them as overlays on the site tighten them: those are no queue's own. */
+void queue_totals_now(const struct queue *q, struct queue_settings *settings);
 
 /* A session's hold on its queue. */
 enum slot_state { SLOT_CONNECTING, SLOT_IDLE, SLOT_BUSY, SLOT_CLOSING };
