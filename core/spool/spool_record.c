@@ -21,6 +21,8 @@
 #define MESSAGE_FIXED 32u
 #define FLAG_STATES 1u
 #define WINDOW_BYTES (1024u * 1024u)
+#define FRONT_BYTES 1024u               /* what mostly comes before a tail, and is made room for */
+#define CAP_MAX (SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX + FRONT_BYTES)
 
 /* Unrolled, the compiler makes one store of it; of get() one load. */
 static inline char *
@@ -56,8 +58,48 @@ spool_fresh_new(uint8_t kind, uint32_t payload_bytes)
 {
 	struct spool_fresh *fresh = mem_grow(NULL, sizeof(*fresh) + SPOOL_RECORD_HEADER + payload_bytes);
 
-	*fresh = (struct spool_fresh){ .refs = 1, .kind = kind, .n = SPOOL_RECORD_HEADER + payload_bytes };
+	*fresh = (struct spool_fresh){ .refs = 1, .kind = kind };
+	fresh->n = fresh->cap = SPOOL_RECORD_HEADER + payload_bytes;
 	list_init(&fresh->link);
+	return fresh;
+}
+
+static struct spool_fresh *
+fresh_resize(struct spool_fresh *fresh, uint32_t cap)
+{
+	fresh = mem_grow(fresh, sizeof(*fresh) + cap);
+	fresh->cap = cap;
+	list_init(&fresh->link);
+	return fresh;
+}
+
+void
+spool_fresh_empty(struct spool_fresh *fresh)
+{
+	uint32_t cap = fresh->cap;
+
+	*fresh = (struct spool_fresh){ .refs = 1, .n = SPOOL_RECORD_HEADER, .cap = cap };
+	list_init(&fresh->link);
+}
+
+struct spool_fresh *
+spool_fresh_gather(struct spool_fresh *fresh, struct span bytes)
+{
+	uint32_t n = (uint32_t)bytes.n, least, cap;
+
+	check(bytes.n <= SPOOL_PIECE_MAX);
+	if (!fresh) {
+		fresh = spool_fresh_new(0, n + FRONT_BYTES);
+		fresh->n = SPOOL_RECORD_HEADER;
+	}
+	check(fresh->n <= SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX);
+	if (n > fresh->cap - fresh->n) {
+		least = fresh->n + n + FRONT_BYTES;
+		cap = 2 * fresh->cap < CAP_MAX ? 2 * fresh->cap : CAP_MAX;
+		fresh = fresh_resize(fresh, cap > least ? cap : least);
+	}
+	put_span(fresh->p + fresh->n, bytes);
+	fresh->n += n;
 	return fresh;
 }
 
@@ -132,14 +174,11 @@ spool_record_start(uint64_t next_id)
 }
 
 struct spool_fresh *
-spool_record_piece(struct span bytes)
+spool_record_piece(struct spool_fresh *gathered)
 {
-	struct spool_fresh *fresh;
-
-	check(bytes.n <= SPOOL_PIECE_MAX);
-	fresh = spool_fresh_new(SPOOL_PIECE, (uint32_t)bytes.n);
-	put_span(fresh->p + SPOOL_RECORD_HEADER, bytes);
-	return fresh;
+	check(gathered->n <= SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX);
+	gathered->kind = SPOOL_PIECE;
+	return gathered;
 }
 
 static char *
@@ -160,17 +199,32 @@ get_state(const char *p)
 	};
 }
 
+/* The tail moves up by so many bytes. What is far too large for what it holds, or a bit too small, is made to measure. */
+static struct spool_fresh *
+make_front(struct spool_fresh *fresh, size_t front)
+{
+	uint32_t tail = fresh->n - SPOOL_RECORD_HEADER, n;
+
+	check(front < UINT32_MAX / 2 - fresh->n);
+	n = fresh->n + (uint32_t)front;
+	if (n > fresh->cap)
+		fresh = fresh_resize(fresh, n);
+	memmove(fresh->p + SPOOL_RECORD_HEADER + front, fresh->p + SPOOL_RECORD_HEADER, tail);
+	fresh->n = n;
+	return fresh->cap > 2 * n + 2 * FRONT_BYTES ? fresh_resize(fresh, n) : fresh;
+}
+
 struct spool_fresh *
 spool_record_message(const struct spool_message_parts *parts,
 		     const struct spool_rcpt_state *states, const struct spool_piece *pieces)
 {
-	size_t n = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
-		   (size_t)parts->pieces_n * PIECE_BYTES + parts->meta.n + parts->head.n + parts->tail.n;
-	struct spool_fresh *fresh;
+	size_t front = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
+		       (size_t)parts->pieces_n * PIECE_BYTES + parts->meta.n + parts->head.n;
+	struct spool_fresh *fresh = parts->gathered ? parts->gathered : spool_fresh_gather(NULL, parts->tail);
 	char *p;
 
-	check(n < UINT32_MAX - SPOOL_RECORD_HEADER);
-	fresh = spool_fresh_new(SPOOL_MESSAGE, (uint32_t)n);
+	fresh = make_front(fresh, front);
+	fresh->kind = SPOOL_MESSAGE;
 	p = fresh->p + SPOOL_RECORD_HEADER;
 	p = put(p, parts->id, 8);
 	p = put(p, parts->body_bytes, 8);
@@ -184,8 +238,7 @@ spool_record_message(const struct spool_message_parts *parts,
 	for (unsigned i = 0; i < parts->pieces_n; i++)
 		p = put(put(p, pieces[i].at, 8), pieces[i].bytes, 4);
 	p = put_span(p, parts->meta);
-	p = put_span(p, parts->head);
-	put_span(p, parts->tail);
+	put_span(p, parts->head);
 	return fresh;
 }
 

@@ -39,7 +39,7 @@ forget_pending(struct spool_segment *segment)
 {
 	for (uint32_t i = 0; i < segment->pending.n; i++) {
 		segment->core->pending_bytes -= segment->pending.v[i]->n;
-		spool_fresh_unref(segment->pending.v[i]);
+		spool_fresh_give(segment->core, segment->pending.v[i]);
 	}
 	segment->pending.n = 0;
 }
@@ -114,8 +114,12 @@ spool_segment_for(struct spool_core *core, uint64_t bytes)
 void
 spool_segment_append(struct spool_segment *segment, struct spool_fresh *record)
 {
-	struct spool_chunks *pending = &segment->pending;
+	struct spool_chunks *pending = &segment->pending, *idle = &segment->core->idle_chunks;
 
+	if (pending->cap == 0) {
+		*pending = *idle;
+		*idle = (struct spool_chunks){ 0 };
+	}
 	if (pending->n == pending->cap) {
 		pending->cap = pending->cap ? pending->cap * 2 : 16;
 		pending->v = mem_grow(pending->v, pending->cap * sizeof(*pending->v));
@@ -141,8 +145,13 @@ spool_segment_reset(struct spool_segment *segment)
 void
 spool_segment_note(struct spool_segment *segment, const struct spool_note *note)
 {
-	struct spool_notes *notes = &segment->notes;
+	struct spool_notes *notes = &segment->notes, *idle = &segment->core->idle_notes;
 
+	if (notes->cap == 0) {
+		notes->v = idle->v;
+		notes->cap = idle->cap;
+		*idle = (struct spool_notes){ 0 };
+	}
 	spool_notes_add(notes, note);
 	if (segment->core->failing.kind && notes->n > 2 * notes->lean + NOTES_THIN)
 		spool_notes_thin(notes);

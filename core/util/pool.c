@@ -19,7 +19,7 @@ pool_init(struct pool *pool, size_t cell_bytes, unsigned spares_max)
 {
 	check(cell_bytes >= sizeof(struct pool_spare));
 	pool->cell_bytes = cell_bytes;
-	pool->spares_max = spares_max;
+	pool->spares_max = POOL_KEEPS(spares_max);
 	pool->spares = NULL;
 	atomic_init(&pool->returned, NULL);
 	atomic_init(&pool->returned_n, 0);
