@@ -158,8 +158,10 @@ spool_free(struct spool_core *core)
 		spool_segment_free(list_first(&core->segments, struct spool_segment, link));
 	while ((spare = spool_spare_take(core)) != NULL)
 		spool_fresh_unref(spare);
-	free(core->idle_chunks.v);
-	spool_notes_fini(&core->idle_notes);
+	for (unsigned i = 0; i < SPOOL_IDLE_N; i++) {
+		free(core->idle_chunks[i].v);
+		spool_notes_fini(&core->idle_notes[i]);
+	}
 	spool_batch_free(core->idle_batch);
 	spool_state_free(core);
 	spool_job_free(core);

@@ -28,9 +28,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
-/* Of what is kept for the next batch: elements of an array, bytes of the batch's own. */
-#define IDLE_MAX       4096u
-#define IDLE_BYTES_MAX (256u * 1024u)
+#define IDLE_BYTES_MAX (256u * 1024u)   /* of a batch's own arrays, kept for the next one */
 
 struct part {
 	struct spool_segment *segment;
@@ -312,25 +310,6 @@ part_withdrew(struct part *part)
 		spool_segment_dirty(segment);
 }
 
-/* One array of each is enough: mostly one segment is written to. */
-static void
-chunks_idle(struct spool_core *core, struct spool_chunks *chunks)
-{
-	if (!core->idle_chunks.v && chunks->cap <= IDLE_MAX)
-		core->idle_chunks = (struct spool_chunks){ .v = chunks->v, .cap = chunks->cap };
-	else
-		free(chunks->v);
-}
-
-static void
-notes_idle(struct spool_core *core, struct spool_notes *notes)
-{
-	if (!core->idle_notes.v && notes->cap <= IDLE_MAX)
-		core->idle_notes = (struct spool_notes){ .v = notes->v, .cap = notes->cap };
-	else
-		spool_notes_fini(notes);
-}
-
 static void
 part_done(struct part *part, bool failed)
 {
@@ -341,7 +320,7 @@ part_done(struct part *part, bool failed)
 		core->pending_bytes -= part->chunks.v[i]->n;
 		spool_fresh_give(core, part->chunks.v[i]);
 	}
-	chunks_idle(core, &part->chunks);
+	spool_chunks_idle(core, &part->chunks);
 	segment->synced = part->synced;
 	segment->marked = part->marked;
 	segment->journal_bytes = part->journal_bytes;
@@ -351,7 +330,7 @@ part_done(struct part *part, bool failed)
 	else
 		part_wrote(part);
 	if (part->journal_ok) {
-		notes_idle(core, &part->notes);
+		spool_notes_idle(core, &part->notes);
 	} else {
 		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);

@@ -21,6 +21,8 @@
 #define SPOOL_PENDING_MAX (256u * 1024u * 1024u)        /* bytes that wait for the worker */
 #define SPOOL_HEAD_MAX (64u * 1024u * 1024u)            /* meta, and head */
 #define SPOOL_SPARES_MAX POOL_KEEPS(2u * 1024u * 1024u)         /* bytes of records kept for the next ones */
+#define SPOOL_IDLE_N 2u                                 /* arrays: of the batch under way, and of what comes meanwhile */
+#define SPOOL_IDLE_MAX 4096u                            /* elements of such an array */
 #define SPOOL_IDS_RESERVED (1u << 20)                   /* by a segment's start */
 #define SPOOL_DAMAGED ".damaged"                        /* behind the name of what was set aside */
 #define SPOOL_GATHER_US (5 * US_PER_MS)
@@ -147,8 +149,8 @@ struct spool_core {
 	uint64_t    fresh_bytes;
 	struct list spares;             /* struct spool_fresh: the next records' memory */
 	uint64_t    spares_bytes;
-	struct spool_chunks idle_chunks;        /* the next array's memory */
-	struct spool_notes  idle_notes;
+	struct spool_chunks idle_chunks[SPOOL_IDLE_N];  /* the next arrays' memory */
+	struct spool_notes  idle_notes[SPOOL_IDLE_N];
 
 	uint64_t  space_free, space_since;      /* as measured; bytes given to the disk since */
 	mono_us_t space_at;             /* 0: never */
@@ -241,6 +243,8 @@ void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
 void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
 void spool_notes_thin(struct spool_notes *notes);
 void spool_notes_fini(struct spool_notes *notes);
+void spool_notes_idle(struct spool_core *core, struct spool_notes *notes);      /* fini, but the memory is the next ones' */
+void spool_chunks_idle(struct spool_core *core, struct spool_chunks *chunks);   /* n 0 */
 
 /* spool_batch.c */
 void spool_batch_start(struct spool_core *core);
