@@ -30,7 +30,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS  += -std=gnu11 -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' -Icore -I$(B)/gen $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) -include core/util/banned.h
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(if $(COV),--coverage)
-LIBS     = $(PKG_LIBS) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
+LIBS     = $(PKG_LIBS) $(if $(SAN),,-ljemalloc) -lev -ludns -lmbedtls -lmbedx509 -lmbedcrypto -lpthread -lm
 
 SRC     := $(filter-out core/main.c %_test.c %_fuzz.c %_bench.c,$(wildcard core/*.c core/*/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o)
@@ -96,16 +96,17 @@ coverage:
 	@find build-cov -name '*.gcda' -delete 2>/dev/null || true
 	@SLOW=4 $(MAKE) --no-print-directory B=build-cov COV=1 suite; failed=$$?; spec/house/coverage build-cov && exit $$failed
 
-# make fuzz T=60: each fuzzer that many seconds, from its corpus.
+# make fuzz T=60: each fuzzer that many seconds, from its corpus; as many at once as make -j says. SEED=1: no chance.
 FUZZ_CC := clang-14
 fuzz:
 	deps/install fuzz
-	$(MAKE) CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined FUZZ_T=$(or $(T),60) fuzz-run
-fuzz-run: $(FUZZERS)
-	@for f in $(FUZZERS); do n=$$(basename $$f _fuzz); mkdir -p $(B)/corpus/$$n spec/corpus/$$n; echo "== $$n"; \
-		dict=$$(ls core/*/$${n}_fuzz.dict 2>/dev/null); \
-		$$f -max_total_time=$(FUZZ_T) -timeout=10 -print_final_stats=0 -verbosity=0 $${dict:+-dict=$$dict} \
-			-artifact_prefix=$(B)/ $(B)/corpus/$$n spec/corpus/$$n || exit 1; done
+	@$(MAKE) --no-print-directory CC=$(FUZZ_CC) B=build-fuzz SAN=fuzzer-no-link,address,undefined fuzz-run
+fuzz-run: $(FUZZERS:$(B)/fuzz/%_fuzz=$(B)/fuzzed/%)
+$(B)/fuzzed/%: $(B)/fuzz/%_fuzz always
+	@mkdir -p $(B)/corpus/$(@F) $(@D)
+	@echo "fuzzing $* for $(or $(T),60) s"
+	@$< -max_total_time=$(or $(T),60) $(if $(SEED),-seed=$(SEED)) -timeout=10 -verbosity=0 $(addprefix -dict=,$(wildcard core/$*_fuzz.dict)) \
+		-artifact_prefix=$(B)/ $(B)/corpus/$(@F) spec/corpus/$(@F) >$@ 2>&1 || { cat $@; exit 1; }
 
 # Three static analysers, each source again when it or a header of it changed. What is argued stands in spec/house/analysers.txt.
 analyse:
@@ -178,5 +179,5 @@ help:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers analyse analyse-run coverage clean run install help
+.PHONY: all always units test suite test-asan test-tsan fuzz fuzz-run soak bench bench-peers analyse analyse-run coverage clean run install help
 .SECONDARY:

@@ -30,8 +30,8 @@
 
 #define SPOOL_BUILT_IN "/var/spool/sluice"
 #define STOP_TICK_US   (50 * US_PER_MS)
-#define STOP_US        (8 * US_PER_S)
-#define STOP_FINAL_US  (30 * US_PER_S)  /* for replies to messages sent whole: cut, they would be sent twice */
+#define STOP_US        (6 * US_PER_S)
+#define STOP_FINAL_US  (8 * US_PER_S)   /* for replies to messages sent whole: cut, they are sent twice */
 
 struct node {
 	const struct node_options *given;
@@ -156,10 +156,11 @@ load_bundle(struct node *node, struct bundle *bundle)
 	return ok;
 }
 
-static const char *
-spool_without_policy(const struct node_options *options)
+/* Why it does not start. */
+static void
+tell(const struct node *node, const char *why)
 {
-	return options->spool != NULL ? options->spool : SPOOL_BUILT_IN;
+	fprintf(stderr, "%ssluice: %s\n", log_rank(&node->log, LOG_ERROR), why);
 }
 
 /* False: told. */
@@ -173,11 +174,11 @@ load_policy(struct node *node)
 	node->bundle = bundle_new(options->policy, "");
 	if (load_bundle(node, node->bundle))
 		return true;
-	good = last_good_read(spool_without_policy(options), &err);
+	good = last_good_read(options->spool != NULL ? options->spool : SPOOL_BUILT_IN, &err);
 	if (good != NULL && !options->last_good) {
-		fprintf(stderr, "sluice: it does not load; with --last-good the node would run the last one that was good\n");
+		tell(node, "it does not load; with --last-good the node would run the last one that was good");
 	} else if (good == NULL && options->last_good) {
-		fprintf(stderr, "sluice: %s\n", err.text);
+		tell(node, err.text);
 	} else if (good != NULL) {
 		log_warning(&node->log, "%s does not load; the last good policy runs instead", options->policy);
 		bundle_free(node->bundle);
@@ -431,6 +432,7 @@ go(struct node *node, struct err *err)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
 	timer_init(&node->stop_tick, on_stop_tick, node);
 	shards_start(node->shards);
+	process_memory_aside();
 	if (!workers_start(node->workers, node->watchdog, err))
 		return false;
 	say_ready(node);
@@ -481,14 +483,16 @@ node_run(const struct node_options *options)
 
 	node->given = options;
 	clock_os_init(&node->clock);
-	node->log = (struct log){ .level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr };
 	notify_init(&node->notify);
+	node->log = (struct log){
+		.level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr, .ranked = node->notify.journal,
+	};
 	process_open_files();
 	ok = load_policy(node);
 	if (ok) {
 		ok = run(node, &err);
 		if (!ok)
-			fprintf(stderr, "sluice: %s\n", err.text);
+			tell(node, err.text);
 	}
 	close_all(node);
 	free(node);

@@ -67,7 +67,7 @@ swap_print_report(struct log *log, const struct policy_report *report)
 		const struct policy_note *note = &report->errors[i];
 		char line[16];
 
-		fprintf(stderr, "%s%s: %s\n", note->file, line_text(note, line), note->text);
+		fprintf(stderr, "%s%s%s: %s\n", log_rank(log, LOG_ERROR), note->file, line_text(note, line), note->text);
 	}
 	log_warnings(log, report);
 }

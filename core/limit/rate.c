@@ -23,9 +23,11 @@
  *
  * The common path reads the spec in force and swaps `last`. A change makes
  * `last` BUSY, writes the spec, and puts another `last`, always a different one,
- * so that a thread which read the old spec cannot swap.
+ * so that a thread which read the old spec cannot swap. Who fails to swap rests
+ * before he reads again (backoff.h).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "limit/backoff.h"
 #include "limit/rate.h"
 
 #define TICKS_PER_US INT64_C(64)
@@ -118,10 +120,11 @@ encode(int64_t instant)
 	return instant ? instant : 1;
 }
 
+/* Without branches: else the compiler joins two loaded fields in memory to compare them as one, and waits for them there. */
 static bool
 same_spec(const struct rate_spec *a, const struct rate_spec *b)
 {
-	return a->count == b->count && a->burst == b->burst && a->window_us == b->window_us;
+	return !((a->count ^ b->count) | (a->burst ^ b->burst) | (uint64_t)(a->window_us ^ b->window_us));
 }
 
 /* The virtual instant, no further behind than the depth. */
@@ -188,7 +191,10 @@ adopt(struct rate *rate, const struct rate_spec *spec, int64_t now)
 static bool
 swap_last(struct rate *rate, int64_t from, int64_t to)
 {
-	return atomic_compare_exchange_strong_explicit(&rate->last, &from, encode(to), memory_order_acq_rel, memory_order_relaxed);
+	if (atomic_compare_exchange_strong_explicit(&rate->last, &from, encode(to), memory_order_acq_rel, memory_order_relaxed))
+		return true;
+	backoff_rest();
+	return false;
 }
 
 bool
@@ -200,11 +206,11 @@ rate_take(struct rate *rate, const struct rate_spec *spec, uint32_t n, mono_us_t
 	int64_t now = ticks_of(now_us);
 	for (;;) {
 		struct state s = adopt(rate, spec, now);
-		__int128 instant = (__int128)s.pacing.interval * n + instant_of(&s, now);
-		if (instant > now || now < s.pacing.since)
+		int64_t instant = instant_of(&s, now), taken;
+		if (__builtin_mul_overflow(s.pacing.interval, n, &taken) || taken > now - instant || now < s.pacing.since)
 			return false;
 		raise_latest(rate, now);
-		if (swap_last(rate, s.last, (int64_t)instant))
+		if (swap_last(rate, s.last, instant + taken))
 			return true;
 	}
 }

@@ -451,6 +451,16 @@ extreme_specs_do_not_overflow(void **state)
 }
 
 static void
+so_many_that_their_intervals_overflow_are_refused(void **state)
+{
+	/* An interval of 2^33 ticks: 2^31 of them are 0 in 64 bits. */
+	const struct rate_spec spec = { 1, 0, (INT64_C(1) << 27) - 50 * US_PER_MS };
+	struct rate rate = { 0 };
+	assert_false(rate_take(&rate, &spec, UINT32_C(1) << 31, HOUR));
+	assert_true(rate_take(&rate, &spec, 1, HOUR));
+}
+
+static void
 several_are_told_the_instant_from_which_they_may_go_together(void **state)
 {
 	struct prng prng;
@@ -663,6 +673,7 @@ main(void)
 		cmocka_unit_test(extreme_specs_do_not_overflow),
 		cmocka_unit_test(a_checkpoint_survives_another_clock),
 		cmocka_unit_test(a_fresh_limiter_is_saved_as_one),
+		cmocka_unit_test(so_many_that_their_intervals_overflow_are_refused),
 		cmocka_unit_test(several_are_told_the_instant_from_which_they_may_go_together),
 		cmocka_unit_test(what_nobody_uses_is_as_fresh_after_a_window_though_its_spec_has_changed),
 		cmocka_unit_test(hostile_checkpoints_do_no_harm),

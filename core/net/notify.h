@@ -13,9 +13,10 @@
 struct notify {
 	char      path[NOTIFY_PATH_MAX];        /* "": nobody asked; '@' first: an abstract name */
 	mono_us_t watchdog_us;                  /* how often it wants to hear from us; 0: it does not */
+	bool      journal;                      /* standard error is its journal */
 };
 
-/* From the environment: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID. */
+/* From the environment: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, JOURNAL_STREAM. */
 void notify_init(struct notify *notify);
 /* "READY=1", "STOPPING=1", "WATCHDOG=1". */
 void notify_say(const struct notify *notify, const char *state);

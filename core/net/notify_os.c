@@ -6,6 +6,7 @@
 #include "net/notify.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "util/span.h"
@@ -23,12 +24,26 @@ watchdog_us(void)
 	return (mono_us_t)value;
 }
 
+/* The journal's stream is named by device and inode, for a child may have been given another standard error. */
+static bool
+is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char ours[48];
+	struct stat st;
+
+	if (stream == NULL || fstat(STDERR_FILENO, &st) != 0)
+		return false;
+	snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, ours) == 0;
+}
+
 void
 notify_init(struct notify *notify)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 
-	*notify = (struct notify){ .watchdog_us = watchdog_us() };
+	*notify = (struct notify){ .watchdog_us = watchdog_us(), .journal = is_journal() };
 	if (path != NULL && (path[0] == '/' || path[0] == '@') && strlen(path) < sizeof notify->path)
 		memcpy(notify->path, path, strlen(path));
 }

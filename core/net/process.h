@@ -7,7 +7,8 @@
 #include "util/err.h"
 
 uint64_t process_memory_used(void);     /* resident bytes of this process; 0: cannot be told */
-void process_memory_trim(void);         /* what was freed goes back to the system */
+void process_memory_trim(void);         /* what was freed goes back to the system, now */
+void process_memory_aside(void);        /* from now on a thread sees to that, after seconds; it is what this one is: user, capabilities */
 void process_open_files(void);          /* as many descriptors as the system lets us have */
 unsigned process_cores(void);           /* that it may run on; at least 1 */
 /*

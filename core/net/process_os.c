@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <malloc.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +20,10 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Read by jemalloc as the process begins: what was freed serves whoever asks next for that long, then goes back to the system. */
+extern const char *const malloc_conf;
+const char *const malloc_conf = "dirty_decay_ms:2000,muzzy_decay_ms:0,max_background_threads:1";
 
 uint64_t
 process_memory_used(void)
@@ -42,10 +45,23 @@ process_memory_used(void)
 	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* jemalloc's, which we are linked with but in the builds of the sanitizers: they have a malloc of their own. */
+int mallctl(const char *name, void *old, size_t *old_n, void *new, size_t new_n) __attribute__((weak));
+
 void
 process_memory_trim(void)
 {
-	malloc_trim(0);
+	if (mallctl != NULL)
+		(void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);         /* MALLCTL_ARENAS_ALL */
+}
+
+void
+process_memory_aside(void)
+{
+	bool yes = true;
+
+	if (mallctl != NULL)
+		(void)mallctl("background_thread", NULL, NULL, &yes, sizeof yes);
 }
 
 void

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -368,6 +369,25 @@ an_interval_meant_for_another_process_is_none(void **state)
 	unsetenv("NOTIFY_SOCKET");
 }
 
+static void
+standard_error_is_the_journal_if_it_is_the_stream_named(void **state)
+{
+	struct notify notify;
+	struct stat st;
+	char name[48];
+
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	for (unsigned off = 0; off < 2; off++) {
+		snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino + off);
+		setenv("JOURNAL_STREAM", name, 1);
+		notify_init(&notify);
+		assert_int_equal(notify.journal, off == 0);
+	}
+	unsetenv("JOURNAL_STREAM");
+	notify_init(&notify);
+	assert_false(notify.journal);
+}
+
 int
 main(void)
 {
@@ -380,6 +400,7 @@ main(void)
 		cmocka_unit_test(sigusr2_shows_a_stack_and_changes_nothing),
 		cmocka_unit_test(the_manager_hears_by_path_and_by_abstract_name),
 		cmocka_unit_test(an_interval_meant_for_another_process_is_none),
+		cmocka_unit_test(standard_error_is_the_journal_if_it_is_the_stream_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

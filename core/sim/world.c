@@ -175,7 +175,7 @@ world_new(const struct world_options *options, struct policy_report *report, str
 	world->o.policy = world->policy;
 	prng_seed(&world->prng, options->seed);
 	world->loop = loop_sim_new(WORLD_START_US, (wall_ms_t){ WORLD_WALL_MS });
-	world->log = (struct log){ LOG_INFO, wall_now, world, on_log, world };
+	world->log = (struct log){ .level = LOG_INFO, .wall = wall_now, .wall_ctx = world, .sink = on_log, .sink_ctx = world };
 	world->ledger = ledger_new();
 	open_outside(world);
 	world->disk = disk_sim_new(prng_u64(&world->prng));

@@ -19,8 +19,8 @@
 #include "sim/world_own.h"
 
 #define NEVER_US        (3650 * INT64_C(86400) * US_PER_S)
-#define STOP_US         (8 * US_PER_S)                  /* as in node.c */
-#define STOP_FINAL_US   (30 * US_PER_S)
+#define STOP_US         (6 * US_PER_S)                  /* as in node.c */
+#define STOP_FINAL_US   (8 * US_PER_S)
 
 static mono_us_t
 now_of(const struct world *world)

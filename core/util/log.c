@@ -88,6 +88,13 @@ make_safe(const char *text, size_t n, char *out)
 	return used;
 }
 
+const char *
+log_rank(const struct log *log, enum log_level level)
+{
+	static const char *const ranks[] = { "<7>", "<6>", "<4>", "<3>" };
+	return log->ranked ? ranks[level] : "";
+}
+
 void
 log_line(struct log *log, enum log_level level, const char *format, ...)
 {
@@ -104,7 +111,7 @@ log_line(struct log *log, enum log_level level, const char *format, ...)
 	char line[TEXT_MAX + 64];
 	char stamp[32];
 	wall_format(log->wall(log->wall_ctx), stamp);
-	size_t used = (size_t)snprintf(line, 64, "%s %s ", stamp, words[level]);
+	size_t used = (size_t)snprintf(line, 64, "%s%s %s ", log_rank(log, level), stamp, words[level]);
 	used += make_safe(text, strlen(text), line + used);
 	line[used++] = '\n';
 	log->sink(log->sink_ctx, line, used);

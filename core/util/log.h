@@ -2,7 +2,8 @@
  * log - lines for the operator.
  *
  * A line is `2026-01-02T03:04:05.678Z level text`; control characters in the
- * text are written as \xHH, so what a peer said cannot forge a line.
+ * text are written as \xHH, so what a peer said cannot forge a line. For a
+ * journal each begins with its rank, `<6>`, as syslog counts them (sd-daemon(3)).
  *
  * Threads    Any; a line is one write().
  * Time       The caller's struct log holds a clock function, so a simulated
@@ -21,6 +22,7 @@ struct log {
 	void          *wall_ctx;
 	void         (*sink)(void *ctx, const char *line, size_t n);    /* with its \n */
 	void          *sink_ctx;
+	bool           ranked;          /* for a journal */
 };
 
 void log_line(struct log *log, enum log_level level, const char *format, ...)
@@ -30,6 +32,8 @@ void log_line(struct log *log, enum log_level level, const char *format, ...)
 #define log_warning(log, ...) log_line(log, LOG_WARNING, __VA_ARGS__)
 #define log_error(log, ...)   log_line(log, LOG_ERROR, __VA_ARGS__)
 
+/* What a line of that level, written by other means, begins with: "<3>", or "". */
+const char *log_rank(const struct log *log, enum log_level level);
 void log_sink_stderr(void *ctx, const char *line, size_t n);    /* a sink; ctx unused */
 
 /* RFC 3339 in UTC with milliseconds, into `out` of at least 32 bytes. */

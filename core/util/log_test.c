@@ -35,7 +35,7 @@ static struct log
 make_log(struct captured *captured)
 {
 	*captured = (struct captured){ 0 };
-	return (struct log){ LOG_INFO, fixed_wall, NULL, capture, captured };
+	return (struct log){ .level = LOG_INFO, .wall = fixed_wall, .sink = capture, .sink_ctx = captured };
 }
 
 static void
@@ -50,6 +50,22 @@ a_line_has_its_time_level_and_text(void **state)
 	log_error(NULL, "nowhere");
 	assert_string_equal(got.text, STAMP "info hello 7\n" STAMP "warning b\n" STAMP "error c\n");
 	assert_int_equal(got.calls, 3);
+}
+
+static void
+a_line_for_a_journal_begins_with_its_rank(void **state)
+{
+	struct captured got;
+	struct log log = make_log(&got);
+	log.level = LOG_DEBUG;
+	assert_string_equal(log_rank(&log, LOG_ERROR), "");
+	log.ranked = true;
+	log_debug(&log, "a");
+	log_info(&log, "b");
+	log_warning(&log, "c");
+	log_error(&log, "<0>d");
+	assert_string_equal(got.text, "<7>" STAMP "debug a\n<6>" STAMP "info b\n<4>" STAMP "warning c\n<3>" STAMP "error <0>d\n");
+	assert_string_equal(log_rank(&log, LOG_ERROR), "<3>");
 }
 
 static void
@@ -129,6 +145,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_has_its_time_level_and_text),
+		cmocka_unit_test(a_line_for_a_journal_begins_with_its_rank),
 		cmocka_unit_test(what_a_peer_says_cannot_forge_a_line),
 		cmocka_unit_test(a_long_line_is_cut_between_characters),
 		cmocka_unit_test(the_calendar_is_right),

@@ -14,7 +14,7 @@ import harness
 from client import Client, Closed
 from harness import now, until
 from load import DOMAINS, Load, each_of
-from receiver import CLOSE, Receiver
+from receiver import CLOSE, HANG, Receiver
 
 NEEDS_NAMESPACE = True          # small disks; a receiver on port 25 that DNS may name
 WORKERS = (1, 4)
@@ -261,12 +261,12 @@ class NoDescriptors(Case):
 class Stop(Case):
     STOP_S = 10
 
-    def stopped_under_load(self, n, answer):
+    def stopped_under_load(self, n, answer, stages=("MAIL", "RCPT", "DATA", "."), every=None):
         """Each acknowledged recipient was taken by the receiver or is queued after the restart, and none twice."""
         mx = self.receiver(keep=True)
         if answer:
-            for stage in ("MAIL", "RCPT", "DATA", "."):
-                mx.answer(stage, answer)
+            for stage in stages:
+                mx.answer(stage, answer, every=every)
         node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}", {QUICK} }}', options=["--workers", str(n)])
         load = Load(node.port, clients=2, rcpts=3)
         # Each has sent some mail, and others are in the middle of theirs.
@@ -289,6 +289,11 @@ class Stop(Case):
     @each_count
     def test_under_load_with_slow_receivers(self, n):
         self.stopped_under_load(n, lambda _: time.sleep(1))
+
+    @each_count
+    def test_under_load_with_receivers_that_withhold_the_last_reply(self, n):
+        """This one takes what it was slow to answer only once it answers: so nothing comes twice here, either."""
+        self.stopped_under_load(n, HANG, stages=(".",), every=10)
 
 
 # --- names ---

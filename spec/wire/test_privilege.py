@@ -2,7 +2,6 @@
 """Who the node is once it runs, what others may read of it, what it never says, and who ends it when it hangs."""
 import ctypes
 import os
-import platform
 import pwd
 import re
 import shutil
@@ -198,26 +197,10 @@ class WhoEndsIt(Case):
             words.append(heard.recv(100))
         self.assertEqual(words[-1], b"STOPPING=1")
 
-    def hang(self, node, function):
-        """From now on that function of the node's is an endless loop."""
-        loop = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.machine())
-        nm = shutil.which("nm")
-        if not loop or not nm:
-            self.skipTest("takes nm(1), and a machine whose jump it knows")
-        symbols = subprocess.run([nm, harness.SLUICE], capture_output=True, text=True, check=True).stdout
-        offset = int(re.search(rf"^(\w+) T {function}$", symbols, re.M).group(1), 16)
-        if platform.machine() == "x86_64":
-            offset += 4         # behind the landing mark of indirect calls
-        with open(f"/proc/{node.popen.pid}/maps", encoding="ascii") as maps:
-            base = int(next(line for line in maps if line.rstrip().endswith(harness.SLUICE)).split("-")[0], 16)
-        with open(f"/proc/{node.popen.pid}/mem", "r+b", buffering=0) as memory:
-            memory.seek(base + offset)
-            memory.write(loop)
-
     def test_a_loop_that_hangs_is_ended_and_nothing_is_lost(self):
         node, _ = self.managed(paused=True, policy='domain "*" { smtp_hosts = "127.0.0.1:9" }\n')
         self.assertEqual(self.send(node).code, 250)
-        self.hang(node, "control_request_parse")
+        harness.hang(node.popen.pid, "control_request_parse")
         with socket.socket(socket.AF_UNIX) as asks:
             asks.connect(node.control)
             asks.sendall(b'{"command":"status"}\n')
