@@ -1,5 +1,5 @@
 /* A message in steady flow, in by SMTP and out by SMTP, asks malloc() for nothing: this file's own malloc() counts what
- * the whole process asks for. What is not a message's is there too (once a second the state is saved, and the
+ * the whole process asks for, and hands it on to glibc's. What is not a message's is there too (once a second the state is saved, and the
  * simulated disk makes a file of it), so the bar is half a call a message; one more in its path is twice that.
  * Under a sanitizer, which has its own malloc(), nothing is counted. */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -25,10 +25,12 @@ void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t each);
 void *__libc_realloc(void *p, size_t n);
 void *__libc_memalign(size_t align, size_t n);
+void __libc_free(void *p);
 
 void *malloc(size_t n) { calls++; return __libc_malloc(n); }
 void *calloc(size_t n, size_t each) { calls++; return __libc_calloc(n, each); }
 void *realloc(void *p, size_t n) { calls++; return __libc_realloc(p, n); }
+void free(void *p) { __libc_free(p); }
 void *aligned_alloc(size_t align, size_t n) { calls++; return __libc_memalign(align, n); }
 
 int
