@@ -1,7 +1,7 @@
 /* A message in steady flow, in by SMTP and out by SMTP, asks malloc() for nothing: this file's own malloc() counts what
- * the whole process asks for, and hands it on to glibc's. What is not a message's is there too (once a second the state is saved, and the
- * simulated disk makes a file of it), so the bar is half a call a message; one more in its path is twice that.
- * Under a sanitizer, which has its own malloc(), nothing is counted. */
+ * the whole process asks for, and hands it on to glibc's. What is not a message's is there too (once a second the state
+ * is saved, and the simulated disk makes a file of it), so the bar is half a call a message; one more in its path is
+ * twice that. Under a sanitizer, which has its own malloc(), nothing is counted. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/policy_fixture.h"
 
