@@ -11,6 +11,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_record.h"
 
+#include <errno.h>
+
 #include "util/crc.h"
 
 #define MAGIC 0x4c504f53u               /* "SOPL" on disk */
@@ -21,8 +23,7 @@
 #define MESSAGE_FIXED 32u
 #define FLAG_STATES 1u
 #define WINDOW_BYTES (1024u * 1024u)
-#define FRONT_BYTES 1024u               /* what mostly comes before a tail, and is made room for */
-#define CAP_MAX (SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX + FRONT_BYTES)
+#define BLOCK_BYTES 4096u               /* a page, and the sector of most disks */
 
 /* Unrolled, the compiler makes one store of it; of get() one load. */
 static inline char *
@@ -51,66 +52,6 @@ get(const char *p, unsigned bytes)
 	for (unsigned i = 0; i < bytes; i++)
 		v |= (uint64_t)(unsigned char)p[i] << (8 * i);
 	return v;
-}
-
-struct spool_fresh *
-spool_fresh_new(uint8_t kind, uint32_t payload_bytes)
-{
-	struct spool_fresh *fresh = mem_grow(NULL, sizeof(*fresh) + SPOOL_RECORD_HEADER + payload_bytes);
-
-	*fresh = (struct spool_fresh){ .refs = 1, .kind = kind };
-	fresh->n = fresh->cap = SPOOL_RECORD_HEADER + payload_bytes;
-	list_init(&fresh->link);
-	return fresh;
-}
-
-static struct spool_fresh *
-fresh_resize(struct spool_fresh *fresh, uint32_t cap)
-{
-	fresh = mem_grow(fresh, sizeof(*fresh) + cap);
-	fresh->cap = cap;
-	list_init(&fresh->link);
-	return fresh;
-}
-
-void
-spool_fresh_empty(struct spool_fresh *fresh)
-{
-	uint32_t cap = fresh->cap;
-
-	*fresh = (struct spool_fresh){ .refs = 1, .n = SPOOL_RECORD_HEADER, .cap = cap };
-	list_init(&fresh->link);
-}
-
-struct spool_fresh *
-spool_fresh_gather(struct spool_fresh *fresh, struct span bytes)
-{
-	uint32_t n = (uint32_t)bytes.n, least, cap;
-
-	check(bytes.n <= SPOOL_PIECE_MAX);
-	if (!fresh) {
-		fresh = spool_fresh_new(0, n + FRONT_BYTES);
-		fresh->n = SPOOL_RECORD_HEADER;
-	}
-	check(fresh->n <= SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX);
-	if (n > fresh->cap - fresh->n) {
-		least = fresh->n + n + FRONT_BYTES;
-		cap = 2 * fresh->cap < CAP_MAX ? 2 * fresh->cap : CAP_MAX;
-		fresh = fresh_resize(fresh, cap > least ? cap : least);
-	}
-	put_span(fresh->p + fresh->n, bytes);
-	fresh->n += n;
-	return fresh;
-}
-
-void
-spool_fresh_unref(struct spool_fresh *fresh)
-{
-	check(fresh->refs > 0);
-	if (--fresh->refs == 0) {
-		check(!list_linked(&fresh->link));
-		free(fresh);
-	}
 }
 
 void
@@ -199,21 +140,6 @@ get_state(const char *p)
 	};
 }
 
-/* The tail moves up by so many bytes. What is far too large for what it holds, or a bit too small, is made to measure. */
-static struct spool_fresh *
-make_front(struct spool_fresh *fresh, size_t front)
-{
-	uint32_t tail = fresh->n - SPOOL_RECORD_HEADER, n;
-
-	check(front < UINT32_MAX / 2 - fresh->n);
-	n = fresh->n + (uint32_t)front;
-	if (n > fresh->cap)
-		fresh = fresh_resize(fresh, n);
-	memmove(fresh->p + SPOOL_RECORD_HEADER + front, fresh->p + SPOOL_RECORD_HEADER, tail);
-	fresh->n = n;
-	return fresh->cap > 2 * n + 2 * FRONT_BYTES ? fresh_resize(fresh, n) : fresh;
-}
-
 struct spool_fresh *
 spool_record_message(const struct spool_message_parts *parts,
 		     const struct spool_rcpt_state *states, const struct spool_piece *pieces)
@@ -223,7 +149,8 @@ spool_record_message(const struct spool_message_parts *parts,
 	struct spool_fresh *fresh = parts->gathered ? parts->gathered : spool_fresh_gather(NULL, parts->tail);
 	char *p;
 
-	fresh = make_front(fresh, front);
+	check(front < UINT32_MAX / 2);
+	fresh = spool_fresh_front(fresh, (uint32_t)front);
 	fresh->kind = SPOOL_MESSAGE;
 	p = fresh->p + SPOOL_RECORD_HEADER;
 	p = put(p, parts->id, 8);
@@ -376,6 +303,56 @@ spool_record_note(struct span *payload, struct spool_note *out)
 	return true;
 }
 
+bool
+spool_is_unreadable(const struct err *err)
+{
+	switch (err->sys) {
+	case EIO: case ENODATA: case EILSEQ:            /* the device */
+	case EBADMSG: case EUCLEAN:                     /* a file system with sums */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Block by block, up to the one that fails. */
+static bool
+read_blocks(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
+	    size_t *got_out, uint64_t *bad_to_out, struct err *err)
+{
+	size_t got = 0, want = 0, some = 0;
+
+	for (; got < n && some == want; got += some) {
+		uint64_t from = at + got, end = from - from % BLOCK_BYTES + BLOCK_BYTES;
+
+		want = end - from < n - got ? (size_t)(end - from) : n - got;
+		if (ops->read(file, from, to + got, want, &some, err))
+			continue;
+		if (!spool_is_unreadable(err))
+			return false;
+		*bad_to_out = end;
+		break;
+	}
+	*got_out = got;
+	return true;
+}
+
+bool
+spool_read_some(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
+		size_t *got_out, uint64_t *bad_to_out, struct err *err)
+{
+	struct err trouble = { 0 };
+
+	*bad_to_out = 0;
+	if (ops->read(file, at, to, n, got_out, &trouble))
+		return true;
+	if (spool_is_unreadable(&trouble) && read_blocks(ops, file, at, to, n, got_out, bad_to_out, &trouble))
+		return true;
+	if (err)
+		*err = trouble;
+	return false;
+}
+
 void
 spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
 		uint64_t number, uint64_t size)
@@ -395,7 +372,7 @@ static bool
 window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *err)
 {
 	size_t have = buf_len(&scan->window), got;
-	uint64_t want, left = scan->size - scan->next - have;
+	uint64_t want, left = scan->size - scan->next - have, bad_to;
 	char *room;
 
 	*short_out = false;
@@ -406,10 +383,11 @@ window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *er
 		want = left;
 	room = buf_grow(&scan->window, (size_t)want);
 	check(room != NULL);
-	if (!scan->ops->read(scan->file, scan->next + have, room, (size_t)want, &got, err))
+	if (!spool_read_some(scan->ops, scan->file, scan->next + have, room, (size_t)want, &got, &bad_to, err))
 		return false;
 	buf_grow_commit(&scan->window, got);
 	*short_out = have + got < n;
+	scan->bad_to = *short_out ? bad_to : 0;
 	return true;
 }
 
@@ -429,7 +407,7 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 	bool cut, whole;
 
 	scan->at = scan->next;
-	scan->beyond = 0;
+	scan->beyond = scan->bad_to = 0;
 	if (left == 0)
 		return SPOOL_STEP_END;
 	if (left < SPOOL_RECORD_HEADER)
@@ -480,8 +458,12 @@ spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err
 		spool_scan_seek(scan, at);
 		if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
 			return SPOOL_STEP_ERROR;
-		if (cut)
+		if (cut && !scan->bad_to)
 			break;
+		if (cut) {
+			at = scan->bad_to - 1;
+			continue;
+		}
 		window = buf_span(&scan->window);
 		check(window.n >= SPOOL_RECORD_HEADER);
 		if (spool_record_peek(window.p, scan->number, at, &payload_bytes) && payload_bytes <= payload_max)
