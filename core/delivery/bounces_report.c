@@ -62,7 +62,7 @@ bounce_wait(struct bounce *b, const char *why, struct now now)
 }
 
 static void
-on_report(void *ctx, const struct err *err, const struct envelope *envelope)
+on_report(void *ctx, const struct err *err, const struct envelope *envelope, struct arena *arena)
 {
 	struct bounce *b = ctx;
 	struct bounces *bounces = b->shard->bounces;
