@@ -453,6 +453,8 @@ net_os_new(struct loop *loop, struct err *err)
 	list_init(&net->deferred);
 	list_init(&net->dead);
 	list_init(&net->lingers);
+	list_init(&net->warm);
+	timer_init(&net->rest_timer, conn_tls_rest, net);
 	list_init(&net->listeners);
 	list_init(&net->dead_listeners);
 	net->read_room = mem_alloc(CONN_READ_MAX);
@@ -477,6 +479,7 @@ net_os_free(struct net *base)
 		conn_os_free(list_first(&net->dead, struct conn_os, link));
 	listen_os_free_all(net);
 	linger_free_all(net);
+	timer_stop(&net->net.loop->timers, &net->rest_timer);
 	loop_os_remove_turn_end(&net->turn_end);
 	while (net->spares_n > 0)
 		buf_fini(&net->spares[--net->spares_n]);
