@@ -34,6 +34,7 @@ struct part {
 	struct spool_notes  notes;
 	uint64_t at, bytes;
 	uint64_t synced, marked;        /* before, then after */
+	struct spool_ahead ahead;
 	bool cut, sync, force_journal, keep_files;
 	/* the worker's answers */
 	bool touched, sync_failed, cut_failed, created, journal_ok;
@@ -55,23 +56,25 @@ struct spool_batch {
 static bool
 part_write(struct part *part, const struct disk_ops *ops, struct err *err)
 {
+	struct spool_segment *segment = part->segment;
 	uint32_t n = part->chunks.n;
 	uint64_t at = part->at;
-	struct iovec few[16], *iov = few;
+	struct iovec few[16 + SPOOL_AHEAD_IOVS], *iov = few;
 	bool ok;
 
 	if (n == 0)
 		return true;
-	if (n > countof(few))
-		iov = mem_grow(NULL, n * sizeof(*iov));
+	if (n + SPOOL_AHEAD_IOVS > countof(few))
+		iov = mem_grow(NULL, (n + SPOOL_AHEAD_IOVS) * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++) {
 		struct spool_fresh *record = part->chunks.v[i];
-		spool_fresh_seal(record, part->segment->number, at);
+		spool_fresh_seal(record, segment->number, at);
 		iov[i] = (struct iovec){ record->p, record->n };
 		at += record->n;
 	}
 	part->touched = true;
-	ok = ops->write(part->segment->file, part->at, iov, (int)n, err);
+	ok = spool_ahead_write(ops, segment->file, part->at, iov, (int)n, part->ahead.file, &segment->file_ahead, err);
+	segment->file_end = at;
 	if (iov != few)
 		free(iov);
 	return ok;
@@ -82,6 +85,7 @@ part_cut(struct part *part, uint64_t to, const struct disk_ops *ops, struct err 
 {
 	struct spool_segment *segment = part->segment;
 
+	segment->file_ahead = 0;
 	return spool_segment_file(segment, err) && ops->truncate(segment->file, to, err) && ops->sync(segment->file, err);
 }
 
@@ -156,7 +160,7 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 	struct spool_segment *segment = part->segment;
 	bool sync = part->notes.n || part->force_journal, ok;
 	struct buf buf;
-	struct iovec iov;
+	struct iovec iov[1 + SPOOL_AHEAD_IOVS];
 
 	if (!spool_segment_journal(segment, err))
 		return false;
@@ -164,6 +168,7 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 		if (!ops->truncate(segment->journal, segment->journal_synced, err))
 			return false;
 		segment->journal_end = segment->journal_synced;
+		segment->journal_ahead = 0;
 		segment->journal_bad = false;
 	}
 	buf_init(&buf, 0);
@@ -172,8 +177,8 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 	if (part->synced > part->marked || part->force_journal)
 		spool_record_synced(&buf, segment->number, segment->journal_end, part->synced);
 	spool_record_notes(&buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
-	iov = (struct iovec){ buf.p + buf.start, buf_len(&buf) };
-	ok = ops->write(segment->journal, segment->journal_end, &iov, 1, err);
+	iov[0] = (struct iovec){ buf.p + buf.start, buf_len(&buf) };
+	ok = spool_ahead_write(ops, segment->journal, segment->journal_end, iov, 1, part->ahead.journal, &segment->journal_ahead, err);
 	if (ok && sync) {
 		(*syncs)++;
 		ok = ops->sync(segment->journal, err);
@@ -185,6 +190,7 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 	}
 	part->marked = ok ? part->synced : 0;
 	segment->journal_bad = !ok;
+	segment->journal_ahead = ok ? segment->journal_ahead : 0;
 	buf_fini(&buf);
 	return ok;
 }
@@ -235,6 +241,8 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
+	if (part->keep_files)
+		spool_ahead_plan(segment, part->bytes, &part->ahead);
 	part->sync = segment->tickets_pending || (!segment->created && part->chunks.n) ||
 		     (final && !segment->sealed && segment->end > segment->synced);
 	part->force_journal = (probe && segment == segment->core->active) ||
