@@ -9,6 +9,12 @@ COV     ?=
 
 VERSION := 0.1.0
 
+# As many at once as there are cores, unless -j says; V=1 shows the commands.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+Q       := $(if $(V),,@)
+
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 HARDEN  := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fcf-protection
 OPT     := -O2 -g
@@ -41,11 +47,12 @@ BENCHES := $(patsubst core/%.c,$(B)/bench/%,$(wildcard core/*/*_bench.c))
 all: $(B)/sluice
 
 $(B)/sluice: $(B)/core/main.o $(B)/libcore.a
-	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
 
 $(B)/libcore.a: $(OBJ)
 	@rm -f $@
-	ar rcs $@ $(OBJ)
+	@ar rcs $@ $(OBJ)
 
 # What policies and specs `require`, as C arrays: lua/sluice/x.lua is the module sluice.x, policies/providers/x.lua providers.x.
 LUA := $(filter-out lua/types/%,$(wildcard lua/*.lua lua/*/*.lua policies/providers/*.lua))
@@ -61,15 +68,18 @@ $(B)/core/policy/embedded.o: $(B)/gen/embedded_lua.h
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  cc $<"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/test/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS) -lcmocka
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS) -lcmocka
 
 $(B)/bench/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/libcore.a $(LIBS)
 
 units: $(TESTS)
 	@for t in $(TESTS); do echo "== $$t"; $$t || exit 1; done
@@ -96,7 +106,7 @@ coverage:
 	@find build-cov -name '*.gcda' -delete 2>/dev/null || true
 	@SLOW=4 $(MAKE) --no-print-directory B=build-cov COV=1 suite; failed=$$?; spec/house/coverage build-cov && exit $$failed
 
-# make fuzz T=60: each fuzzer that many seconds, from its corpus; as many at once as make -j says. SEED=1: no chance.
+# make fuzz T=60: each fuzzer that many seconds, from its corpus; SEED=1: no chance.
 FUZZ_CC := clang-14
 fuzz:
 	deps/install fuzz
@@ -136,7 +146,8 @@ bench-peers:
 
 $(B)/fuzz/%: $(B)/core/%.o $(B)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libcore.a $(LIBS)
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz build-cov
@@ -144,11 +155,11 @@ clean:
 # Installs what is missing, and starts a node that only this machine can reach.
 run:
 	deps/install
-	$(MAKE) all
+	@$(MAKE) --no-print-directory all
 	@mkdir -p $(B)/run
 	@echo "to send a first message, in another terminal: $(B)/sluice inject --to you@your.domain 127.0.0.1:2525"
 	@echo "to look at the node:                          $(B)/sluice status --control $(B)/run/control.sock"
-	exec $(B)/sluice run policies/default.lua --spool $(B)/run/spool --control $(B)/run/control.sock \
+	@exec $(B)/sluice run policies/default.lua --spool $(B)/run/spool --control $(B)/run/control.sock \
 		--accounting $(B)/run/accounting.csv
 
 install: all

@@ -171,7 +171,7 @@ load_policy(struct node *node)
 	struct err err = { 0 };
 	struct bundle *good;
 
-	node->bundle = bundle_new(options->policy, "");
+	node->bundle = bundle_new(options->policy, options->folder != NULL ? options->folder : "");
 	if (load_bundle(node, node->bundle))
 		return true;
 	good = last_good_read(options->spool != NULL ? options->spool : SPOOL_BUILT_IN, &err);

@@ -9,6 +9,7 @@
 
 struct node_options {
 	const char *policy;
+	const char *folder;             /* that relative paths in it begin in; NULL: the process's own */
 	const char *spool, *control, *accounting, *http, *resolver;     /* NULL: as the policy says */
 	unsigned    workers;                                            /* 0: as the policy says */
 	bool        watch;              /* swap when a file of the policy changes */

@@ -3,6 +3,9 @@
  * then the saved limits are read, and only then the mail is queued: what it
  * finds closed it must find closed.
  *
+ * A record that makes no sense as an envelope is the spool's to set aside, like any other
+ * damage; mail of a virtual MTA that the policy has forgotten is the operator's.
+ *
  * Messages are dealt to the shards in turn, so that each has its share of them to
  * keep. Their recipients go where they belong as mail does while the node runs; it
  * is delivered here, in between, because nobody else would.
@@ -22,17 +25,27 @@ struct found {                          /* a message of the last run, until the 
 };
 
 struct finding {
-	struct arena  arena;
+	struct arena  arena, scratch;
 	struct found *found, **last;
+	struct err    refusal;          /* of the first that the policy has no place for */
 };
 
 static struct spool_message *
 on_recovered(void *ctx, const struct spool_recovered *recovered)
 {
-	struct finding *finding = ((struct shards *)ctx)->finding;
+	struct shards *shards = ctx;
+	struct finding *finding = shards->finding;
+	const struct ruleset *ruleset = policy_ruleset(shards->all[0]->policy);
+	struct envelope envelope;
 	struct found *found;
 
 	check(finding != NULL);
+	arena_reset(&finding->scratch);
+	if (!envelope_decode(recovered->meta, &finding->scratch, &envelope, NULL) || envelope.rcpts_n != recovered->rcpts_n)
+		return NULL;
+	if (ruleset_vmta(ruleset, envelope.vmta) == NULL && !finding->refusal.kind)
+		err_set(&finding->refusal, ERR_PERM, "the spool holds mail of the virtual MTA \"%.*s\", which %s does not declare",
+			SPAN_ARG(envelope.vmta), ruleset->file);
 	found = arena_alloc(&finding->arena, sizeof *found);
 	found->message = message_new(recovered->rcpts_n);
 	found->meta = arena_span(&finding->arena, recovered->meta);
@@ -49,32 +62,15 @@ on_states(void *ctx, const struct spool_message *spooled, struct spool_rcpt_stat
 	message_states(container_of(spooled, struct message, spool), states);
 }
 
-static bool
-found_decode(const struct shard *shard, const struct found *found, struct arena *arena, struct envelope *out, struct err *err)
-{
-	const struct ruleset *ruleset = policy_ruleset(shard->policy);
-
-	if (!envelope_decode(found->meta, arena, out, err))
-		return false;
-	if (out->rcpts_n != found->message->spool.rcpts_n)
-		return err_set(err, ERR_PERM, "the spool holds a message whose envelope and record disagree about its recipients");
-	if (ruleset_vmta(ruleset, out->vmta) == NULL)
-		return err_set(err, ERR_PERM, "the spool holds mail of the virtual MTA \"%.*s\", which %s does not declare",
-			       SPAN_ARG(out->vmta), ruleset->file);
-	return true;
-}
-
-static bool
-requeue_one(struct shard *shard, struct found *found, struct arena *arena, struct err *err)
+static void
+requeue_one(struct shard *shard, struct found *found, struct arena *arena)
 {
 	struct envelope envelope;
 
 	arena_reset(arena);
-	if (!found_decode(shard, found, arena, &envelope, err))
-		return false;
+	check(envelope_decode(found->meta, arena, &envelope, NULL));    /* on_recovered() took no other */
 	queues_add(shard->queues, found->message, &envelope, found->states, loop_now(shard->loop));
 	found->message = NULL;
-	return true;
 }
 
 static void
@@ -84,25 +80,20 @@ deliver_mail(struct shards *shards)
 	shards_resume(shards);
 }
 
-/* Puts what was found into the queues; refuses if a message's virtual MTA is gone from the policy. */
-static bool
-requeue(struct shards *shards, struct finding *finding, struct err *err)
+/* Puts what was found into the queues. */
+static void
+requeue(struct shards *shards, struct finding *finding)
 {
-	struct arena arena;
 	uint64_t n = 0;
-	bool ok = true;
 
-	arena_init(&arena);
-	for (struct found *found = finding->found; found != NULL && ok; found = found->next) {
-		ok = requeue_one(shards->all[n % shards->n], found, &arena, err);
+	for (struct found *found = finding->found; found != NULL; found = found->next) {
+		requeue_one(shards->all[n % shards->n], found, &finding->scratch);
 		if (++n % DEALT_AT_ONCE == 0)
 			deliver_mail(shards);
 	}
 	deliver_mail(shards);
-	arena_fini(&arena);
-	if (ok && n > 0)
+	if (n > 0)
 		log_info(shards->all[0]->log, "%llu messages of the last run are queued again", (unsigned long long)n);
-	return ok;
 }
 
 static void
@@ -112,6 +103,7 @@ finding_fini(struct finding *finding)
 		if (found->message != NULL)
 			message_free(found->message);
 	arena_fini(&finding->arena);
+	arena_fini(&finding->scratch);
 }
 
 static void
@@ -133,7 +125,11 @@ open_spool(struct shards *shards, struct finding *finding, struct err *err)
 	shards->finding = NULL;
 	for (unsigned i = 1; first->spool != NULL && i < shards->n; i++)
 		take_spool(shards->all[i], spool_join(first->spool, shards->all[i]->loop));
-	return first->spool != NULL;
+	if (first->spool == NULL || !finding->refusal.kind)
+		return first->spool != NULL;
+	if (err != NULL)
+		*err = finding->refusal;
+	return false;
 }
 
 void
@@ -155,7 +151,11 @@ recovery_run(struct shards *shards, struct err *err)
 	bool ok;
 
 	arena_init(&finding.arena);
-	ok = open_spool(shards, &finding, err) && state_load(shards, err) && requeue(shards, &finding, err);
+	arena_init(&finding.scratch);
+	/* What may refuse comes before the saved limits are touched: a damaged file of them is set aside only once. */
+	ok = open_spool(shards, &finding, err) && state_load(shards, err);
+	if (ok)
+		requeue(shards, &finding);
 	/* What was found and not queued is the spool's until that is closed. */
 	if (!ok)
 		recovery_close_spool(shards);

@@ -15,35 +15,6 @@ text(const json_t *object, const char *key)
 	return value ? value : "";
 }
 
-/* Numbers of duration settings are seconds. */
-static void
-add_value(struct buf *out, const char *setting, const json_t *value)
-{
-	enum setting_id id = setting_find(span_text(setting));
-	bool is_time = id < SETTINGS_N && (setting_table[id].kind == SETTING_DURATION || setting_table[id].kind == SETTING_DURATIONS);
-	char shown[32];
-
-	if (json_is_number(value) && is_time) {
-		duration_format((int64_t)(json_number_value(value) * (double)US_PER_S), shown);
-		buf_add_text(out, shown);
-	} else if (json_is_number(value)) {
-		buf_printf(out, "%.15g", json_number_value(value));
-	} else if (json_is_string(value)) {
-		cmd_add_clean(out, json_string_value(value), 0);
-	} else if (json_is_boolean(value)) {
-		buf_add_text(out, json_is_true(value) ? "yes" : "no");
-	} else if (json_is_object(json_array_get(value, 0))) {
-		buf_printf(out, "%zu rule%s", json_array_size(value), json_array_size(value) == 1 ? "" : "s");
-	} else if (json_array_size(value)) {
-		for (size_t i = 0; i < json_array_size(value); i++) {
-			buf_add_text(out, i ? ", " : "");
-			add_value(out, setting, json_array_get(value, i));
-		}
-	} else if (value) {
-		buf_add_char(out, '-');
-	}
-}
-
 static void
 add_cell(struct cmd_table *table, unsigned column, enum cmd_style style, const struct buf *value)
 {
@@ -61,7 +32,7 @@ add_row(struct cmd_table *table, const char *name, const json_t *value, const js
 	buf_init(&cell, 0);
 	cmd_table_row(table);
 	cmd_table_cell(table, 0, declared ? CMD_BOLD : CMD_DIM, "%s", name);
-	add_value(&cell, name, value);
+	cmd_add_setting(&cell, name, value, ", ");
 	add_cell(table, 1, style, &cell);
 	buf_clear(&cell);
 	cmd_add_clean(&cell, text(object, "declared_at"), 0);

@@ -7,6 +7,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd_print.h"
 
+#include "policy/setting.h"
+
 #include <math.h>
 #include <stdarg.h>
 
@@ -130,6 +132,34 @@ cmd_add_clean(struct buf *out, const char *text, size_t max)
 		}
 		p += (unsigned char)*p == 0xc2;
 		buf_printf(out, "\\x%02x", (unsigned char)*p);
+	}
+}
+
+void
+cmd_add_setting(struct buf *out, const char *setting, const json_t *value, const char *between)
+{
+	enum setting_id id = setting_find(span_text(setting));
+	bool is_time = id < SETTINGS_N && (setting_table[id].kind == SETTING_DURATION || setting_table[id].kind == SETTING_DURATIONS);
+	char shown[32];
+
+	if (json_is_number(value) && is_time) {
+		duration_format((int64_t)(json_number_value(value) * (double)US_PER_S), shown);
+		buf_add_text(out, shown);
+	} else if (json_is_number(value)) {
+		buf_printf(out, "%.15g", json_number_value(value));
+	} else if (json_is_string(value)) {
+		cmd_add_clean(out, json_string_value(value), 0);
+	} else if (json_is_boolean(value)) {
+		buf_add_text(out, json_is_true(value) ? "yes" : "no");
+	} else if (json_is_object(json_array_get(value, 0))) {
+		buf_printf(out, "%zu rule%s", json_array_size(value), json_array_size(value) == 1 ? "" : "s");
+	} else if (json_array_size(value)) {
+		for (size_t i = 0; i < json_array_size(value); i++) {
+			buf_add_text(out, i ? between : "");
+			cmd_add_setting(out, setting, json_array_get(value, i), between);
+		}
+	} else if (value) {
+		buf_add_char(out, '-');
 	}
 }
 

@@ -30,6 +30,9 @@ void cmd_duration(double seconds, char out[32]);
 /* Control characters as \xHH, cut to `max` characters (0: whole) with "…". */
 void cmd_add_clean(struct buf *out, const char *text, size_t max);
 
+/* A setting's value; numbers of duration settings are seconds. between: the members of a list. */
+void cmd_add_setting(struct buf *out, const char *setting, const json_t *value, const char *between);
+
 enum { CMD_COLUMNS_MAX = 10 };
 
 /* Rows are gathered, then laid out. align: a letter a column, 'l' or 'r'. */

@@ -1,11 +1,16 @@
 /*
- * `run`: hands what was given to the node, which says everything else.
+ * `run`: hands what was given to the node, which says everything else. The folder
+ * goes with it, as with `swap`, so that a path means one place however the
+ * same policy is named later.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/cmd.h"
 #include "net/peers.h"
 #include "node.h"
 #include "util/span.h"
+
+#include <stdlib.h>
+#include <unistd.h>
 
 static int
 run(int argc, char **argv)
@@ -26,8 +31,10 @@ run(int argc, char **argv)
 		return cmd_misused(&cmd_run, argc < 2 ? "run needs a policy" : "run takes one policy");
 	if (options[WORKERS].value && (!span_u64(span_text(options[WORKERS].value), PEERS_MAX, &workers) || !workers))
 		return cmd_misused(&cmd_run, "--workers is a number from 1 to %u", PEERS_MAX);
-	return node_run(&(struct node_options){
+	char *folder = getcwd(NULL, 0);
+	status = node_run(&(struct node_options){
 		.policy = argv[1],
+		.folder = folder,
 		.spool = options[SPOOL].value,
 		.control = options[CONTROL].value,
 		.accounting = options[ACCOUNTING].value,
@@ -37,6 +44,8 @@ run(int argc, char **argv)
 		.watch = options[WATCH].value != NULL,
 		.last_good = options[LAST_GOOD].value != NULL,
 	});
+	free(folder);
+	return status;
 }
 
 const struct cmd cmd_run = {

@@ -37,32 +37,22 @@ cmd_spool_file(uint64_t segment, char out[24])
 	snprintf(out, 24, "%016llx.seg", (unsigned long long)segment);
 }
 
-static void
-envelope_damaged(struct cmd_spool *look, const struct spool_recovered *found)
-{
-	char file[24];
-
-	cmd_spool_file(found->segment, file);
-	look->on_finding(look->ctx, &(struct spool_finding){ .file = file, .at = found->at, .to = found->at, .damage = true,
-		.text = "the record is whole, but its envelope is not one; a start would refuse it" });
-}
-
 static struct spool_message *
 on_recovered(void *ctx, const struct spool_recovered *found)
 {
 	struct cmd_spool *look = ctx;
-	struct spool_message *message = arena_alloc(&look->kept, sizeof(*message));
-	struct cmd_spool_message shown = { .found = found, .message = message };
+	struct cmd_spool_message shown = { .found = found };
+	struct spool_message *message;
 	struct envelope envelope;
 
-	message->id = found->id;
 	arena_reset(&look->arena);
-	if (!envelope_decode(found->meta, &look->arena, &envelope, NULL) || envelope.rcpts_n != found->rcpts_n) {
-		envelope_damaged(look, found);
-	} else {
-		shown.envelope = &envelope;
-		look->on_message(look->ctx, &shown);
-	}
+	if (!envelope_decode(found->meta, &look->arena, &envelope, NULL) || envelope.rcpts_n != found->rcpts_n)
+		return NULL;
+	message = arena_alloc(&look->kept, sizeof(*message));
+	message->id = found->id;
+	shown.message = message;
+	shown.envelope = &envelope;
+	look->on_message(look->ctx, &shown);
 	return message;
 }
 

@@ -296,11 +296,9 @@ add_changes(const json_t *overlay, struct buf *out)
 	json_object_foreach(json_object_get(overlay, "changes"), key, value) {
 		buf_add_text(out, first ? "" : ", ");
 		cmd_add_clean(out, key, 0);
-		if (json_is_integer(value))
-			buf_printf(out, " %lld", (long long)json_integer_value(value));
-		else if (json_is_string(value)) {
+		if (!json_is_boolean(value)) {
 			buf_add_char(out, ' ');
-			cmd_add_clean(out, json_string_value(value), 0);
+			cmd_add_setting(out, key, value, ",");
 		}
 		first = false;
 	}

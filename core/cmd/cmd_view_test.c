@@ -81,15 +81,15 @@ overlays_are_rows_behind_the_gates(void **state)
 			   "{\"name\":\"421 RP-001\",\"scope\":\"queue\",\"since\":60,\"until\":3540,\"reply\":\"421 RP-001 no\","
 			   "\"declared_at\":\"x.lua:3\",\"changes\":{\"max_smtp_out\":5,\"max_msg_rate\":\"1000/h\",\"suspend\":true}},"
 			   "{\"name\":\"by hand\",\"scope\":\"queue\",\"since\":1,\"until\":null,\"reply\":null,\"declared_at\":null,"
-			   "\"changes\":{\"suspend\":true}}]}");
+			   "\"changes\":{\"retry_recipients_after\":1200,\"retry_after\":[60,3600],\"reroute\":\"b\"}}]}");
 	struct buf out;
 
 	buf_init(&out, 0);
 	cmd_view_why(why, false, &out);
 	assert_non_null(strstr(buf_text(&out),
-		"overlay     on     since  ends in  changes                                       declared at  reply\n"
-		"421 RP-001  queue     1m      59m  max_smtp_out 5, max_msg_rate 1000/h, suspend  x.lua:3      421 RP-001 no\n"
-		"by hand     queue     1s  forever  suspend\n"
+		"overlay     on     since  ends in  changes                                                   declared at  reply\n"
+		"421 RP-001  queue     1m      59m  max_smtp_out 5, max_msg_rate 1000/h, suspend              x.lua:3      421 RP-001 no\n"
+		"by hand     queue     1s  forever  retry_recipients_after 20m, retry_after 1m,1h, reroute b\n"
 		"\n"
 		"queued      1, 0 ready, 0 sessions\n"));
 	buf_fini(&out);

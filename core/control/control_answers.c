@@ -267,31 +267,17 @@ control_answer_row(const struct control_row *row, struct now now)
 			 "pace", number(row->pace_per_hour, 0.1));
 }
 
-/* A value as declared: a number, "50/h", "10m,20m". */
 static json_t *
 change(const struct tightening *to, enum overlay_kind kind)
 {
-	char text[32 * DURATION_LIST_MAX] = "";
-	size_t n = 0;
-
 	switch (kind) {
-	case OVERLAY_COUNT:
-		return json_integer(to->count);
-	case OVERLAY_RATE:
-		rate_format(&to->rate, text);
-		break;
-	case OVERLAY_DURATION:
-		duration_format(to->duration_us, text);
-		break;
-	case OVERLAY_DURATIONS:
-		for (unsigned i = 0; i < to->durations.n; i++) {
-			char one[32];
-
-			duration_format(to->durations.us[i], one);
-			n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i > 0 ? "," : "", one);
-		}
+	case OVERLAY_COUNT:     return json_integer(to->count);
+	case OVERLAY_RATE:      return rate_value(&to->rate);
+	case OVERLAY_DURATION:  return duration_value(to->duration_us);
+	case OVERLAY_DURATIONS: return durations_value(&to->durations);
 	}
-	return json_string(text);
+	check(!"each kind has a value");
+	return NULL;
 }
 
 static json_t *

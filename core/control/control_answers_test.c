@@ -222,7 +222,7 @@ an_overlay_has_what_it_changes_why_and_until_when(void **state)
 
 	assert_json(control_answer_overlay(&overlay, NOW.mono),
 		    "{\"name\":\"gentle\",\"pattern\":\"421 .*\xef\xbf\xbd\",\"reply\":\"421 no\",\"since\":5,\"until\":60,"
-		    "\"changes\":{\"max_smtp_out\":18,\"max_msg_rate\":\"1000/h\",\"retry_after\":\"1m,1h\",\"suspend\":true,"
+		    "\"changes\":{\"max_smtp_out\":18,\"max_msg_rate\":\"1000/h\",\"retry_after\":[60,3600],\"suspend\":true,"
 		    "\"reroute\":\"clean\",\"disable_source\":\"192.0.2.1\"},\"declared_at\":\"p.lua:7\",\"scope\":\"site\"}");
 	/* Recovering: the rest has ended. */
 	assert_json(control_answer_overlay(&overlay, NOW.mono + 130 * US_PER_S),

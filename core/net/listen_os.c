@@ -258,6 +258,18 @@ clear_path(const struct sockaddr_un *addr, struct err *err)
 	return true;
 }
 
+/* What lies in the process's own folder has a shorter name, too. */
+static const char *
+from_here(const char *path)
+{
+	char *here = getcwd(NULL, 0);
+	size_t n = here != NULL ? strlen(here) : 0;
+	bool inside = n > 0 && strncmp(path, here, n) == 0 && path[n] == '/';
+
+	free(here);
+	return inside ? path + n + 1 : path;
+}
+
 struct listener *
 listen_os_unix(struct net *base, const char *path,
 	       void (*on_accept)(void *ctx, struct conn *conn), void *ctx, struct err *err)
@@ -265,6 +277,8 @@ listen_os_unix(struct net *base, const char *path,
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd;
 
+	if (strlen(path) >= sizeof(addr.sun_path))
+		path = from_here(path);
 	if (strlen(path) >= sizeof(addr.sun_path)) {
 		err_set(err, ERR_PERM, "cannot listen on %.120s…: the path is too long: %zu bytes, a socket's can have %zu",
 			path, strlen(path), sizeof(addr.sun_path) - 1);

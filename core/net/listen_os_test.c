@@ -334,6 +334,33 @@ respects_a_live_unix_socket_and_replaces_a_stale_one(void **state)
 }
 
 static void
+a_long_path_below_the_own_folder_is_taken_from_there(void **state)
+{
+	struct fixture f;
+	struct err err;
+	struct stat st;
+	char here[300], deep[121] = "", path[500];
+	struct listener *listener;
+
+	set_up_unix(&f);
+	assert_non_null(getcwd(here, sizeof(here)));
+	memset(deep, 'd', sizeof(deep) - 1);
+	snprintf(path, sizeof(path), "%s/%s", f.dir, deep);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(chdir(path), 0);
+	strncat(path, "/c", sizeof(path) - strlen(path) - 1);
+	listener = net_listen_unix(f.net, path, on_accept, &f, &err);
+	assert_non_null(listener);
+	assert_int_equal(stat(path, &st), 0);
+	listener_close(f.net, listener);
+	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(chdir(here), 0);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(rmdir(path), 0);
+	tear_down(&f);
+}
+
+static void
 a_unix_path_must_fit_and_be_no_other_file(void **state)
 {
 	struct fixture f;
@@ -383,6 +410,7 @@ main(void)
 		cmocka_unit_test(many_of_one_node_listen_at_one_port_and_no_other_node),
 		cmocka_unit_test(a_unix_socket_is_private_and_knows_its_peer),
 		cmocka_unit_test(respects_a_live_unix_socket_and_replaces_a_stale_one),
+		cmocka_unit_test(a_long_path_below_the_own_folder_is_taken_from_there),
 		cmocka_unit_test(a_unix_path_must_fit_and_be_no_other_file),
 		cmocka_unit_test(closing_leaves_a_successors_unix_socket_alone),
 	};

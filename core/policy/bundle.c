@@ -46,15 +46,26 @@ bundle_free(struct bundle *bundle)
 	free(bundle);
 }
 
+/* Places are compared as texts, and "./x" is no other place than "x". */
+static void
+drop_dots(char *path)
+{
+	char *to = path;
+	for (const char *from = path; *from; *to++ = *from++)
+		while (from[0] == '.' && from[1] == '/' && from[2] && (to == path || to[-1] == '/'))
+			from += 2;
+	*to = '\0';
+}
+
 char *
 bundle_path(const struct bundle *bundle, const char *path)
 {
-	if (path[0] == '/' || bundle->base[0] == '\0')
-		return mem_strdup(path);
+	bool whole = path[0] == '/' || bundle->base[0] == '\0';
 	size_t n = strlen(bundle->base) + strlen(path) + 2;
-	char *whole = mem_alloc(n);
-	snprintf(whole, n, "%s/%s", bundle->base, path);
-	return whole;
+	char *place = mem_alloc(n);
+	snprintf(place, n, "%s%s%s", whole ? "" : bundle->base, whole ? "" : "/", path);
+	drop_dots(place);
+	return place;
 }
 
 /* Another number when the file was written or replaced; 0: it is not there. */

@@ -90,6 +90,16 @@ relative_paths_begin_in_the_base(void **state)
 	char *path = bundle_path(bundle, "/absolute");
 	assert_string_equal(path, "/absolute");
 	free(path);
+	snprintf(here, sizeof(here), "%.290s/b.lua", base);
+	path = bundle_path(bundle, "././b.lua");
+	assert_string_equal(path, here);
+	free(path);
+	path = bundle_path(bundle, "/a./.b/././../c./");
+	assert_string_equal(path, "/a./.b/../c./");
+	free(path);
+	path = bundle_path(bundle, "/./");
+	assert_string_equal(path, "/./");
+	free(path);
 	bundle_free(bundle);
 }
 

@@ -67,6 +67,8 @@ difference_of_duration(struct arena *arena, int64_t us)
 static struct difference_value
 of_durations(struct arena *arena, const struct duration_list *list)
 {
+	if (list->n == 1)
+		return difference_of_duration(arena, list->us[0]);
 	double *numbers = arena_alloc(arena, (list->n + 1u) * sizeof(*numbers));
 	const char *text = "";
 	for (unsigned i = 0; i < list->n; i++) {

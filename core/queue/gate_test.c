@@ -237,6 +237,23 @@ an_open_session_is_held_by_pauses_and_rates_only(void **state)
 }
 
 static void
+the_next_attempt_is_an_open_sessions_where_there_is_one(void **state)
+{
+	struct world *w = world_new(ANY("max_smtp_out = 1, max_connect_rate = \"1/h\", max_msg_rate = \"1/m\""));
+	struct queue *q;
+	unsigned n;
+
+	put(w, "a.example", .messages = 3);
+	world_run(w, SEC(4));
+	q = queue_called(w, "a.example/v1");
+	assert_int_equal(q->slots_n, 1);
+	assert_in_range(queue_next_attempt(q, world_now(w)), world_now(w) + SEC(50), world_now(w) + SEC(58));
+	queues_pause(w->queues, SPAN("*"), NULL, true, &n, w->loop.now);
+	assert_int_equal(queue_next_attempt(q, world_now(w)), MONO_NEVER);
+	world_free(w);
+}
+
+static void
 one_behind_others_in_a_line_is_told_what_the_line_is_for(void **state)
 {
 	static const struct { const char *policy; enum gate gate; } lines[] = {
@@ -391,6 +408,7 @@ main(void)
 		cmocka_unit_test(the_report_holds_four_gates_always_and_each_that_has_a_limit_in_order),
 		cmocka_unit_test(asking_changes_nothing),
 		cmocka_unit_test(an_open_session_is_held_by_pauses_and_rates_only),
+		cmocka_unit_test(the_next_attempt_is_an_open_sessions_where_there_is_one),
 		cmocka_unit_test(one_behind_others_in_a_line_is_told_what_the_line_is_for),
 		cmocka_unit_test(an_empty_queue_asked_when_next_says_never),
 		cmocka_unit_test(a_session_on_its_way_leaves_what_the_rate_lets_go_beside_it),

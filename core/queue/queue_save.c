@@ -457,15 +457,19 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 	uint64_t wall_ms;
 	uint8_t version, kind;
 
-	if (!span_get_u8(&in, &version) || version != SAVED_VERSION || !span_get_u64(&in, &wall_ms))
+	if (!span_get_u8(&in, &version) || version != SAVED_VERSION || !span_get_u64(&in, &wall_ms)) {
+		log_warning(queues->o.log, "the saved state of limits is damaged, or of another version: they begin as if they were used up");
+		queues->spent_at = now.mono;
 		return;
+	}
 	part_begins(&part, wall_ms, now);
 	queues->spent_at = clean ? 0 : now.mono;
 	queues->saved_at = (struct now){ part.saved_at, { (int64_t)wall_ms } };
 	while (span_get_u8(&in, &kind)) {
 		if (get_entry(&part, kind, &in, now))
 			continue;
-		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out");
+		log_warning(queues->o.log, "the saved state of limits is damaged; the rest of it is left out, and limits begin as if they were used up");
+		queues->spent_at = now.mono;
 		break;
 	}
 	queues_overlays_start(queues, now);

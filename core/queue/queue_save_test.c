@@ -299,6 +299,8 @@ a_damaged_state_is_told_and_what_is_whole_of_it_holds(void **state)
 		queues_load(other->queues, span_first(buf_span(&saved), n), true, other->loop.now);
 		if (n > 9 && n < buf_len(&saved) && n % 7 == 0)
 			assert_true(other->queues->saved.n > 0 || strstr(other->logged, "damaged") != NULL);
+		assert_int_equal(other->queues->spent_at, strstr(other->logged, "damaged") != NULL ? world_now(other) : 0);
+		assert_true(n > 8 || other->queues->spent_at != 0);
 		put(other, "a.example");
 		assert_true(run_until_empty(other, MINS(2)));
 		world_free(other);

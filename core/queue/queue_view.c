@@ -47,6 +47,36 @@ queue_oldest(const struct queue *q)
 	return oldest;
 }
 
+/* What keeps new sessions away, and not the mail from those that are open. */
+static bool
+holds_sessions_only(const struct queue *q, const struct gate_state *state)
+{
+	switch (state->gate) {
+	case GATE_RETRY_AFTER:
+		return !q->deferred_by_rule;
+	case GATE_MAX_CONNECT_RATE:
+	case GATE_TOTAL_MAX_CONNECT_RATE:
+	case GATE_VMTA_MAX_CONNECT_RATE:
+	case GATE_POOL_MAX_CONNECT_RATE:
+	case GATE_SOURCE_DISABLED:
+		return true;
+	default:
+		return state->kind == GATE_LIMIT_COUNT;
+	}
+}
+
+/* Ready mail, and a session open for it. */
+static mono_us_t
+next_on_session(const struct queue *q, const struct gate_answer *answer, mono_us_t now)
+{
+	mono_us_t at = now;
+
+	for (unsigned i = 0; i < answer->n; i++)
+		if (!answer->all[i].open && !holds_sessions_only(q, &answer->all[i]))
+			at = max_i64(at, answer->all[i].until);
+	return at;
+}
+
 mono_us_t
 queue_next_attempt(const struct queue *q, mono_us_t now)
 {
@@ -60,6 +90,8 @@ queue_next_attempt(const struct queue *q, mono_us_t now)
 		return now;
 	if (q->ready_n == 0 && q->routing_n == 0 && due != NULL && answer.binding.until != MONO_NEVER)
 		return max_i64(due->key, answer.binding.until);
+	if (q->ready_n > 0 && q->slots_n > 0)
+		return min_i64(answer.binding.until, next_on_session(q, &answer, now));
 	return answer.binding.until;
 }
 

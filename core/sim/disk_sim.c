@@ -16,6 +16,7 @@
 
 #include "sim/file_sim.h"
 
+#define SECTOR      4096u
 #define HASH_SEED   1u                  /* nobody attacks a simulation, and it replays */
 #define WITHOUT_END ((uint64_t)1 << 40) /* what a disk of no capacity says it has */
 
@@ -196,6 +197,15 @@ sim_close(struct disk_file *file)
 	free(file);
 }
 
+/* False: it touches a bad sector. */
+static bool
+is_good(struct disk_file *file, uint64_t at, size_t n, const char *verb, struct err *err)
+{
+	const struct file_sim *content = file->content;
+
+	return at >= content->bad_to || at + n <= content->bad_from || fail(err, EIO, verb, file->name);
+}
+
 static bool
 put(struct disk_file *file, uint64_t at, const char *p, size_t n, struct err *err)
 {
@@ -207,6 +217,10 @@ put(struct disk_file *file, uint64_t at, const char *p, size_t n, struct err *er
 		return fail(err, ENOSPC, "write", file->name);
 	if (n == 0)
 		return true;
+	if (at <= file->content->bad_from && at + n >= file->content->bad_to)
+		file->content->bad_from = file->content->bad_to = 0;
+	if (!is_good(file, at, n, "write", err))
+		return false;
 	file_sim_write(file->content, at, p, n);
 	sim->used += file->content->names ? more : 0;
 	return true;
@@ -233,7 +247,7 @@ sim_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov_
 static bool
 sim_read(struct disk_file *file, uint64_t at, void *to, size_t n, size_t *n_out, struct err *err)
 {
-	if (fails(file->sim, err, "read", file->name))
+	if (fails(file->sim, err, "read", file->name) || !is_good(file, at, n, "read", err))
 		return false;
 	file->sim->reads++;
 	*n_out = file_sim_read(file->content, at, to, n);
@@ -418,9 +432,14 @@ crash_names(struct disk_sim *sim, struct prng *prng)
 	while ((entry = table_next(&sim->names, &pos))) {
 		bool removed = !entry->now && entry->safe && entry->safe->refs == 1;
 
-		if (entry->now != entry->safe && (removed ? prng_below(prng, 2) : back))
+		if (removed && prng_below(prng, 2))
 			set_now(sim, entry, entry->safe);
+		else if (removed)
+			set(&entry->safe, NULL);
 	}
+	/* Only now: half a rename undone would look like a removal. */
+	for (pos = 0; back && (entry = table_next(&sim->names, &pos));)
+		set_now(sim, entry, entry->safe);
 	names_safe(sim);
 }
 
@@ -437,6 +456,18 @@ disk_sim_crash(struct disk_sim *sim, struct prng *prng)
 		file_sim_crash(entry->now, prng);
 		sim->used += entry->now->now_n;
 	}
+}
+
+bool
+disk_sim_spoil(struct disk_sim *sim, const char *name, uint64_t at)
+{
+	struct entry *entry = find(sim, name, false);
+
+	if (!entry || !entry->now || at >= entry->now->now_n)
+		return false;
+	entry->now->bad_from = at - at % SECTOR;
+	entry->now->bad_to = entry->now->bad_from + SECTOR;
+	return true;
 }
 
 void

@@ -7,7 +7,8 @@
  * bytes that was written since, the new or the safe bytes or the front of the
  * new ones, whatever the order they were written in, and of a length that changed
  * something between. Names are safe when create or rename returns; a removed file
- * may come back.
+ * may come back. A sector that went bad says EIO when it is read, or written in part;
+ * written whole it is good again, as a disk's spare for it would be.
  *
  * Ownership  The disk outlives its node; every file is closed before a crash is
  *            called, before disk_sim_free too.
@@ -57,6 +58,9 @@ void disk_sim_crash(struct disk_sim *sim, struct prng *prng);
 /* Only the node died: what it wrote is still on its way to the disk. Unlocked, faults of
  * the power are gone; also for a node that ended in order. */
 void disk_sim_revive(struct disk_sim *sim);
+
+/* The sector of 4096 bytes at that place of a file goes bad, one a file; false: there is no such place. */
+bool disk_sim_spoil(struct disk_sim *sim, const char *name, uint64_t at);
 
 /* For tests: a file that is there, safe; replaces one of that name. */
 void disk_sim_put(struct disk_sim *sim, const char *name, struct span bytes);

@@ -386,6 +386,62 @@ loses_for_good_what_a_failed_sync_gave_up(void **state)
 }
 
 static void
+cannot_read_a_sector_that_went_bad_until_it_is_written_whole(void **state)
+{
+	struct disk_sim *sim = disk_sim_new(1);
+	const struct disk_ops *ops = sim->disk.ops;
+	static char bytes[10000];
+	struct iovec all = { bytes, 4096 }, part = { bytes, 100 };
+	struct disk_file *file;
+	struct err err = { 0 };
+	struct prng prng;
+	size_t got;
+
+	prng_seed(&prng, 1);
+	disk_sim_put(sim, "a", span_make(bytes, sizeof(bytes)));
+	assert_false(disk_sim_spoil(sim, "b", 0));
+	assert_false(disk_sim_spoil(sim, "a", sizeof(bytes)));
+	assert_true(disk_sim_spoil(sim, "a", 5000));
+	assert_true(ops->rename(&sim->disk, "a", "b", NULL));
+	disk_sim_crash(sim, &prng);
+	file = ops->open(&sim->disk, "b", false, NULL);
+	assert_true(ops->read(file, 0, bytes, 4096, &got, NULL));
+	assert_true(ops->read(file, 8192, bytes, 4096, &got, NULL));
+	assert_false(ops->read(file, 4095, bytes, 2, &got, &err));
+	assert_int_equal(err.sys, EIO);
+	assert_int_equal(err.kind, ERR_TEMP);
+	assert_false(ops->write(file, 8000, &part, 1, NULL));
+	assert_true(ops->write(file, 4096, &all, 1, NULL));
+	assert_true(ops->read(file, 0, bytes, sizeof(bytes), &got, NULL));
+	ops->close(file);
+	disk_sim_free(sim);
+}
+
+/* A rename that was cut short is undone whole: the file is under one of its names. */
+static void
+loses_no_file_in_a_rename_that_the_power_cut(void **state)
+{
+	for (unsigned seed = 1; seed < 60; seed++) {
+		struct disk_sim *sim = disk_sim_new(seed);
+		const struct disk_ops *ops = sim->disk.ops;
+		struct disk_file *a, *b;
+		struct prng prng;
+
+		prng_seed(&prng, ~(uint64_t)seed);
+		disk_sim_put(sim, seed % 2 ? "a" : "b", SPAN("precious"));
+		sim->cut_at = sim->calls + 1;
+		assert_false(ops->rename(&sim->disk, seed % 2 ? "a" : "b", seed % 2 ? "b" : "a", NULL));
+		disk_sim_crash(sim, &prng);
+		a = ops->open(&sim->disk, "a", false, NULL);
+		b = ops->open(&sim->disk, "b", false, NULL);
+		assert_int_equal(!a + !b, 1);
+		ops->close(a);
+		ops->close(b);
+		disk_sim_free(sim);
+	}
+}
+
+static void
 has_one_holder_until_it_crashes_or_is_revived(void **state)
 {
 	struct disk_sim *sim = disk_sim_new(1);
@@ -432,6 +488,8 @@ main(void)
 		cmocka_unit_test(is_full_by_fault_and_by_size),
 		cmocka_unit_test(lies_about_syncs_when_told_to),
 		cmocka_unit_test(loses_for_good_what_a_failed_sync_gave_up),
+		cmocka_unit_test(cannot_read_a_sector_that_went_bad_until_it_is_written_whole),
+		cmocka_unit_test(loses_no_file_in_a_rename_that_the_power_cut),
 		cmocka_unit_test(has_one_holder_until_it_crashes_or_is_revived),
 		cmocka_unit_test(does_nothing_while_the_power_is_gone),
 	};

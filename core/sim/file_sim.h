@@ -22,6 +22,7 @@ struct file_sim {
 	struct file_page *pages;
 	uint32_t     pages_n;
 	uint64_t     now_n, safe_n;     /* lengths */
+	uint64_t     bad_from, bad_to;  /* a sector that cannot be read; none: both 0 */
 	struct list  diffs;             /* pages that may differ from what is safe */
 	struct file_spares *spares;     /* of the disk */
 	unsigned     refs;

@@ -123,6 +123,7 @@ void world_fault_disk_error(struct world *world, uint64_t n);   /* the n-th oper
 void world_fault_disk_cut(struct world *world, uint64_t n);     /* the power goes in the n-th call from now, until the next crash */
 void world_fault_disk_says(struct world *world, int sys);       /* what fails, fails with this; 0: EIO */
 void world_fault_bit_flip(struct world *world);                 /* one bit of one file of the spool, at once */
+void world_fault_bad_sector(struct world *world);               /* of one file of the spool, from now on */
 uint64_t world_disk_calls(const struct world *world);           /* so far */
 void world_fault_clock_jump(struct world *world, int64_t by_ms);
 void world_fault_dns(struct world *world, enum world_dns_fault fault);

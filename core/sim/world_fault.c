@@ -81,49 +81,75 @@ world_disk_calls(const struct world *world)
 	return world->disk->calls;
 }
 
-struct flip {
+/* A file of the spool's own, each as likely, and a byte of it. */
+struct place {
 	struct world *world;
 	unsigned      seen;
 	char          name[TORN_NAME_MAX];
+	struct disk_file *file;
+	uint64_t      at;
 };
 
-/* One of those of the spool's own, each as likely. */
 static void
-flip_name(void *ctx, const char *name)
+place_name(void *ctx, const char *name)
 {
-	struct flip *flip = ctx;
+	struct place *place = ctx;
 	struct span s = span_text(name);
 
 	if (!span_ends_nocase(s, SPAN(".seg")) && !span_ends_nocase(s, SPAN(".jnl")) && !span_eq(s, SPAN("state")))
 		return;
-	if (prng_below(&flip->world->prng, ++flip->seen) == 0)
-		snprintf(flip->name, sizeof flip->name, "%s", name);
+	if (prng_below(&place->world->prng, ++place->seen) == 0)
+		snprintf(place->name, sizeof place->name, "%s", name);
+}
+
+/* True: place->file is open. */
+static bool
+place_choose(struct world *world, struct place *place)
+{
+	struct disk *disk = &world->disk->disk;
+	uint64_t size = 0;
+
+	*place = (struct place){ .world = world };
+	if (!disk->ops->list(disk, place_name, place, NULL) || place->name[0] == '\0')
+		return false;
+	place->file = disk->ops->open(disk, place->name, false, NULL);
+	if (place->file == NULL)
+		return false;
+	if (disk->ops->size(place->file, &size, NULL) && size > 0) {
+		place->at = prng_below(&world->prng, size);
+		return true;
+	}
+	disk->ops->close(place->file);
+	return false;
 }
 
 void
 world_fault_bit_flip(struct world *world)
 {
-	struct disk *disk = &world->disk->disk;
-	struct flip flip = { .world = world };
-	struct disk_file *file;
-	uint64_t size = 0, at;
+	const struct disk_ops *ops = world->disk->disk.ops;
+	struct place place;
 	char byte = 0;
 	size_t got = 0;
 
-	if (!disk->ops->list(disk, flip_name, &flip, NULL) || flip.name[0] == '\0')
+	if (!place_choose(world, &place))
 		return;
-	file = disk->ops->open(disk, flip.name, false, NULL);
-	if (file == NULL)
-		return;
-	if (disk->ops->size(file, &size, NULL) && size > 0) {
-		at = prng_below(&world->prng, size);
-		if (disk->ops->read(file, at, &byte, 1, &got, NULL) && got == 1) {
-			byte ^= (char)(1u << prng_below(&world->prng, 8));
-			disk->ops->write(file, at, &(struct iovec){ &byte, 1 }, 1, NULL);
-			disk->ops->sync(file, NULL);
-		}
+	if (ops->read(place.file, place.at, &byte, 1, &got, NULL) && got == 1) {
+		byte ^= (char)(1u << prng_below(&world->prng, 8));
+		ops->write(place.file, place.at, &(struct iovec){ &byte, 1 }, 1, NULL);
+		ops->sync(place.file, NULL);
 	}
-	disk->ops->close(file);
+	ops->close(place.file);
+}
+
+void
+world_fault_bad_sector(struct world *world)
+{
+	struct place place;
+
+	if (!place_choose(world, &place))
+		return;
+	disk_sim_spoil(world->disk, place.name, place.at);
+	world->disk->disk.ops->close(place.file);
 }
 
 void

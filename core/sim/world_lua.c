@@ -271,6 +271,8 @@ l_fault(lua_State *L)
 		world_fault_disk_says(world, strcmp(lua_tostring(L, 3), "ENOSPC") == 0 ? ENOSPC : EIO);
 	else if (strcmp(name, "bit_flip") == 0)
 		world_fault_bit_flip(world);
+	else if (strcmp(name, "bad_sector") == 0)
+		world_fault_bad_sector(world);
 	else if (strcmp(name, "clock_jump") == 0)
 		world_fault_clock_jump(world, US(lua_tonumber(L, 3)) / US_PER_MS);
 	else if (strcmp(name, "dns") == 0)

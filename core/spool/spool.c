@@ -64,6 +64,12 @@ spool_pump(struct spool_core *core)
 		spool_batch_start(core);
 }
 
+bool
+spool_waits(const struct spool_core *core)
+{
+	return (core->compact_at != MONO_NEVER && core->compact_at > core->now) || spool_state_waits(core) || spool_remove_waits(core);
+}
+
 static bool
 space_measure(struct spool_core *core, struct err *err)
 {
@@ -217,10 +223,13 @@ spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 	   const struct spool_options *options, const struct spool_owner *owner, struct err *err)
 {
 	struct spool_core *core = spool_new(disk, worker, loop, options, owner);
+	struct err trouble = { 0 };
 	bool ok;
 
 	spool_enter(&core->first);
-	ok = recover(core, err);
+	ok = recover(core, &trouble);
+	if (!ok && err)
+		*err = trouble;
 	core->closing = !ok;
 	spool_leave(&core->first);
 	if (ok)

@@ -85,7 +85,7 @@ struct spool_recovered {
 struct spool_owner {
 	/* spool_open() calls it for each message with a live recipient, oldest first. The
 	 * answer is where it keeps its struct spool_message (zeroed but for id; the spool
-	 * fills it). NULL stops the opening. */
+	 * fills it). NULL: nobody can make anything of its meta, so it is damage like any other. */
 	struct spool_message *(*on_recovered)(void *ctx, const struct spool_recovered *message);
 	/* Compaction asks how the recipients stand now; fills rcpts[message->rcpts_n]. On any face's thread, under the
 	 * spool's lock: it calls nothing of this file, and waits for nobody. What was settled before is to be seen. */
@@ -96,8 +96,9 @@ struct spool_owner {
 /* The disk is borrowed: disk_os in the node, a simulated one in a spec. Refuses: a spool
  * in use by another node, or of another format. A torn tail, behind the place up to which a
  * segment was synced, is cut, with a line in the log. Damage before that place is named there
- * with file and offset; what can still be read is taken, and the file set aside under NAME.damaged
- * when nothing in it waits any more. Where a journal is damaged, some get their mail again. */
+ * with file and offset, and so is what the disk cannot read; what can still be read is taken, and the file set
+ * aside under NAME.damaged: a segment when nothing in it waits any more, another at once. Where a journal is
+ * damaged, some get their mail again. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
 /* Another loop's face. The loop may be the first's as well: then its on_commit runs with those of the first.
@@ -175,7 +176,7 @@ void spool_state_last(struct spool *spool, struct span bytes);
 /* Empty when there is none, or it is damaged: then it is set aside. *clean_out: the node that wrote it
  * closed the spool in order. */
 bool spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err);
-bool spool_state_lost(const struct spool *spool);       /* it was damaged */
+bool spool_state_lost(const struct spool *spool);       /* it was damaged, or is missing after a crash */
 
 bool spool_refuses(struct spool *spool);         /* spool_begin() would say no */
 /* What was settled cannot be written, too much of it or for too long: after a crash it would be done again, so

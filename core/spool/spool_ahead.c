@@ -39,13 +39,14 @@ void
 spool_ahead_plan(const struct spool_segment *segment, uint64_t bytes, struct spool_ahead *out)
 {
 	struct spool_core *core = segment->core;
-	uint64_t chunk = chunk_of(core);
+	uint64_t chunk = chunk_of(core), room = core->segment_bytes - (uint64_t)min_i64((int64_t)segment->end, (int64_t)core->segment_bytes);
 
 	*out = (struct spool_ahead){ .journal = (uint32_t)(chunk / JOURNAL_PART) };
-	if (bytes <= segment->file_ahead || bytes > SMALL || bytes >= chunk || segment->end >= core->segment_bytes)
-		return;
-	out->file = (uint32_t)min_i64((int64_t)chunk, (int64_t)(core->segment_bytes - segment->end));
+	if (bytes > segment->file_ahead && bytes <= SMALL && bytes <= chunk / 2)
+		out->file = (uint32_t)min_i64((int64_t)chunk, (int64_t)room);
+	/* What falls on zeros takes no more space; it was counted when it was appended. */
 	core->space_since += out->file;
+	core->space_since -= (uint64_t)min_i64((int64_t)core->space_since, min_i64((int64_t)bytes, (int64_t)segment->file_ahead));
 }
 
 static int

@@ -182,13 +182,23 @@ spool_remove_start(struct spool_core *core)
 	return false;
 }
 
+bool
+spool_remove_waits(const struct spool_core *core)
+{
+	list_each (pos, &core->dead) {
+		if (list_entry(pos, struct spool_segment, dead_link)->retry_at > core->now)
+			return true;
+	}
+	return false;
+}
+
 /* ---- compaction ---- */
 
 static bool
 may_compact(struct spool_segment *segment)
 {
 	struct spool_core *core = segment->core;
-	bool sparse = segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written ||
+	bool sparse = segment->damaged || segment->live_bytes * 4 < segment->written ||
 		      segment->journal_bytes > segment->written;
 
 	return segment != core->active && !segment->dead && !segment->kept && segment->live_n && !segment->writers &&
@@ -207,7 +217,7 @@ compaction_begin(struct spool_core *core)
 	core->compact_at = MONO_NEVER;
 	list_each (pos, &core->segments) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, link);
-		bool sparse = segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written;
+		bool sparse = segment->damaged || segment->live_bytes * 4 < segment->written;
 		if (!may_compact(segment)) {
 			/* No room, or somebody reads it: later. */
 			if (sparse && segment->live_n && segment != core->active && !segment->kept) {
@@ -346,7 +356,8 @@ static bool
 item_append(struct spool_core *core, struct spool_compact_item *item)
 {
 	if (item->err.kind) {
-		core->compaction->segment->kept = item->err.kind == ERR_PERM;
+		/* Read again each second, a bad sector would hold up everybody's batches. */
+		core->compaction->segment->kept = item->err.kind == ERR_PERM || spool_is_unreadable(&item->err);
 		log_error(core->log, "%s; its segment is not compacted", item->err.text);
 		return false;
 	}

@@ -9,10 +9,18 @@
  * believed over that place. So reading never goes back, and what it skips is read no
  * second time. A journal holds nothing of strangers: there the next header is searched.
  *
+ * What the disk cannot read is such a hole as well, only that it is never taken for a
+ * torn tail. Reading goes around it by blocks (spool_read_some()).
+ *
  * A damaged segment stays where it is until its live messages have been copied out or
  * are over; it is compacted at once (spool_segment.c), and what is left is renamed
  * instead of removed (spool_compact.c). Nothing is written into the file, so a crash
  * on the way finds the same damage again.
+ *
+ * A journal is written on, and where a sector of it is bad that may fail for good. So
+ * a damaged one is set aside at once, for a new one that says what could be read of it.
+ * The new one is there, synced, under another name before the old one is renamed: a crash
+ * between the two renames loses nothing (spool_names.c).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_recover.h"
@@ -76,19 +84,21 @@ place_behind(struct spool_recovery *r, uint64_t at)
 /* ---- holes ---- */
 
 void
-spool_hole_begin(struct spool_recovery *r, uint64_t at)
+spool_hole_begin(struct spool_recovery *r, uint64_t at, const char *why)
 {
 	if (!r->hole.open)
 		r->hole = (struct spool_hole){ .open = true, .at = at };
+	if (why)
+		r->hole.why = why;
 }
 
 bool
 spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan)
 {
-	uint64_t place = place_behind(r, scan->at);
+	uint64_t place = place_behind(r, scan->bad_to ? scan->bad_to - 1 : scan->at);
 	uint64_t to = scan->beyond && scan->beyond <= place ? scan->beyond : place;
 
-	spool_hole_begin(r, scan->at);
+	spool_hole_begin(r, scan->at, scan->bad_to ? SPOOL_UNREADABLE : NULL);
 	if (to == scan->beyond)
 		r->hole.messages += scan->kind == SPOOL_MESSAGE;
 	else
@@ -102,8 +112,9 @@ spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan)
 static void
 segment_text(const struct spool_hole *hole, const char *name, char text[TEXT_MAX])
 {
-	snprintf(text, TEXT_MAX, "%s%u message%s that stood there cannot be read; the rest is taken, and the file set aside as %s.damaged "
-		 "when none of it waits any more", hole->unknown ? "at least " : "", hole->messages, hole->messages == 1 ? "" : "s", name);
+	snprintf(text, TEXT_MAX, "%s%s%s%u message%s that stood there cannot be read; the rest is taken, and the file set aside as %s.damaged "
+		 "when none of it waits any more", hole->why ? hole->why : "", hole->why ? "; " : "", hole->unknown ? "at least " : "",
+		 hole->messages, hole->messages == 1 ? "" : "s", name);
 }
 
 void
@@ -118,7 +129,8 @@ spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const ch
 	spool_segment_name(segment, suffix, name);
 	if (journal) {
 		segment->journal_damaged = true;
-		snprintf(text, sizeof(text), "what it said there of recipients is lost, and some may get their mail again");
+		snprintf(text, sizeof(text), "%s%swhat it said there of recipients is lost, and some may get their mail again",
+			 r->hole.why ? r->hole.why : "", r->hole.why ? "; " : "");
 	} else {
 		segment->damaged = true;
 		r->core->unread += r->hole.messages;
@@ -129,24 +141,97 @@ spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const ch
 
 /* ---- what is gone whole ---- */
 
-bool
-spool_journal_missing(struct spool_segment *segment, struct err *err)
+void
+spool_journal_missing(struct spool_segment *segment)
 {
-	struct spool_core *core = segment->core;
 	char name[SPOOL_NAME_MAX];
-	struct disk_file *file;
 
 	segment->journal_damaged = true;
 	spool_segment_name(segment, ".jnl", name);
-	spool_finding_tell(core, &(struct spool_finding){ .file = name, .damage = true,
+	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .damage = true,
 		.text = "is missing, so nobody knows what was delivered of its segment: all of it is delivered, some perhaps again" });
-	if (core->look)
-		return true;
-	file = core->disk->ops->open(core->disk, name, true, err);
-	if (!file)
+}
+
+void
+spool_file_lost(struct spool_segment *segment, const char *suffix)
+{
+	bool journal = strcmp(suffix, ".jnl") == 0;
+	char name[SPOOL_NAME_MAX];
+
+	if (journal)
+		segment->journal_damaged = true;
+	else
+		segment->damaged = true;
+	spool_segment_name(segment, suffix, name);
+	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .damage = true, .text = journal ?
+		"cannot be opened, so nobody knows what was delivered of its segment: all of it is delivered, some perhaps again" :
+		"cannot be opened, so nothing of it can be read; it is set aside when the disk allows it" });
+}
+
+/* Found behind the scan, by itself. */
+void
+spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why)
+{
+	spool_hole_begin(r, copy->at, why);
+	r->hole.messages = 1;
+	spool_hole_end(r, copy->segment, ".seg", copy->at + copy->record_bytes);
+}
+
+/* ---- journals ---- */
+
+static void
+say_again(struct spool_recovery *r, const struct spool_segment *segment, size_t heard_from, struct buf *out)
+{
+	struct spool_notes notes = { 0 };
+
+	spool_record_journal_start(out, segment->number, 0);
+	for (size_t i = 0; i < r->places_n; i++)
+		spool_record_synced(out, segment->number, 0, r->places[i]);
+	spool_record_synced(out, segment->number, 0, segment->end);
+	for (size_t i = heard_from; i < r->heard_n; i++) {
+		if (!r->heard[i].in_record)
+			spool_notes_add(&notes, &r->heard[i].note);
+	}
+	spool_record_notes(out, segment->number, 0, notes.v, notes.n);
+	spool_notes_fini(&notes);
+}
+
+/* What is missing need not be set aside. */
+static bool
+take_place(struct spool_segment *segment, const char *fresh, const char *name, struct err *err)
+{
+	struct disk *disk = segment->core->disk;
+	char aside[SPOOL_NAME_MAX];
+	bool there;
+
+	if (!spool_name_is_there(disk, name, &there, err) || (there && !spool_set_aside(disk, name, aside, err)) ||
+	    !disk->ops->rename(disk, fresh, name, err))
 		return false;
-	core->disk->ops->close(file);
+	if (there)
+		log_warning(segment->core->log, "spool: what can be read of the damaged %s is taken; it is set aside as %s", name, aside);
 	return true;
+}
+
+bool
+spool_journal_renew(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from, struct err *err)
+{
+	char name[SPOOL_NAME_MAX], fresh[SPOOL_NAME_MAX];
+	struct buf buf;
+	bool ok;
+
+	if (segment->core->look)
+		return true;
+	spool_segment_name(segment, ".jnl", name);
+	spool_segment_name(segment, SPOOL_RENEWED, fresh);
+	buf_init(&buf, 0);
+	say_again(r, segment, heard_from, &buf);
+	ok = spool_file_put(segment->core->disk, fresh, buf_span(&buf), err) && take_place(segment, fresh, name, err);
+	segment->journal_end = segment->journal_synced = segment->journal_bytes = buf_len(&buf);
+	if (segment->marked < segment->end)
+		segment->marked = segment->end;
+	segment->journal_damaged = false;
+	buf_fini(&buf);
+	return ok;
 }
 
 /* The segment may have given ids that can be read nowhere any more, and what is noted of an id
@@ -175,9 +260,8 @@ spool_journal_away(struct spool_segment *segment)
 	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	spool_segment_name(segment, ".jnl", name);
-	spool_segment_name(segment, ".jnl" SPOOL_DAMAGED, aside);
-	if (segment->damaged || segment->journal_damaged)
-		disk->ops->rename(disk, name, aside, NULL);
+	if (segment->damaged)
+		spool_set_aside(disk, name, aside, NULL);
 	else
 		disk->ops->remove(disk, name, NULL);
 }
@@ -187,13 +271,33 @@ spool_damage_gone(const struct spool_segment *segment)
 {
 	char name[SPOOL_NAME_MAX];
 
-	if (!segment->damaged && !segment->journal_damaged)
+	if (!segment->damaged)
 		return;
-	spool_segment_name(segment, segment->damaged ? ".seg" : ".jnl", name);
+	spool_segment_name(segment, ".seg", name);
 	log_warning(segment->core->log, "spool: nothing of the damaged %s waits any more; it is set aside as %s" SPOOL_DAMAGED, name, name);
 }
 
-/* ---- names ---- */
+/* ---- files ---- */
+
+static struct disk_file *
+open_once(struct disk *disk, const char *name, uint64_t *size_out, struct err *err)
+{
+	struct disk_file *file = disk->ops->open(disk, name, false, err);
+
+	if (file && !disk->ops->size(file, size_out, err)) {
+		disk->ops->close(file);
+		file = NULL;
+	}
+	return file;
+}
+
+struct disk_file *
+spool_file_open(struct disk *disk, const char *name, uint64_t *size_out, struct err *err)
+{
+	struct disk_file *file = open_once(disk, name, size_out, err);
+
+	return file || !spool_is_unreadable(err) ? file : open_once(disk, name, size_out, err);
+}
 
 struct taken {
 	const char *name;
@@ -216,14 +320,14 @@ on_name(void *ctx, const char *name)
 }
 
 bool
-spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err)
+spool_set_aside(struct disk *disk, const char *name, char aside_out[SPOOL_NAME_MAX], struct err *err)
 {
-	struct taken taken = { .name = out };
+	struct taken taken = { .name = aside_out };
 
-	snprintf(out, SPOOL_NAME_MAX, "%.12s" SPOOL_DAMAGED, name);
+	snprintf(aside_out, SPOOL_NAME_MAX, "%.20s" SPOOL_DAMAGED, name);
 	if (!disk->ops->list(disk, on_name, &taken, err))
 		return false;
 	if (taken.last)
-		snprintf(out, SPOOL_NAME_MAX, "%.12s" SPOOL_DAMAGED "-%u", name, taken.last + 1);
-	return true;
+		snprintf(aside_out, SPOOL_NAME_MAX, "%.20s" SPOOL_DAMAGED "-%u", name, taken.last + 1);
+	return disk->ops->rename(disk, name, aside_out, err);
 }

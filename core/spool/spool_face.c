@@ -103,6 +103,9 @@ on_retry(void *ctx, struct now now)
 	if (core->probe_due)
 		spool_retry_later(core);
 	spool_pump(core);
+	/* Whoever was put off while the timer ran waits for longer than it did. */
+	if (spool_waits(core))
+		spool_retry_later(core);
 	spool_leave(&core->first);
 }
 

@@ -268,6 +268,45 @@ the_first_tries_again_what_failed_elsewhere(void **state)
 	post_free(post);
 }
 
+static bool
+rename_not(struct disk *disk, const char *from, const char *to, struct err *err)
+{
+	return err_set(err, ERR_TEMP, "not renamed");
+}
+
+/* The timer that the first failure set must not be all that the second one waits for. */
+static void
+tries_again_what_failed_while_something_else_waited(void **state)
+{
+	struct post *post = post_new();
+	const struct disk_ops *all = post->fake.disk.ops;
+	struct disk_ops ops = *all;
+	unsigned before;
+
+	post_open(post);
+	ops.rename = rename_not;
+	post->fake.disk.ops = &ops;
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t number = post->spool->core->active->number;
+
+		while (post->spool->core->active->number == number)
+			post_deliver(post, post_sent(post, 5000));
+		spool_hurry(post->spool);
+		hand_settle(&post->hand);
+		hand_pass(&post->hand, 600 * US_PER_MS);
+	}
+	before = (unsigned)post->spool->core->segments_n;
+	assert_true(before >= 3);
+	post->fake.disk.ops = all;
+	for (unsigned i = 0; i < 3; i++) {
+		hand_settle(&post->hand);
+		hand_pass(&post->hand, 500 * US_PER_MS);
+	}
+	hand_settle(&post->hand);
+	assert_int_equal(post->spool->core->segments_n, 1);
+	post_free(post);
+}
+
 int
 main(void)
 {
@@ -280,6 +319,7 @@ main(void)
 		cmocka_unit_test(what_is_settled_by_any_face_is_written_in_time),
 		cmocka_unit_test(notes_do_not_wait_for_a_face_that_is_gone),
 		cmocka_unit_test(the_first_tries_again_what_failed_elsewhere),
+		cmocka_unit_test(tries_again_what_failed_while_something_else_waited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 #include "spool/spool.h"
 #include "spool/spool_record.h"
 
-#define SPOOL_NAME_MAX 32u
+#define SPOOL_NAME_MAX 40u
 #define SPOOL_SEGMENT_MIN (64u * 1024u)
 #define SPOOL_SEGMENT_MAX (64u * 1024u * 1024u)
 #define SPOOL_RESERVE_BYTES (64u * 1024u)               /* kept for journals */
@@ -63,7 +63,8 @@ struct spool_segment {
 	bool created;                   /* both files are there, and the start of it is synced */
 	bool sealed;                    /* nothing more is appended: a sync failed */
 	bool cut;                       /* what stands behind `written` must go before anything is accepted */
-	bool damaged, journal_damaged;  /* set aside, not removed, when it is dead */
+	bool damaged;                   /* set aside, not removed, when it is dead */
+	bool journal_damaged;           /* until recovery has written it anew */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
 	mono_us_t retry_at;
@@ -173,7 +174,8 @@ struct spool_core {
 	struct spool_fresh *last_state;         /* for spool_close() */
 	bool last_state_lost;                   /* it was too large to be kept */
 	bool was_clean;                 /* the node before closed in order */
-	bool state_lost;                /* the state file was damaged */
+	bool state_lost;                /* it was damaged, or is missing */
+	bool state_old;                 /* it is there, from before a crash */
 	uint64_t damages, unread;       /* places found; messages that stood there, at least */
 	const struct spool_look_options *look;  /* nothing may be written; NULL: a node's */
 	struct spool_counts *counts;    /* then */
@@ -205,6 +207,7 @@ struct spool_core *spool_new(struct disk *disk, struct worker *worker, struct lo
 			     const struct spool_options *options, const struct spool_owner *owner);
 void spool_free(struct spool_core *core);       /* without the lock */
 void spool_pump(struct spool_core *core);       /* starts what is due, if the worker is free */
+bool spool_waits(const struct spool_core *core);        /* for a time that has not come: what was put off */
 void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
 uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kept so */
@@ -276,13 +279,16 @@ void spool_reader_unload(struct spool_reader *reader);
 bool spool_recover(struct spool_core *core, struct err *err);    /* and tells the owner */
 
 /* spool_damage.c */
-void spool_journal_away(struct spool_segment *segment);         /* worker: set aside if damaged, else removed */
+void spool_journal_away(struct spool_segment *segment);         /* worker: set aside with a damaged segment, else removed */
 void spool_damage_gone(const struct spool_segment *segment);    /* tells, if it was damaged */
-/* NAME.damaged, or with a number behind it, which no file has. */
-bool spool_name_free(struct disk *disk, const char *name, char out[SPOOL_NAME_MAX], struct err *err);
+/* Renamed to NAME.damaged, or with a number behind that, which no file has. */
+bool spool_set_aside(struct disk *disk, const char *name, char aside_out[SPOOL_NAME_MAX], struct err *err);
+/* NULL: *err; if spool_is_unreadable() says that of it, there is a file. One that fails is tried again. */
+struct disk_file *spool_file_open(struct disk *disk, const char *name, uint64_t *size_out, struct err *err);
 
 /* spool_compact.c */
 bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
+bool spool_remove_waits(const struct spool_core *core);        /* for its next try */
 bool spool_compact_start(struct spool_core *core);
 void spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note);
 void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err);
@@ -290,9 +296,11 @@ void spool_compact_end(struct spool_core *core);
 
 /* spool_state.c */
 bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);
+bool spool_file_put(struct disk *disk, const char *name, struct span bytes, struct err *err);       /* synced; in place of one of that name */
 bool spool_state_start(struct spool_core *core);
+bool spool_state_waits(const struct spool_core *core);      /* it failed, and is not yet due again */
 bool spool_state_look(struct spool_core *core, struct err *err);    /* is the clean marker there? */
-bool spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err);
+bool spool_state_check(struct spool_core *core, struct err *err);   /* tells who looks if it is damaged */
 bool spool_state_begin(struct spool_core *core, struct err *err);   /* takes the clean marker away */
 void spool_state_end(struct spool_core *core);              /* sets it */
 void spool_state_free(struct spool_core *core);

@@ -22,14 +22,7 @@ on_name(void *ctx, const char *name)
 static bool
 other_files(struct spool_core *core, struct err *err)
 {
-	bool damaged;
-
-	if (!core->disk->ops->list(core->disk, on_name, core, err) || !spool_state_damaged(core, &damaged, err))
-		return false;
-	if (damaged)
-		spool_finding_tell(core, &(struct spool_finding){ .file = "state", .damage = true,
-			.text = "cannot be read: limits and retries will begin anew, pauses and overlays are gone" });
-	return true;
+	return core->disk->ops->list(core->disk, on_name, core, err) && spool_state_check(core, err);
 }
 
 static void
@@ -47,11 +40,14 @@ count(const struct spool_core *core, struct spool_counts *counts)
 static bool
 look_through(struct spool_core *core, struct spool_counts *counts, struct err *err)
 {
+	struct err trouble = { 0 };
 	bool ok;
 
 	spool_enter(&core->first);
 	core->counts = counts;
-	ok = spool_recover(core, err) && other_files(core, err);
+	ok = spool_recover(core, &trouble) && other_files(core, &trouble);
+	if (!ok && err)
+		*err = trouble;
 	if (ok)
 		count(core, counts);
 	core->counts = NULL;

@@ -24,6 +24,7 @@ static const struct { const char *name; uint64_t number; } names[] = {
 	{ "0000000000000001.seg", 1 }, { "0000000000000001.jnl", 1 }, { "0000000000000002.seg", 2 }, { "0000000000000002.jnl", 2 },
 	{ "0000000000000003.seg", 3 }, { "0000000000000003.jnl", 3 }, { "state", 0 }, { "clean", 0 }, { "removed", 0 },
 	{ "0000000000000002.seg.damaged", 2 }, { "state.damaged-7", 0 },
+	{ "0000000000000002.jnl.new", 2 },
 };
 
 static struct spool_message *
@@ -32,7 +33,7 @@ on_recovered(void *ctx, const struct spool_recovered *found)
 	struct seen *seen = ctx;
 	uint32_t sum = (uint32_t)found->id * 31 + (uint32_t)found->meta.n;
 
-	if (seen->n == MESSAGES_MAX)
+	if (seen->n == MESSAGES_MAX || span_starts(found->meta, SPAN("?")))
 		return NULL;
 	for (unsigned i = 0; i < found->rcpts_n; i++)
 		sum = sum * 31 + found->rcpts[i].outcome * 7u + found->rcpts[i].attempts + (uint32_t)found->rcpts[i].due.ms;

@@ -169,6 +169,64 @@ tells_damage_and_what_is_none(void **state)
 }
 
 static void
+sees_what_the_disk_cannot_read_and_what_makes_no_sense(void **state)
+{
+	struct view *view = *state;
+	struct post *post = view->post;
+	char seg[SPOOL_NAME_MAX], jnl[SPOOL_NAME_MAX], want[300];
+	uint64_t at[5], size;
+
+	for (unsigned i = 0; i < 5; i++)
+		at[i] = post_sent(post, 3000)->message.at;
+	spool_segment_name(post->letters[0].message.segment, ".seg", seg);
+	spool_segment_name(post->letters[0].message.segment, ".jnl", jnl);
+	assert_true(spool_state_save(post->spool, SPAN("precious")));
+	hand_settle(&post->hand);
+	post_kill(post);
+	assert_true(at[1] < 4096 && at[2] > 4096 && at[2] < 8192 && at[3] > 8192);
+	size = fake_file(&post->fake, jnl)->now_n;
+	fake_spoil(&post->fake, seg, 4096);
+	fake_spoil(&post->fake, jnl, 0);
+	fake_spoil(&post->fake, "state", 0);
+	post->letters[0].message.id = UINT64_MAX;
+	assert_non_null(look(view, NULL));
+	/* Of letter 2 the header, and without the journal nobody knows where 3 begins. */
+	snprintf(want, sizeof(want), "damage %s 0-%llu\ndamage %s %llu-%llu\ndamage %s %llu-%llu\ndamage state 0-4096\n", jnl,
+		 (unsigned long long)size, seg, (unsigned long long)at[1], (unsigned long long)fake_file(&post->fake, seg)->now_n,
+		 seg, (unsigned long long)at[0], (unsigned long long)at[1]);
+	assert_text(view, want);
+	assert_int_equal(view->counts.messages, 0);
+	assert_int_equal(view->counts.unread, 2);
+	look_end(view);
+}
+
+/* A crash came between the two renames. */
+static void
+reads_the_new_journal_where_the_damaged_one_was_renamed(void **state)
+{
+	struct view *view = *state;
+	struct post *post = view->post;
+	struct letter *letter = post_sent(post, 100);
+	char name[SPOOL_NAME_MAX], fresh[SPOOL_NAME_MAX];
+
+	spool_segment_name(letter->message.segment, ".jnl", name);
+	spool_segment_name(letter->message.segment, ".jnl.new", fresh);
+	post_sent(post, 100);
+	post_deliver(post, letter);
+	spool_hurry(post->spool);
+	hand_settle(&post->hand);
+	post_kill(post);
+	assert_true(fake_rename(&post->fake.disk, name, fresh, NULL));
+	assert_non_null(look(view, NULL));
+	assert_text(view, "");
+	assert_int_equal(view->counts.messages, 1);
+	look_end(view);
+	post_open(post);
+	assert_int_equal(post->recovered, 1);
+	assert_non_null(fake_file(&post->fake, name));
+}
+
+static void
 sees_a_missing_journal_and_leaves_it_missing(void **state)
 {
 	struct view *view = *state;
@@ -233,6 +291,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(counts_and_reads_what_waits),
 		TEST(tells_damage_and_what_is_none),
+		TEST(sees_what_the_disk_cannot_read_and_what_makes_no_sense),
+		TEST(reads_the_new_journal_where_the_damaged_one_was_renamed),
 		TEST(sees_a_missing_journal_and_leaves_it_missing),
 		TEST(leaves_a_spool_in_use_alone),
 		TEST(gives_up_when_the_disk_does_whichever_call_it_is),

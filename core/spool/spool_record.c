@@ -11,6 +11,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_record.h"
 
+#include <errno.h>
+
 #include "util/crc.h"
 
 #define MAGIC 0x4c504f53u               /* "SOPL" on disk */
@@ -21,7 +23,8 @@
 #define MESSAGE_FIXED 32u
 #define FLAG_STATES 1u
 #define WINDOW_BYTES (1024u * 1024u)
-#define ZEROS_BYTES (16u * 1024u)
+#define BLOCK_BYTES 4096u               /* a page, and the sector of most disks */
+#define ZEROS_BYTES (4u * BLOCK_BYTES)
 
 /* Unrolled, the compiler makes one store of it; of get() one load. */
 static inline char *
@@ -324,6 +327,56 @@ spool_record_note(struct span *payload, struct spool_note *out)
 	return true;
 }
 
+bool
+spool_is_unreadable(const struct err *err)
+{
+	switch (err->sys) {
+	case EIO: case ENODATA: case EILSEQ:            /* the device */
+	case EBADMSG: case EUCLEAN:                     /* a file system with sums */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Block by block, up to the one that fails. */
+static bool
+read_blocks(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
+	    size_t *got_out, uint64_t *bad_to_out, struct err *err)
+{
+	size_t got = 0, want = 0, some = 0;
+
+	for (; got < n && some == want; got += some) {
+		uint64_t from = at + got, end = from - from % BLOCK_BYTES + BLOCK_BYTES;
+
+		want = end - from < n - got ? (size_t)(end - from) : n - got;
+		if (ops->read(file, from, to + got, want, &some, err))
+			continue;
+		if (!spool_is_unreadable(err))
+			return false;
+		*bad_to_out = end;
+		break;
+	}
+	*got_out = got;
+	return true;
+}
+
+bool
+spool_read_some(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
+		size_t *got_out, uint64_t *bad_to_out, struct err *err)
+{
+	struct err trouble = { 0 };
+
+	*bad_to_out = 0;
+	if (ops->read(file, at, to, n, got_out, &trouble))
+		return true;
+	if (spool_is_unreadable(&trouble) && read_blocks(ops, file, at, to, n, got_out, bad_to_out, &trouble))
+		return true;
+	if (err)
+		*err = trouble;
+	return false;
+}
+
 void
 spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
 		uint64_t number, uint64_t size)
@@ -343,7 +396,7 @@ static bool
 window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *err)
 {
 	size_t have = buf_len(&scan->window), got;
-	uint64_t want, left = scan->size - scan->next - have;
+	uint64_t want, left = scan->size - scan->next - have, bad_to;
 	char *room;
 
 	*short_out = false;
@@ -354,10 +407,11 @@ window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *er
 		want = left;
 	room = buf_grow(&scan->window, (size_t)want);
 	check(room != NULL);
-	if (!scan->ops->read(scan->file, scan->next + have, room, (size_t)want, &got, err))
+	if (!spool_read_some(scan->ops, scan->file, scan->next + have, room, (size_t)want, &got, &bad_to, err))
 		return false;
 	buf_grow_commit(&scan->window, got);
 	*short_out = have + got < n;
+	scan->bad_to = *short_out ? bad_to : 0;
 	return true;
 }
 
@@ -383,12 +437,13 @@ content_find(struct spool_scan *scan, struct err *err)
 	char some[ZEROS_BYTES];
 	uint64_t end = scan->size;
 	size_t want, got, left = 0;
+	uint64_t bad_to;
 
 	for (; end > 0 && left == 0; end -= want - left) {
 		want = end < sizeof(some) ? (size_t)end : sizeof(some);
-		if (!scan->ops->read(scan->file, end - want, some, want, &got, err))
+		if (!spool_read_some(scan->ops, scan->file, end - want, some, want, &got, &bad_to, err))
 			return false;
-		left = without_zeros(some, got);
+		left = bad_to ? want : without_zeros(some, got);
 	}
 	scan->content = end;
 	scan->looked = true;
@@ -404,7 +459,7 @@ record_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
 	bool cut, whole;
 
 	scan->at = scan->next;
-	scan->beyond = 0;
+	scan->beyond = scan->bad_to = 0;
 	if (left == 0)
 		return SPOOL_STEP_END;
 	if (left < SPOOL_RECORD_HEADER)
@@ -467,8 +522,12 @@ spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err
 		spool_scan_seek(scan, at);
 		if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
 			return SPOOL_STEP_ERROR;
-		if (cut)
+		if (cut && !scan->bad_to)
 			break;
+		if (cut) {
+			at = scan->bad_to - 1;
+			continue;
+		}
 		window = buf_span(&scan->window);
 		check(window.n >= SPOOL_RECORD_HEADER);
 		if (spool_record_peek(window.p, scan->number, at, &payload_bytes) && payload_bytes <= payload_max)

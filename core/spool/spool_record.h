@@ -109,6 +109,13 @@ void spool_record_synced(struct buf *to, uint64_t number, uint64_t base, uint64_
 void spool_record_notes(struct buf *to, uint64_t number, uint64_t base, const struct spool_note *notes, uint32_t n);
 bool spool_record_note(struct span *payload, struct spool_note *out);   /* takes the next one */
 
+/* Is it what a file system says of bytes that its medium does not give back? */
+bool spool_is_unreadable(const struct err *err);
+/* As a disk's read; what cannot be read ends it, too: *bad_to_out says where reading may go on, else 0. One that fails
+ * is tried again. */
+bool spool_read_some(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
+		     size_t *got_out, uint64_t *bad_to_out, struct err *err);
+
 /* A walk over a file from its start. */
 enum spool_step { SPOOL_STEP_RECORD, SPOOL_STEP_END, SPOOL_STEP_BAD, SPOOL_STEP_ERROR };
 struct spool_scan {
@@ -122,6 +129,7 @@ struct spool_scan {
 	uint64_t   next;
 	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: too little is left of that */
 	uint8_t    kind;                /* then: what that header calls it */
+	uint64_t   bad_to;              /* BAD: because the disk cannot read it, up to there; 0: it can */
 	struct buf window;              /* bytes of the file from `next` on */
 };
 void spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,

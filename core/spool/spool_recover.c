@@ -3,127 +3,23 @@
  *
  * Segments in order of number; of each the journal first, then the records:
  *   - a journal's bad tail is cut, unless the node closed in order: it is of a write
- *     that was not over; of zeros alone (spool_ahead.c) nothing is said. Bad bytes with good ones behind them are damage: what is
- *     good is heard, for all that a journal says stays true;
+ *     that was not over; zeros alone are what was written ahead (spool_ahead.c). Bad bytes
+ *     with good ones behind them are damage, as is what the disk cannot read: what is
+ *     good is heard, for all that a journal says stays true, and written into a new one;
  *   - a bad record behind the place that the journal knows to be synced, with none
  *     that is good behind it, is the torn tail of a write that nobody was told of:
  *     cut. Before that place it is damage; so it is where the journal cannot be
  *     trusted, or good ones follow, for what the journal knows of the last batches
  *     is not itself synced. spool_damage.c says how reading goes on;
  *   - what was read and is not known to be synced is written again and synced, for it
- *     may be in memory only, and decisions are built on it;
- *   - a journal alone is the rest of a removal, or of a creation: removed.
- * spool_regroup.c makes messages of it.
+ *     may be in memory only, and decisions are built on it.
+ * spool_names.c says which files there are, spool_regroup.c makes messages of it.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_recover.h"
 
 #define SECURE_BYTES (256u * 1024u)
 #define JOURNAL_PAYLOAD_MAX (64u * 1024u)
-
-/* ---- names ---- */
-
-static bool
-name_number(const char *name, const char *suffix, uint64_t *number_out)
-{
-	uint64_t number = 0;
-
-	for (int i = 0; i < 16; i++) {
-		char c = name[i];
-		if (c >= '0' && c <= '9')
-			number = number << 4 | (uint64_t)(c - '0');
-		else if (c >= 'a' && c <= 'f')
-			number = number << 4 | (uint64_t)(c - 'a' + 10);
-		else
-			return false;
-	}
-	*number_out = number;
-	return number > 0 && number < INT64_MAX && strcmp(name + 16, suffix) == 0;
-}
-
-static void
-add_number(uint64_t **numbers, size_t *n, uint64_t number)
-{
-	*numbers = mem_grow(*numbers, (*n + 1) * sizeof(**numbers));
-	(*numbers)[(*n)++] = number;
-}
-
-static void
-on_name(void *ctx, const char *name)
-{
-	struct spool_recovery *r = ctx;
-	uint64_t number;
-
-	if (name_number(name, ".seg", &number))
-		add_number(&r->segments, &r->segments_n, number);
-	else if (name_number(name, ".jnl", &number))
-		add_number(&r->journals, &r->journals_n, number);
-	else if (name_number(name, ".seg" SPOOL_DAMAGED, &number))
-		add_number(&r->aside, &r->aside_n, number);
-	else if (strcmp(name, "removed") == 0)
-		r->debris = true;
-}
-
-static int
-by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static bool
-among(const uint64_t *numbers, size_t n, uint64_t number)
-{
-	return n && bsearch(&number, numbers, n, sizeof(number), by_number);
-}
-
-/* The rest of a removal or of a creation; or of setting a segment aside, which was cut short. */
-static void
-journal_alone(struct spool_recovery *r, uint64_t number)
-{
-	struct disk *disk = r->core->disk;
-	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
-
-	snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)number);
-	snprintf(aside, sizeof(aside), "%016llx.jnl" SPOOL_DAMAGED, (unsigned long long)number);
-	if (among(r->aside, r->aside_n, number))
-		disk->ops->rename(disk, name, aside, NULL);
-	else
-		disk->ops->remove(disk, name, NULL);
-}
-
-static void
-numbers_sort(struct spool_core *core, uint64_t *numbers, size_t n)
-{
-	if (!n)
-		return;
-	qsort(numbers, n, sizeof(*numbers), by_number);
-	if (core->next_number <= numbers[n - 1])
-		core->next_number = numbers[n - 1] + 1;
-}
-
-static bool
-names_read(struct spool_recovery *r, struct err *err)
-{
-	struct spool_core *core = r->core;
-	struct disk *disk = core->disk;
-
-	if (!disk->ops->list(disk, on_name, r, err))
-		return false;
-	numbers_sort(core, r->segments, r->segments_n);
-	numbers_sort(core, r->journals, r->journals_n);
-	numbers_sort(core, r->aside, r->aside_n);
-	if (core->look)
-		return true;
-	if (r->debris)
-		disk->ops->remove(disk, "removed", NULL);
-	for (size_t i = 0; i < r->journals_n; i++) {
-		if (!among(r->segments, r->segments_n, r->journals[i]))
-			journal_alone(r, r->journals[i]);
-	}
-	return true;
-}
 
 /* ---- one segment ---- */
 
@@ -209,25 +105,28 @@ cut(struct spool_segment *segment, const struct spool_scan *scan, const char *su
 /*
  * Makes what was read durable. After a failed sync the kernel may show bytes, call
  * them clean, and not have them on the disk; writing them again makes them dirty.
+ * What cannot be read now, and could before, would be built on without being there:
+ * only of a segment that is damaged anyhow it is left out.
  */
 static bool
-secure(struct spool_core *core, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
+secure(struct spool_segment *segment, struct disk_file *file, uint64_t from, uint64_t to, struct err *err)
 {
-	const struct disk_ops *ops = core->disk->ops;
+	const struct disk_ops *ops = segment->core->disk->ops;
+	uint64_t bad_to = 0;
 	bool ok = true;
 	char *bytes;
-	size_t n;
+	size_t n = 1;
 
-	if (core->look)
+	if (segment->core->look)
 		return true;
 	bytes = mem_grow(NULL, SECURE_BYTES);
-	for (; ok && from < to; from += n) {
+	for (; ok && from < to && (n || bad_to); from = bad_to ? bad_to : from + n) {
 		size_t want = to - from < SECURE_BYTES ? (size_t)(to - from) : SECURE_BYTES;
 		struct iovec iov;
 
-		ok = ops->read(file, from, bytes, want, &n, err);
-		if (ok && n == 0)
-			break;
+		ok = spool_read_some(ops, file, from, bytes, want, &n, &bad_to, err);
+		if (ok && bad_to && !segment->damaged)
+			ok = err_set(err, ERR_TEMP, "spool: what could be read at byte %llu cannot be read again", (unsigned long long)(from + n));
 		iov = (struct iovec){ bytes, n };
 		ok = ok && ops->write(file, from, &iov, 1, err);
 	}
@@ -252,7 +151,7 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 			*end_out = scan->next;
 			continue;
 		}
-		spool_hole_begin(r, scan->at);
+		spool_hole_begin(r, scan->at, scan->bad_to ? SPOOL_UNREADABLE : NULL);
 		if (step == SPOOL_STEP_BAD)
 			step = spool_scan_search(scan, JOURNAL_PAYLOAD_MAX, err);
 		if (step == SPOOL_STEP_ERROR)
@@ -266,13 +165,12 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 static bool
 journal_end(struct spool_recovery *r, struct spool_segment *segment, const struct spool_scan *scan, uint64_t end, struct err *err)
 {
-	if (r->core->was_clean && end < scan->content) {
+	if (r->hole.why || (r->core->was_clean && end < scan->content))
 		spool_hole_end(r, segment, ".jnl", scan->content);
-		end = scan->size;       /* what comes is written behind it */
-	}
 	r->hole.open = false;
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
-	return cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(r->core, scan->file, 0, end, err));
+	return segment->journal_damaged ||
+	       (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err)));
 }
 
 static bool
@@ -283,18 +181,23 @@ journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	struct disk_file *file;
 	struct spool_scan scan;
 	uint64_t size = 0, end = 0;
-	bool ok;
+	bool ok, there = spool_number_among(r->journals, r->journals_n, segment->number);
 
 	r->places_n = 0;
-	if (!among(r->journals, r->journals_n, segment->number))
-		return spool_journal_missing(segment, err);
-	spool_segment_name(segment, ".jnl", name);
-	file = disk->ops->open(disk, name, false, err);
-	if (!file)
-		return false;
-	ok = disk->ops->size(file, &size, err);
+	/* Who only looks has not put the new one in its place. */
+	if (!there && !spool_number_among(r->renewed, r->renewed_n, segment->number)) {
+		spool_journal_missing(segment);
+		return true;
+	}
+	spool_segment_name(segment, there ? ".jnl" : SPOOL_RENEWED, name);
+	file = spool_file_open(disk, name, &size, err);
+	if (!file) {
+		if (spool_is_unreadable(err))
+			spool_file_lost(segment, ".jnl");
+		return segment->journal_damaged;
+	}
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
-	ok = ok && journal_walk(r, segment, &scan, &end, err) && journal_end(r, segment, &scan, end, err);
+	ok = journal_walk(r, segment, &scan, &end, err) && journal_end(r, segment, &scan, end, err);
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
 	return ok;
@@ -365,9 +268,9 @@ segment_record(struct spool_recovery *r, struct spool_segment *segment, const st
 
 /* Bad bytes with nothing good behind them, where the journal is whole: the tail of a write that nobody was told of. */
 static bool
-is_torn(const struct spool_segment *segment, uint64_t at)
+is_torn(const struct spool_segment *segment, uint64_t at, const char *why)
 {
-	return at >= segment->marked && !segment->damaged && !segment->journal_damaged;
+	return at >= segment->marked && !segment->damaged && !segment->journal_damaged && !why;
 }
 
 static bool
@@ -393,7 +296,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 	}
 	if (step == SPOOL_STEP_ERROR)
 		return false;
-	if (r->hole.open && is_torn(segment, r->hole.at)) {
+	if (r->hole.open && is_torn(segment, r->hole.at, r->hole.why)) {
 		scan->at = r->hole.at;
 		r->hole.open = false;
 	}
@@ -412,15 +315,17 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	bool ok;
 
 	spool_segment_name(segment, ".seg", name);
-	file = disk->ops->open(disk, name, false, err);
-	if (!file)
-		return false;
-	ok = disk->ops->size(file, &size, err);
+	file = spool_file_open(disk, name, &size, err);
+	if (!file) {
+		if (spool_is_unreadable(err))
+			spool_file_lost(segment, ".seg");
+		return segment->damaged;
+	}
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
-	ok = ok && segment_walk(r, segment, &scan, err);
+	ok = segment_walk(r, segment, &scan, err);
 	end = segment->damaged ? size : scan.at;
 	ok = ok && cut(segment, &scan, ".seg", end, err) &&
-	     (end <= segment->marked || secure(r->core, file, segment->marked, end, err));
+	     (end <= segment->marked || secure(segment, file, segment->marked, end, err));
 	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -443,6 +348,8 @@ segments_read(struct spool_recovery *r, struct err *err)
 			return false;
 		if (segment->damaged || segment->journal_damaged)
 			spool_damaged_ids(r, segment, heard_from);
+		if (segment->journal_damaged && !spool_journal_renew(r, segment, heard_from, err))
+			return false;
 		if (core->next_id <= segment->max_id)
 			core->next_id = segment->max_id + 1;
 	}
@@ -467,6 +374,7 @@ recovery_fini(struct spool_recovery *r)
 {
 	free(r->segments);
 	free(r->journals);
+	free(r->renewed);
 	free(r->aside);
 	free(r->places);
 	free(r->copies);
@@ -481,7 +389,7 @@ spool_recover(struct spool_core *core, struct err *err)
 
 	r.copies = mem_alloc(r.copies_cap * sizeof(*r.copies));
 	r.heard = mem_alloc(r.heard_cap * sizeof(*r.heard));
-	ok = spool_state_look(core, err) && names_read(&r, err) && segments_read(&r, err) &&
+	ok = spool_state_look(core, err) && spool_names_read(&r, err) && segments_read(&r, err) &&
 	     (core->look || spool_state_begin(core, err)) && spool_regroup(&r, err);
 	if (ok && !core->look)
 		segments_review(core);

@@ -8,6 +8,8 @@
 #include "spool/spool_inside.h"
 #include "spool/spool_look.h"
 
+#define SPOOL_RENEWED ".jnl.new"
+#define SPOOL_UNREADABLE "the disk cannot read it"
 #define SPOOL_ID_DOUBTFUL ((uint64_t)1 << 62)       /* no node gives so many */
 
 /* A message's record in one segment. */
@@ -35,6 +37,8 @@ struct spool_recovery {
 	size_t copies_n, copies_cap;
 	struct spool_heard *heard;
 	size_t heard_n, heard_cap;
+	uint64_t *renewed;              /* of journals that a crash kept from taking the damaged one's place */
+	size_t renewed_n;
 	bool debris;                    /* names that only a crash leaves */
 	uint64_t *aside;                /* numbers of segments that were set aside */
 	size_t aside_n;
@@ -46,6 +50,7 @@ struct spool_recovery {
 		uint64_t at;
 		unsigned messages;      /* that stood there; unknown: at least */
 		bool     unknown;
+		const char *why;        /* what is wrong, if it is known; then it is no torn tail */
 	} hole;
 	struct spool_rcpt_state *states;        /* of one message */
 	struct spool_segment **from;    /* which segment said so */
@@ -53,14 +58,22 @@ struct spool_recovery {
 	struct buf meta;
 };
 
+/* spool_names.c */
+bool spool_names_read(struct spool_recovery *r, struct err *err);
+bool spool_number_among(const uint64_t *numbers, size_t n, uint64_t number);
+
 /* spool_damage.c */
 void spool_finding_tell(struct spool_core *core, const struct spool_finding *finding);      /* to the log, or to who looks */
 void spool_place_add(struct spool_recovery *r, uint64_t at);
-void spool_hole_begin(struct spool_recovery *r, uint64_t at);   /* unless there is one */
+void spool_hole_begin(struct spool_recovery *r, uint64_t at, const char *why);  /* or more of the one there is; why NULL: bad bytes */
 /* Where a segment's scan met a bad record, or its end too early: goes on behind it. False: nowhere. */
 bool spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan);
 void spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const char *suffix, uint64_t to);
-bool spool_journal_missing(struct spool_segment *segment, struct err *err);
+void spool_journal_missing(struct spool_segment *segment);
+void spool_file_lost(struct spool_segment *segment, const char *suffix);        /* it cannot be opened */
+void spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why);
+/* In place of the damaged one, which is set aside: what was heard from it, and that all of the segment is synced. */
+bool spool_journal_renew(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from, struct err *err);
 void spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from);
 
 /* Puts copies and notes of each message together, and tells the owner, oldest first. */

@@ -132,19 +132,6 @@ tells_messages_oldest_first(void **state)
 	}
 }
 
-static void
-stops_when_a_message_is_not_taken_over(void **state)
-{
-	struct post *post = *state;
-	struct err err = { 0 };
-
-	post_sent(post, 10);
-	post_close(post);
-	post->letters_n = 0;
-	assert_false(post_try_open(post, &err));
-	assert_int_equal(err.kind, ERR_PERM);
-}
-
 /* An end stays one, whatever older states a journal still holds behind it. */
 static void
 never_takes_an_end_back(void **state)
@@ -178,7 +165,6 @@ main(void)
 		TEST(refuses_a_format_that_it_does_not_know),
 		TEST(sweeps_a_journal_without_its_segment_and_leaves_other_files_alone),
 		TEST(tells_messages_oldest_first),
-		TEST(stops_when_a_message_is_not_taken_over),
 		TEST(never_takes_an_end_back),
 	};
 

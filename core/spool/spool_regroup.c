@@ -100,10 +100,12 @@ open_close(struct spool_recovery *r)
 	}
 }
 
+/* *why_out: it stands where nothing can be read. */
 static bool
-meta_read(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
+meta_read(struct spool_recovery *r, const struct spool_copy *copy, const char **why_out, struct err *err)
 {
 	const struct disk_ops *ops = r->core->disk->ops;
+	uint64_t bad_to;
 	size_t got;
 	char *room;
 
@@ -116,10 +118,11 @@ meta_read(struct spool_recovery *r, const struct spool_copy *copy, struct err *e
 	buf_clear(&r->meta);
 	room = buf_grow(&r->meta, copy->meta_bytes);
 	check(room != NULL);
-	if (!ops->read(copy->segment->read_file, copy->meta_at, room, copy->meta_bytes, &got, err))
+	if (!spool_read_some(ops, copy->segment->read_file, copy->meta_at, room, copy->meta_bytes, &got, &bad_to, err))
 		return false;
 	buf_grow_commit(&r->meta, got);
-	return got == copy->meta_bytes || err_set(err, ERR_TEMP, "spool: a segment shrank while it was read");
+	*why_out = bad_to ? SPOOL_UNREADABLE : NULL;
+	return bad_to || got == copy->meta_bytes || err_set(err, ERR_TEMP, "spool: a segment shrank while it was read");
 }
 
 static bool
@@ -129,18 +132,21 @@ tell(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
 	struct spool_recovered recovered = { .id = copy->id, .segment = copy->segment->number, .at = copy->at,
 					     .size_bytes = copy->size_bytes, .rcpts_n = copy->rcpts_n, .rcpts = r->states };
 	struct spool_message *message;
+	const char *why;
 	uint16_t live = 0;
 
 	for (unsigned i = 0; i < copy->rcpts_n; i++)
 		live += !is_end(&r->states[i]);
 	if (live == 0)
 		return true;
-	if (!meta_read(r, copy, err))
+	if (!meta_read(r, copy, &why, err))
 		return false;
 	recovered.meta = buf_span(&r->meta);
-	message = core->owner.on_recovered(core->owner.ctx, &recovered);
-	if (!message)
-		return err_set(err, ERR_PERM, "spool: message %llx was not taken over", (unsigned long long)copy->id);
+	message = why ? NULL : core->owner.on_recovered(core->owner.ctx, &recovered);
+	if (!message) {
+		spool_message_lost(r, copy, why ? why : "its sum is right, but what was kept there of a message makes no sense");
+		return true;
+	}
 	*message = (struct spool_message){
 		.id = copy->id, .at = copy->at, .all_bytes = copy->all_bytes, .record_bytes = copy->record_bytes,
 		.rcpts_n = copy->rcpts_n, .live = live,

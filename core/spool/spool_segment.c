@@ -184,7 +184,7 @@ worth_compacting(const struct spool_segment *segment)
 {
 	if (segment->kept || segment->readers || segment->writers || segment->tickets)
 		return false;
-	return segment->damaged || segment->journal_damaged || segment->live_bytes * 4 < segment->written ||
+	return segment->damaged || segment->live_bytes * 4 < segment->written ||
 	       (segment->journal_bytes > JOURNAL_LONG && segment->journal_bytes > segment->written);
 }
 

@@ -2,13 +2,16 @@
  * The engine's state file, and the marker that says the node closed in order.
  *
  * The file is one record (kind and place fixed), written under another name,
- * synced, and renamed: a reader sees the old one or the new one, whole. The
- * marker is set by the last step of closing. Opening takes it away by a rename,
+ * synced, and renamed: a reader sees the old one or the new one, whole. What the disk
+ * did not take is written again each second: the engine has been told that it will be.
+ *
+ * The marker is set by the last step of closing. Opening takes it away by a rename,
  * which the disk promises to be durable, before anything is accepted: a crash
- * after that finds no marker.
+ * after that finds no marker. It vouches for the state too, so a node that never
+ * wrote one does not set it beside the one that a crash left.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "spool/spool_inside.h"
+#include "spool/spool_recover.h"
 
 #define STATE "state"
 #define STATE_NEW "state.new"
@@ -20,11 +23,12 @@
 struct spool_saving {
 	struct spool_fresh *record;
 	bool under_way;
+	mono_us_t retry_at;             /* it failed; 0: it was not tried */
 	struct err err;
 };
 
-static bool
-write_new(struct disk *disk, const char *name, struct span bytes, struct err *err)
+bool
+spool_file_put(struct disk *disk, const char *name, struct span bytes, struct err *err)
 {
 	const struct disk_ops *ops = disk->ops;
 	struct iovec iov = { (void *)bytes.p, bytes.n };
@@ -46,7 +50,7 @@ save_work(struct spool_core *core)
 	struct spool_saving *saving = core->saving;
 	struct disk *disk = core->disk;
 
-	if (write_new(disk, STATE_NEW, span_make(saving->record->p, saving->record->n), &saving->err))
+	if (spool_file_put(disk, STATE_NEW, span_make(saving->record->p, saving->record->n), &saving->err))
 		disk->ops->rename(disk, STATE_NEW, STATE, &saving->err);
 }
 
@@ -55,17 +59,30 @@ save_done(struct spool_core *core)
 {
 	struct spool_saving *saving = core->saving;
 
-	if (saving->err.kind)
-		log_warning(core->log, "%s; the state of limits and retries was not saved", saving->err.text);
-	else
-		core->was_clean = false;       /* what load would say: it was this node, and it is not closed */
+	if (saving->err.kind && !saving->retry_at)
+		log_warning(core->log, "%s; the state of limits and retries is not saved", saving->err.text);
+	if (saving->err.kind && !core->closing) {
+		saving->under_way = false;
+		saving->err = (struct err){ 0 };
+		saving->retry_at = core->now + SPOOL_RETRY_US;
+		spool_retry_later(core);
+		return;
+	}
+	if (!saving->err.kind)
+		core->was_clean = core->state_old = false;      /* what load would say: it was this node, and it is not closed */
 	spool_state_free(core);
+}
+
+bool
+spool_state_waits(const struct spool_core *core)
+{
+	return core->saving && core->saving->retry_at > core->now;
 }
 
 bool
 spool_state_start(struct spool_core *core)
 {
-	if (!core->saving || core->saving->under_way)
+	if (!core->saving || core->saving->under_way || spool_state_waits(core))
 		return false;
 	core->saving->under_way = true;
 	spool_job_run(core, save_work, save_done);
@@ -178,62 +195,66 @@ spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct
 	return true;
 }
 
+/* What cannot be read ends it; *bad_to_out: there the rest begins. */
 static bool
-read_whole(struct disk *disk, const char *name, struct buf *to, struct err *err)
+read_whole(struct disk *disk, const char *name, struct buf *to, uint64_t *bad_to_out, struct err *err)
 {
-	const struct disk_ops *ops = disk->ops;
-	struct disk_file *file = ops->open(disk, name, false, err);
 	uint64_t size;
+	struct disk_file *file = spool_file_open(disk, name, &size, err);
 	size_t got = 0;
-	bool ok;
+	bool ok = true;
 
+	*bad_to_out = 0;
 	if (!file)
-		return false;
-	ok = ops->size(file, &size, err);
+		return spool_is_unreadable(err);
 	/* Larger than it may be, it is damaged: its front is enough to know. */
-	if (ok && size > STATE_MAX + SPOOL_RECORD_HEADER)
+	if (size > STATE_MAX + SPOOL_RECORD_HEADER)
 		size = SPOOL_RECORD_HEADER - 1;
-	if (ok && size > 0) {
+	if (size > 0) {
 		char *room = buf_grow(to, (size_t)size);
-		ok = room ? ops->read(file, 0, room, (size_t)size, &got, err)
+		ok = room ? spool_read_some(disk->ops, file, 0, room, (size_t)size, &got, bad_to_out, err)
 			  : err_set(err, ERR_TEMP, "spool: no room for the file %s", name);
 		if (ok)
 			buf_grow_commit(to, got);
 	}
-	ops->close(file);
+	disk->ops->close(file);
 	return ok;
 }
 
-/* *payload_out lives as long as *bytes. *damaged_out: a file is there, and no good. */
+/* *payload_out lives as long as *bytes. found_out->damage: a file is there, and no good. */
 static bool
-state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, bool *damaged_out, struct err *err)
+state_read(struct disk *disk, struct buf *bytes, struct span *payload_out, struct spool_finding *found_out, struct err *err)
 {
 	struct spool_record record;
+	uint64_t bad_to;
 	bool there;
 
 	*payload_out = (struct span){ 0 };
-	*damaged_out = false;
+	*found_out = (struct spool_finding){ .file = STATE, .text = "cannot be read: limits begin as if they were used up, "
+					     "retries begin anew, pauses and overlays are gone" };
 	if (!spool_name_is_there(disk, STATE, &there, err))
 		return false;
 	if (!there)
 		return true;
-	if (!read_whole(disk, STATE, bytes, err))
+	if (!read_whole(disk, STATE, bytes, &bad_to, err))
 		return false;
-	*damaged_out = !spool_record_parse(buf_span(bytes), 0, 0, &record) || record.kind != STATE_KIND;
-	if (!*damaged_out)
+	found_out->damage = !spool_record_parse(buf_span(bytes), 0, 0, &record) || record.kind != STATE_KIND;
+	if (!found_out->damage)
 		*payload_out = record.payload;
+	found_out->at = bad_to ? buf_len(bytes) : 0;
+	found_out->to = bad_to;
 	return true;
 }
 
 static bool
-set_aside(struct spool_core *core, struct err *err)
+set_aside(struct spool_core *core, const struct spool_finding *found, struct err *err)
 {
 	char aside[SPOOL_NAME_MAX];
 
-	if (!spool_name_free(core->disk, STATE, aside, err) || !core->disk->ops->rename(core->disk, STATE, aside, err))
+	if (!spool_set_aside(core->disk, STATE, aside, err))
 		return false;
-	log_error(core->log, "spool: the file " STATE " is damaged: limits and retries begin anew, pauses and overlays are gone; "
-		  "it is set aside as %s", aside);
+	spool_finding_tell(core, found);
+	log_warning(core->log, "spool: the damaged " STATE " is set aside as %s", aside);
 	core->state_lost = true;
 	return true;
 }
@@ -242,15 +263,19 @@ bool
 spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct err *err)
 {
 	struct spool_core *core = spool->core;
+	struct spool_finding found;
+	struct err trouble = { 0 };
 	struct span payload;
 	struct buf bytes;
-	bool damaged, ok;
+	bool ok;
 
 	buf_init(&bytes, 0);
 	spool_enter(spool);
-	ok = state_read(core->disk, &bytes, &payload, &damaged, err) && (!damaged || set_aside(core, err));
+	ok = state_read(core->disk, &bytes, &payload, &found, &trouble) && (!found.damage || set_aside(core, &found, &trouble));
 	if (ok && !buf_add(out, payload))
-		ok = err_set(err, ERR_TEMP, "spool: no room for the file " STATE);
+		ok = err_set(&trouble, ERR_TEMP, "spool: no room for the file " STATE);
+	if (!ok && err)
+		*err = trouble;
 	*clean_out = core->was_clean && !core->state_lost;
 	spool_leave(spool);
 	buf_fini(&bytes);
@@ -258,14 +283,17 @@ spool_state_load(struct spool *spool, struct buf *out, bool *clean_out, struct e
 }
 
 bool
-spool_state_damaged(struct spool_core *core, bool *damaged_out, struct err *err)
+spool_state_check(struct spool_core *core, struct err *err)
 {
+	struct spool_finding found;
 	struct span payload;
 	struct buf bytes;
 	bool ok;
 
 	buf_init(&bytes, 0);
-	ok = state_read(core->disk, &bytes, &payload, damaged_out, err);
+	ok = state_read(core->disk, &bytes, &payload, &found, err);
+	if (ok && found.damage)
+		spool_finding_tell(core, &found);
 	buf_fini(&bytes);
 	return ok;
 }
@@ -287,10 +315,15 @@ spool_state_begin(struct spool_core *core, struct err *err)
 {
 	const struct disk_ops *ops = core->disk->ops;
 
-	if (core->was_clean && !ops->rename(core->disk, MARKER, REMOVED, err))
+	if (!core->was_clean) {
+		if (!spool_name_is_there(core->disk, STATE, &core->state_old, err))
+			return false;
+		core->state_lost = !core->state_old && core->segments_n > 0;    /* the crash came before the first */
+		return true;
+	}
+	if (!ops->rename(core->disk, MARKER, REMOVED, err))
 		return false;
-	if (core->was_clean)
-		ops->remove(core->disk, REMOVED, NULL);
+	ops->remove(core->disk, REMOVED, NULL);
 	return true;
 }
 
@@ -311,7 +344,7 @@ spool_state_end(struct spool_core *core)
 		save_done(core);
 	}
 	/* With an older state beside it the marker would promise more than is there. */
-	if (!err.kind && !core->failing.kind && !core->last_state_lost && !write_new(core->disk, MARKER, span_make(NULL, 0), &err))
+	if (!err.kind && !core->failing.kind && !core->last_state_lost && !core->state_old && !spool_file_put(core->disk, MARKER, span_make(NULL, 0), &err))
 		log_warning(core->log, "%s; the next start will check the spool as after a crash", err.text);
 }
 

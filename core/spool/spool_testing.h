@@ -5,7 +5,8 @@
  * The disk keeps of each file what a program sees and what is safe. A sync makes
  * the dirty blocks safe; one that fails calls them clean all the same, as kernels
  * do. A power cut leaves, of each dirty block, the new or the safe bytes, by seed.
- * Names are safe when create or rename returns; a removed one may come back.
+ * Names are safe when create or rename returns; a removed one may come back. A sector that
+ * went bad cannot be read, nor written in part; written whole it is good again.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -17,12 +18,14 @@
 
 #define FAKE_FILES 256u
 #define FAKE_BLOCK 512u
+#define FAKE_SECTOR 4096u
 #define MAYBE __attribute__((unused)) static
 
 struct fake_inode {
 	char    *now, *safe;
 	uint8_t *dirty;                 /* a block each */
 	size_t   now_n, safe_n, cap;
+	uint64_t bad_from, bad_to;      /* bytes that cannot be read */
 	unsigned refs;
 };
 
@@ -197,6 +200,19 @@ fake_used(struct fake_disk *fake)
 	return n;
 }
 
+/* False: the sector is bad. */
+MAYBE bool
+fake_good(const struct fake_inode *inode, uint64_t at, size_t n, struct err *err)
+{
+	if (at >= inode->bad_to || at + n <= inode->bad_from)
+		return true;
+	errno = EIO;
+	err_sys(err, "spool: the fake disk has a bad sector at byte %u", (unsigned)inode->bad_from);
+	if (err)
+		err->kind = ERR_TEMP;
+	return false;
+}
+
 MAYBE void
 fake_put(struct fake_inode *inode, uint64_t at, const char *p, size_t n)
 {
@@ -223,6 +239,10 @@ fake_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov
 			err_sys(err, "spool: cannot write");
 			return false;
 		}
+		if (at <= file->inode->bad_from && at + n >= file->inode->bad_to)
+			file->inode->bad_to = 0;
+		if (!fake_good(file->inode, at, n, err))
+			return false;
 		fake_put(file->inode, at, iov[i].iov_base, n);
 		if (n < iov[i].iov_len)
 			break;
@@ -234,7 +254,7 @@ fake_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov
 MAYBE bool
 fake_read(struct disk_file *file, uint64_t at, void *to, size_t n, size_t *n_out, struct err *err)
 {
-	if (fake_fails(file->disk, err))
+	if (fake_fails(file->disk, err) || !fake_good(file->inode, at, n, err))
 		return false;
 	file->disk->reads++;
 	*n_out = at >= file->inode->now_n ? 0 : file->inode->now_n - at < n ? file->inode->now_n - at : n;
@@ -421,8 +441,15 @@ fake_power_cut(struct fake_disk *fake)
 	for (unsigned i = 0; i < FAKE_FILES; i++) {
 		struct fake_name *one = &fake->names[i];
 		bool removed = !one->now && one->safe && one->safe->refs == 1;
-		if (one->now != one->safe && (removed ? prng_below(&fake->prng, 2) : back))
+		if (removed && prng_below(&fake->prng, 2))
 			fake_set(&one->now, one->safe);
+		else if (removed)
+			fake_set(&one->safe, NULL);
+	}
+	/* Only now: half a rename undone would look like a removal. */
+	for (unsigned i = 0; i < FAKE_FILES; i++) {
+		if (back)
+			fake_set(&fake->names[i].now, fake->names[i].safe);
 	}
 	for (unsigned i = 0; i < FAKE_FILES; i++)
 		fake_set(&fake->names[i].safe, NULL);
@@ -440,6 +467,16 @@ fake_file(struct fake_disk *fake, const char *name)
 	struct fake_name *entry = fake_find(fake, name, false);
 
 	return entry ? entry->now : NULL;
+}
+
+/* The sector at that place goes bad. */
+MAYBE void
+fake_spoil(struct fake_disk *fake, const char *name, uint64_t at)
+{
+	struct fake_inode *inode = fake_file(fake, name);
+
+	inode->bad_from = at - at % FAKE_SECTOR;
+	inode->bad_to = inode->bad_from + FAKE_SECTOR;
 }
 
 /* Puts a file there, safe. */

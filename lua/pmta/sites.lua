@@ -169,6 +169,19 @@ local function fragment_provider(self, block, target)
   return provider
 end
 
+-- Fragments before the others: what a block says of the same queue goes into the fragment's provider.
+local function fragments_first(blocks)
+  local out = {}
+  for _, fragment in ipairs { true, false } do
+    for _, block in ipairs(blocks) do
+      if (block.patterns[1] == "*" and not block.as_domain) == fragment then
+        out[#out + 1] = block
+      end
+    end
+  end
+  return out
+end
+
 -- Providers of queue-to: a target, with every domain that is sent to it.
 local function queue_to(self, blocks)
   local targets, made, out = {}, {}, {}
@@ -177,7 +190,7 @@ local function queue_to(self, blocks)
       targets[pattern] = block.queue_to
     end
   end
-  for _, block in ipairs(blocks) do
+  for _, block in ipairs(fragments_first(blocks)) do
     local target = block.queue_to and final_target(targets, block.queue_to)
     if block.queue_to and not target then
       block.queue_to_entry.verdict = "error"
@@ -221,6 +234,21 @@ local function queue_to(self, blocks)
   return out, made
 end
 
+-- Bare lines speak of all; what they leave open the members say.
+local function fill_fragment(provider)
+  for _, member in ipairs(provider.members or {}) do
+    for _, item in ipairs(member.items) do
+      if item.entry and item.name and provider.block.by[item.name] then
+        item.entry.becomes = nil
+        add_note(item.entry, "has no effect beside queue-to: the lines that stand in no block say otherwise")
+      elseif item.entry then
+        add_note(item.entry, "of all domains of the provider together")
+      end
+    end
+    merge(provider.block, member, false)
+  end
+end
+
 -- A member's own values count only where no block of the target says otherwise: there PowerMTA has none of them.
 local function fill_provider(self, provider, blocks)
   local target
@@ -230,7 +258,7 @@ local function fill_provider(self, provider, blocks)
     end
   end
   if provider.block then
-    return
+    return fill_fragment(provider)
   end
   local own = target or policy.new_block({ provider.reach }, true)
   own.provider, own.provider_own = provider, true

@@ -188,7 +188,7 @@ end
 
 local FAULT = {
   torn_write = flag, lying_sync = flag, disk_full = flag, disk_error = count, disk_cut = count, disk_says = disk_says,
-  bit_flip = yes, clock_jump = jump, dns = dns_fault,
+  bit_flip = yes, bad_sector = yes, clock_jump = jump, dns = dns_fault,
 }
 
 World.fault = placed(function(self, given)

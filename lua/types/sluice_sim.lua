@@ -106,6 +106,7 @@ function world:restart(options) end
 ---@field disk_cut? integer from the n-th operation on all fail, until the next crash: the power went there
 ---@field disk_says? "EIO"|"ENOSPC" with what operations fail
 ---@field bit_flip? true one bit of one file of the spool, at once
+---@field bad_sector? true 4096 bytes of one file of the spool cannot be read from now on
 ---@field clock_jump? sim.duration somebody sets the wall clock: "1h", "-1h"
 ---@field dns? "servfail"|"timeout"|"ok" what every question is answered
 

@@ -176,3 +176,38 @@ it("sends again what a flipped bit made it forget, and no more", function()
     assert.is_true(self:judge("seed " .. seed, 0, true) <= 1)
   end
 end)
+
+-- A sector holds several small messages; the large ones stand in many.
+it("starts with a sector that went bad, misses no more than stood in it, and goes on", function()
+  local missing, whole = 0, 0
+  for seed = 1, 24 do
+    local self = story(seed)
+    self.host:down()
+    self:inject(12)
+    self.world:restart()                        -- so all that the journals say is on the disk
+    self.world:crash()
+    self.world:fault { bad_sector = true }
+    assert.is_true(self:start(), "seed " .. seed)
+    local here = self:judge("seed " .. seed, nil, true)
+    missing, whole = missing + here, whole + (here == 0 and 1 or 0)
+    assert.is_true(here <= 9, ("seed %d: %d are missing"):format(seed, here))
+    self:inject(3)
+    self.world:crash()
+    assert.is_true(self:start(), "seed " .. seed)
+    assert.equal(here, self:judge("seed " .. seed .. ", again", self.world:now(), true))
+  end
+  assert.is_true(missing > 4, ("only %d messages were missed: the sectors of mail went bad too"):format(missing))
+  assert.is_true(whole > 5, "those of journals as well")
+end)
+
+it("starts with a bad sector in whichever file, and sends again no more than that made it forget", function()
+  for seed = 1, 30 do
+    local self = story(seed)
+    self:inject(10)
+    self.world:run_for "10s"
+    self.world:crash()
+    self.world:fault { bad_sector = true }
+    assert.is_true(self:start(), "seed " .. seed)
+    self:judge("seed " .. seed, 0, true)
+  end
+end)

@@ -166,6 +166,17 @@ class Import(harness.Case):
         self.assertIn("max_smtp_out = 7", answer["policy"])
         self.assertNotIn('domain "', answer["policy"])
 
+    def test_bare_lines_and_blocks_of_one_queue_are_put_together(self):
+        bare = "queue-to hotmail.com\nmax-msg-rate 5/h\n421 RP-001 *, 1h, 5, 1000\n"
+        block = "<domain a.example>\nmax-smtp-out 9\nmax-msg-rate 7/h\nqueue-to hotmail.com\n</domain>\n"
+        for text, line in ((bare + block, 5), (block + bare, 2)):
+            answer = self.imported(text)
+            for has in ('"hotmail.com", ', '"a.example"', "max_smtp_out = 9", 'max_msg_rate = "5/h"', '{ "421 RP-001", '):
+                self.assertIn(has, answer["policy"])
+            self.assertNotIn("7/h", answer["policy"])
+            self.assertIn("of all domains", self.note(answer, line))
+            self.assertIn("has no effect", self.note(answer, line + 1))
+
     def test_a_macro_alone_makes_separate_sites_and_says_so(self):
         answer = self.imported("domain-macro ms hotmail.com,msn.com\n<domain $ms>\nmax-smtp-out 7\n</domain>\n")
         self.assertIn('domain { "hotmail.com", "msn.com" } { max_smtp_out = 7 }', answer["policy"])

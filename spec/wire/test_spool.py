@@ -3,10 +3,23 @@
 import hashlib
 import json
 import os
+import struct
 
 import harness
 from harness import command, until
 from receiver import Receiver
+
+HEADER, CRC_AT, FIXED = 32, 28, 32          # core/spool/spool_record.c
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
 
 PAUSED = 'domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }'
 
@@ -178,6 +191,59 @@ class Spool(harness.Case):
         again.wait_records(20, "d")
         self.assertEqual(len(mx.messages), 20)
         self.assertIn(f"{os.path.basename(path)} is missing", again.log)
+
+    def test_a_record_whose_envelope_makes_no_sense_is_set_aside_and_the_rest_is_delivered(self):
+        node = self.filled()
+        messages = json.loads(self.dump(node, "--json"))
+        hit, behind = messages[7], messages[8]["at"]
+        path = self.path_of(node, hit)
+        with open(path, "r+b") as file:
+            file.seek(hit["at"])
+            record = bytearray(file.read(behind - hit["at"]))
+            record[HEADER + FIXED] ^= 0xff                  # the envelope's first byte, its form
+            record[CRC_AT:HEADER] = struct.pack("<I", crc32c(record[:CRC_AT] + record[HEADER:]))
+            file.seek(hit["at"])
+            file.write(record)
+        report = self.check(node, status=1)
+        self.assertEqual([(f["file"], f["at"], f["to"], f["damage"]) for f in report["findings"]], [(hit["file"], hit["at"], behind, True)])
+        self.assertIn("makes no sense", report["findings"][0]["text"])
+        self.assertEqual((report["messages"], report["unread"]), (19, 1))
+        again, mx = self.started(node)
+        again.wait_records(19, "d")
+        self.assertEqual(sorted(mx.recipients()), sorted(f"u{i}@example.com" for i in range(20) if i != 7))
+        self.assertIn(f'spool: {hit["file"]} is damaged at byte {hit["at"]}, up to byte {behind}: its sum is right', again.log)
+        until(lambda: os.path.exists(path + ".damaged"), "it is set aside")
+        with open(path + ".damaged", "rb") as file:
+            file.seek(hit["at"])
+            self.assertEqual(file.read(len(record)), record)
+
+    def test_a_damaged_journal_is_set_aside_at_once(self):
+        node = self.filled()
+        path = self.path_of(node, json.loads(self.dump(node, "--json"))[0]).replace(".seg", ".jnl")
+        self.flip(path, HEADER + 4 + 5)
+        before = self.fingerprint(node.spool)[os.path.basename(path)][0]
+        again, mx = self.started(node)
+        again.wait_records(20, "d")
+        self.assertEqual(self.fingerprint(node.spool)[os.path.basename(path) + ".damaged"][0], before)
+        self.assertIn(f"the damaged {os.path.basename(path)} is taken; it is set aside as", again.log)
+
+    def test_a_start_that_refuses_leaves_the_saved_limits_as_it_found_them(self):
+        node = self.node('vmta "old" { source = "any" }\non.message(function(msg) msg.vmta = "old" end)\n' + PAUSED)
+        node.command("pause", "example.com/*")
+        self.assertEqual(self.send(node).code, 250)
+        node.kill()
+        self.flip(os.path.join(node.spool, "state"), 40)
+        with open(node.policy, encoding="utf-8") as file:
+            policy = file.read()
+        refused = harness.Node(node.folder, policy.replace('vmta "old"', 'vmta "new"'), node.port, spool=node.spool)
+        refused.crashed = True
+        self.keep(refused)
+        self.assertEqual(refused.wait(), 1)
+        self.assertIn('the spool holds mail of the virtual MTA "old"', refused.log)
+        self.assertFalse(os.path.exists(os.path.join(node.spool, "state.damaged")))
+        self.assertFalse(os.path.exists(os.path.join(node.spool, "clean")), "no orderly end of a node that never began")
+        again = self.restart(node, policy)
+        self.assertIn("state.damaged", again.log)
 
     def test_a_damaged_state_is_set_aside(self):
         node = self.node(PAUSED)

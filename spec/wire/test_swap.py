@@ -3,6 +3,7 @@
 
 SWAP_S=60 makes the run under load a minute long.
 """
+import json
 import os
 import signal
 import socket
@@ -63,7 +64,7 @@ class Swaps(harness.Case):
         self.assertGreaterEqual(done["seconds"], 0)
         by_queue = {c["setting"]: (c["from"], c["to"]) for c in done["changed"] if c.get("queue") == "google/default"}
         by_scope = {c["setting"]: (c["from"], c["to"]) for c in done["changed"] if c.get("scope") == 'provider "google"'}
-        expected = {"max_smtp_out": (20, 5), "max_msg_rate": ("400/h", "50/h"), "retry_after": ([600], [1200, 3600])}
+        expected = {"max_smtp_out": (20, 5), "max_msg_rate": ("400/h", "50/h"), "retry_after": (600, [1200, 3600])}
         self.assertEqual(by_queue, expected)
         self.assertEqual(by_scope, expected)
         gate = next(g for g in node.command("why", "google/default")["gates"] if g["gate"] == "max_smtp_out")
@@ -403,6 +404,17 @@ domain "a.example" {{ smtp_hosts = "{mx.at}" }}\n''')
             text = file.read()
         self.write("p.lua", text.replace("node {", f'node {{ spool = "{self.path("other")}", workers = 1, '))
         self.assertEqual(ask(2, "swap", "--dry-run"), 1)
+
+    def test_relative_places_stay_the_same_however_the_policy_is_named(self):
+        self.write("p.lua", f'''node {{ hostname = "n.example", min_free_space = "4M", spool = "./spool", control = "c.sock", accounting = {{ file = "a.csv" }} }}
+listener "127.0.0.1:{free_port()}" {{ relay_from = {{ "127.0.0.0/8" }} }}
+vmta "default" {{ source = "any" }}\n''')
+        node = self.keep(harness.Process([harness.SLUICE, "run", "./p.lua"], self.path("log"), preexec=lambda: os.chdir(self.folder)))
+        until(lambda: "ready" in node.log, "the node is ready")
+        for folder, policy in ((self.folder, ["p.lua"]), (self.folder, []), ("/", [self.path("p.lua")])):
+            done = harness.command("swap", *policy, "--json", "--control", self.path("c.sock"), cwd=folder)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(done.stdout)["changed"], [])
 
     def test_a_swap_that_is_not_taken_leaves_nothing_behind(self):
         text = (f'node {{ hostname = "n.example", min_free_space = "4M", control = "{self.path("c1")}", accounting = {{ file = "{self.path("a1")}" }} }}\n'
