@@ -39,7 +39,7 @@ void
 spool_ahead_plan(const struct spool_segment *segment, uint64_t bytes, struct spool_ahead *out)
 {
 	struct spool_core *core = segment->core;
-	uint64_t chunk = chunk_of(core), room = core->segment_bytes - (uint64_t)min_i64((int64_t)segment->end, (int64_t)core->segment_bytes);
+	uint64_t chunk = chunk_of(core), room = core->segment_bytes > segment->end ? core->segment_bytes - segment->end : 0;
 
 	*out = (struct spool_ahead){ .journal = (uint32_t)(chunk / JOURNAL_PART) };
 	if (bytes > segment->file_ahead && bytes <= SMALL && bytes <= chunk / 2)

@@ -24,7 +24,6 @@
 #define FLAG_STATES 1u
 #define WINDOW_BYTES (1024u * 1024u)
 #define BLOCK_BYTES 4096u               /* a page, and the sector of most disks */
-#define ZEROS_BYTES (4u * BLOCK_BYTES)
 
 /* Unrolled, the compiler makes one store of it; of get() one load. */
 static inline char *
@@ -434,13 +433,13 @@ without_zeros(const char *p, size_t n)
 static bool
 content_find(struct spool_scan *scan, struct err *err)
 {
-	char some[ZEROS_BYTES];
+	char some[BLOCK_BYTES];
 	uint64_t end = scan->size;
 	size_t want, got, left = 0;
 	uint64_t bad_to;
 
 	for (; end > 0 && left == 0; end -= want - left) {
-		want = end < sizeof(some) ? (size_t)end : sizeof(some);
+		want = end % BLOCK_BYTES ? (size_t)(end % BLOCK_BYTES) : BLOCK_BYTES;
 		if (!spool_read_some(scan->ops, scan->file, end - want, some, want, &got, &bad_to, err))
 			return false;
 		left = bad_to ? want : without_zeros(some, got);

@@ -128,7 +128,7 @@ secure(struct spool_segment *segment, struct disk_file *file, uint64_t from, uin
 		if (ok && bad_to && !segment->damaged)
 			ok = err_set(err, ERR_TEMP, "spool: what could be read at byte %llu cannot be read again", (unsigned long long)(from + n));
 		iov = (struct iovec){ bytes, n };
-		ok = ok && ops->write(file, from, &iov, 1, err);
+		ok = ok && (n == 0 || ops->write(file, from, &iov, 1, err));
 	}
 	free(bytes);
 	return ok && ops->sync(file, err);
@@ -323,8 +323,8 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	}
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = segment_walk(r, segment, &scan, err);
-	end = segment->damaged ? size : scan.at;
-	ok = ok && cut(segment, &scan, ".seg", end, err) &&
+	end = segment->damaged ? scan.content : scan.at;
+	ok = ok && (segment->damaged || cut(segment, &scan, ".seg", end, err)) &&
 	     (end <= segment->marked || secure(segment, file, segment->marked, end, err));
 	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);
