@@ -129,8 +129,8 @@ swap_all(struct shards *shards, struct policy *const *fresh, bool dry_run, struc
 		shard_abandon(changes[i]);
 	for (unsigned i = 0; i < n && ok && !dry_run; i++)
 		shard_commit(changes[i]);
-	for (unsigned i = 0; i < n && ok && !dry_run; i++)
-		queues_swapped(shards->all[i]->queues);
+	if (ok && !dry_run)
+		queues_swapped(shards->queues, shards->n);
 	return ok;
 }
 

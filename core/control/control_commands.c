@@ -92,13 +92,30 @@ is_missing(const struct call *call)
 	return span_find(name, '*') == SIZE_MAX && !shards_find_queue(call->shards, name);
 }
 
+struct waiting {
+	uint64_t  n;
+	mono_us_t now;
+};
+
+/* Who is ready in a queue that waits for its retry waits for it too. */
+static void
+add_waiting(void *ctx, struct queue *queue)
+{
+	struct waiting *waiting = ctx;
+
+	if (queue->retry_until > waiting->now)
+		waiting->n += queue->ready_n;
+}
+
 static void
 add_status(struct control_status *sum, const struct shard *shard)
 {
-	const struct queues *queues = shard->queues;
+	struct queues *queues = shard->queues;
+	struct waiting waiting = { .n = queues->deferred_n, .now = loop_now(shard->loop).mono };
 
+	queues_match(queues, SPAN("*"), add_waiting, &waiting);
 	sum->queued += queues->rcpts_n;
-	sum->deferred += queues->deferred_n;
+	sum->deferred += waiting.n;
 	sum->queues += queues->queues.n;
 	sum->sessions_in += shard->sessions_in;
 	sum->sessions_out += queues->sessions_n;

@@ -291,17 +291,6 @@ overlay_dup(const struct overlay *o)
 	return copy;
 }
 
-void
-overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *from, const char *to, mono_us_t now)
-{
-	const struct overlay_target *target = overlays_of(overlays, scope, from);
-
-	if (target == NULL)
-		return;
-	list_each(node, &target->overlays)
-		overlays_put(overlays, scope, to, overlay_dup(list_entry(node, struct overlay, node)), now);
-}
-
 /* ---- two shards' ---- */
 
 static struct overlay *
@@ -352,14 +341,15 @@ swap_changes(struct overlay *a, struct overlay *b)
 	b->changes_n = n;
 }
 
-/* True: its values are others now. The copy keeps what is not needed. */
+/* *values_out: its values are others now. The copy keeps what is not needed. False: it said nothing new. */
 static bool
-merge(struct overlay *o, struct overlay *copy, mono_us_t now)
+merge(struct overlay *o, struct overlay *copy, mono_us_t now, bool *values_out)
 {
 	bool later = copy->cut_at > o->cut_at || (copy->cut_at == o->cut_at && is_tighter(copy, o, now));
+	bool lasts = copy->until > o->until;
 
 	o->since = min_i64(o->since, copy->since);
-	if (copy->until > o->until) {
+	if (lasts) {
 		char *reroute = o->reroute;
 
 		o->until = copy->until;
@@ -374,7 +364,8 @@ merge(struct overlay *o, struct overlay *copy, mono_us_t now)
 		swap_changes(o, copy);
 	}
 	o->ends = overlay_end_of(o);
-	return later;
+	*values_out = later;
+	return later || lasts;
 }
 
 struct overlay_target *
@@ -382,16 +373,28 @@ overlays_join(struct overlays *overlays, enum overlay_scope scope, const char *n
 	      bool *news_out)
 {
 	struct overlay *o = find_same(overlays_of(overlays, scope, name), copy);
+	bool new;
 
 	*news_out = true;
 	if (o == NULL) {
 		overlays_put(overlays, scope, name, copy, now);
 		return overlays_of(overlays, scope, name);
 	}
-	*news_out = merge(o, copy, now);
+	new = merge(o, copy, now, news_out);
 	overlay_free(copy);
 	schedule(overlays, o, now);
-	return o->target;
+	return new ? o->target : NULL;
+}
+
+void
+overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *name, const struct overlay_target *from, mono_us_t now)
+{
+	bool news;
+
+	if (from == NULL)
+		return;
+	list_each(node, &from->overlays)
+		overlays_join(overlays, scope, name, overlay_dup(list_entry(node, struct overlay, node)), now, &news);
 }
 
 /* ---- time and hands ---- */

@@ -136,14 +136,15 @@ void overlays_save(const struct overlays *overlays, uint8_t kind, bool of_sites,
 /* One, behind its kind. False: damaged. */
 bool overlays_load(struct overlays *overlays, struct span *in, struct now now);
 
-/* What lies on one name lies on another as well, with the same ends. */
-void overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *from, const char *to, mono_us_t now);
-
 struct overlay *overlay_dup(const struct overlay *overlay);     /* on no target */
 /* Takes a copy of what another shard has laid on the same name. With one of the same rule it becomes one: the values of
- * the later cut hold, until the later end. The target; NULL: it is over, or there is no room. *news_out: something else holds now than before. */
+ * the later cut hold, until the later end. The target; NULL: it is over, or there is no room, or it says nothing new. *news_out:
+ * something else holds now than before. */
 struct overlay_target *overlays_join(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *copy,
 				     mono_us_t now, bool *news_out);
+
+/* What lies on another name, maybe at another shard (NULL: nothing does), lies on this one as well, with the same ends. */
+void overlays_copy(struct overlays *overlays, enum overlay_scope scope, const char *name, const struct overlay_target *from, mono_us_t now);
 
 /* overlay_save.c's way in: takes one that was read; what has ended meanwhile is dropped. */
 void overlays_put(struct overlays *overlays, enum overlay_scope scope, const char *name, struct overlay *overlay, mono_us_t now);

@@ -243,6 +243,7 @@ start_sessions(struct queue *q, struct now now, mono_us_t *wake_at)
 		list_init(&slot->in_queue);
 		list_add_tail(&q->slots, &slot->in_queue);
 		slot->lane = lane;
+		slot->guest = NULL;
 		slot->state = SLOT_CONNECTING;
 		slot->started = now.mono;
 		lane->sessions++;
@@ -266,7 +267,7 @@ end_idle_sessions(struct queue *q, mono_us_t now)
 		list_each_safe(idle, &lane->idle) {
 			struct queue_slot *slot = list_entry(idle, struct queue_slot, node);
 
-			if (queue_is_held(q, now) || queue_is_above_a_cap(q) || (lane->ready_n == 0 && queue_slot_gives_way(slot, true))) {
+			if (slot->guest != NULL || queue_is_held(q, now) || queue_is_above_a_cap(q) || (lane->ready_n == 0 && queue_slot_gives_way(slot, true))) {
 				queue_slot_closing(slot);
 				ops->quit(ops->ctx, slot);
 			} else if (lane->ready_n == 0 && slot->waits_for_rate) {
@@ -291,7 +292,7 @@ queue_poll(struct queue *q, struct now now)
 {
 	mono_us_t wake_at;
 
-	if (q->polling || q->queues->stopping) {
+	if (q->polling || q->queues->stopping || q->queues->swapping) {
 		q->again = true;
 		return;
 	}

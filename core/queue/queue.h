@@ -199,7 +199,7 @@ struct lane {
 	struct list      idle;          /* struct queue_slot, waiting for a message */
 	uint32_t         connecting, sessions;
 	/* while a swap is under way, where it has sessions */
-	struct queue    *heir;          /* where a route to its hosts leads now */
+	struct queue    *heir;          /* where a route to its hosts leads now; may be another shard's */
 	bool             stays;         /* one leads here */
 };
 
@@ -209,6 +209,7 @@ struct site {
 	struct scope scope;             /* total_* */
 	struct list  queues;            /* struct queue */
 	uint32_t     queues_n;
+	char        *domain;            /* while a swap is under way that its provider has not outlived: one of that one's */
 };
 
 /* Gathered from the overlays of a queue, its site and its virtual MTA. */
@@ -262,14 +263,12 @@ struct queue {
 	char          *last_error;      /* NULL: none yet */
 	struct list    in_site;         /* site->queues */
 	/* while a swap is under way */
-	struct queue  *heir;            /* where the first of its routes leads now */
-	const struct route *away;       /* the first of them that leads to another shard */
+	struct queue  *heir;            /* where the first of its routes leads now, when all have left; may be another shard's */
 	bool           expires_sooner;
-	bool           left;            /* all its routes did: its sessions end */
+	bool           inherits;        /* what lies on it is to be applied */
 	uint32_t       made_in;         /* queues->swaps */
-	/* between shards: queue_guest.c */
-	uint32_t       guests;          /* sessions of other shards' queues that count here */
-	uint32_t       owes, owes_to;   /* that many ends are to be told to that shard */
+	struct list    guests;          /* struct guest: sessions of other shards' queues that count here */
+	uint32_t       guests_n;
 };
 
 static inline uint32_t
@@ -290,6 +289,7 @@ struct queue_slot {
 	bool            waits_for_rate; /* IDLE although there is mail */
 	mono_us_t       started;
 	uint32_t        messages;
+	struct guest   *guest;          /* counts at another shard's queue, too, and is to end; NULL: it does not */
 };
 
 /* What the queue asks of delivery. */
@@ -361,14 +361,13 @@ struct queues {
 	struct timer   reaper;
 	uint64_t       rcpts_n, deferred_n, sessions_n;
 	unsigned       shards_n;        /* of the node */
-	struct travel *legacies;        /* for other shards, until queues_swapped() */
-	struct list    guests;          /* struct guests */
+	struct list    bequests;        /* struct bequest, until queues_swapped() */
 	struct travel_box *boxes;       /* by shard: who leaves for it; NULL: the only shard */
 	unsigned       gathering;       /* callers who have not said all yet */
 	bool           leaving;         /* there is something in them */
 	uint32_t       swaps;
 	bool           stopping;        /* no new sessions, no new transactions */
-	bool           swapping;
+	bool           swapping;        /* until queues_swapped(): nobody has a turn */
 	bool           closing;
 };
 
@@ -403,10 +402,11 @@ void queues_add(struct queues *queues, struct message *message, const struct env
 void queues_poll_all(struct queues *queues, struct now now);    /* after stopping was taken back */
 /* Can all that waits go on under another ruleset? False: *err names what could not. */
 bool queues_may_swap(const struct queues *queues, const struct ruleset *fresh, struct err *err);
-/* From now on `fresh` holds, and nothing points to the one before. queues_may_swap() was asked in the same turn. */
+/* From now on `fresh` holds, and nothing points to the one before. queues_may_swap() was asked in the same turn, and
+ * queues_swapped() follows in it. */
 void queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now);
-/* All shards have swapped, and nothing has happened yet: what this one leaves to others. */
-void queues_swapped(struct queues *queues);
+/* Each of the node's n shards has swapped, and nothing has happened since: what their queues leave to each other. */
+void queues_swapped(struct queues *const *all, unsigned n);
 /* How the message's recipients stand by what the journal was told, for the spool's compaction; any thread. */
 void message_states(const struct message *message, struct spool_rcpt_state *states);
 

@@ -148,6 +148,8 @@ world_swap(struct world *w, const char *policy, struct err *err)
 		return false;
 	}
 	queues_swap(w->queues, policy_ruleset(fresh), w->loop.now);
+	if (w->peers == NULL)
+		queues_swapped(&w->queues, 1);
 	w->policy = fresh;
 	policy_free(before);
 	return true;
@@ -322,10 +324,10 @@ world_check(struct world *w)
 		assert_int_equal(connecting, q->connecting);
 		assert_int_equal(waiting, q->routing_n);
 		assert_int_equal(q->deferred.n, q->deferred_n);
-		assert_int_equal(gauge_in_use(&q->scope.use->sessions), q->slots_n + q->guests);
+		assert_int_equal(gauge_in_use(&q->scope.use->sessions), q->slots_n + q->guests_n);
 		if (q->deferred_n > 0)
 			assert_true(timer_started(&q->timer) || w->queues->stopping);
-		if (q->ready_n > 0 && !is_held(q) && q->slots_n + q->guests == 0 && !timer_started(&q->timer) && q->waiter.scope == NULL)
+		if (q->ready_n > 0 && !is_held(q) && q->slots_n + q->guests_n == 0 && !timer_started(&q->timer) && q->waiter.scope == NULL)
 			fail_msg("%s: %u wait for nothing", q->name, q->ready_n);
 		assert_true(queue_n(q) > 0 || q->slots_n > 0 || !list_empty(&q->routes) || list_linked(&q->reap.link));
 		all += queue_n(q);

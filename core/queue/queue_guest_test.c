@@ -68,7 +68,7 @@ assert_guests(struct moving *m, unsigned shard, uint32_t n)
 	const struct queue *q = find(m, shard, queue_of(m, (int)shard));
 
 	assert_non_null(q);
-	assert_int_equal(q->guests, n);
+	assert_int_equal(q->guests_n, n);
 	assert_int_equal(gauge_in_use(&q->scope.use->sessions), q->slots_n + n);
 	assert_int_equal(gauge_in_use(&q->site->scope.use->sessions), q->slots_n + n);
 }

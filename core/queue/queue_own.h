@@ -45,18 +45,16 @@ void travels_post(struct queues *queues);
 /* In no list, nowhere counted: to whom the domain belongs as long as nobody has asked. */
 void rcpt_send_off(struct queues *queues, struct rcpt *rcpt, unsigned to, struct span domain, const struct ruleset_vmta *vmta);
 void rcpt_leave(struct rcpt *rcpt, struct now now);             /* in no list: where its route leads */
-/* What was learnt of a receiver, to where the route leads: a swap has given its mail to that shard. */
-void queue_bequeath_to(struct queue *queue, const struct route *route);
 void travels_init(struct queues *queues);
 void travels_free(struct queues *queues);
 
 /* queue_guest.c */
-/* What the queue has open counts at its heir on that shard, and each end is told there. How many that are. */
-uint32_t queue_owe(struct queue *queue, unsigned shard);
-void queue_owes_less(struct queue *queue, uint32_t n);          /* that many have ended */
-void queue_take_guests(struct queue *heir, unsigned from, const char *name, uint32_t n);
-void queue_move_guests(struct queue *queue, struct queue *heir);        /* to another one of the same shard */
-void queues_guests_free(struct queues *queues);
+/* Under a halt: its mail is that other shard's now, and it counts there too; it is not, or no longer. */
+void queue_slot_visit(struct queue_slot *slot, struct queue *heir);
+void queue_slot_come_home(struct queue_slot *slot);
+struct queue *queue_slot_visits(const struct queue_slot *slot);         /* NULL: none */
+void queue_slot_visit_ends(struct queues *queues, struct queue_slot *slot);     /* it has ended */
+void queue_guests_free(struct queue *queue);
 
 /* queue_share.c */
 void overlay_share(struct queues *queues, const struct overlay *overlay);      /* it lies on a virtual MTA: with the others too */
@@ -122,6 +120,9 @@ void queues_scopes_redeclare(struct queues *queues, struct scopes_before *before
 void queues_scopes_drop(struct queues *queues, struct scopes_before *before, struct now now);   /* nobody points to what has not stayed */
 /* `before` was declared, and now something else is. spends: a rate that is new begins as if it were used up. */
 void scope_declared(struct scope *scope, const struct scope_limits *before, bool spends, struct now now);
+
+/* queue_heir.c: while a swap is under way */
+void queue_loses_route(struct queue *from, struct lane *lane, struct route *route);    /* lane: to its hosts, NULL: it had none */
 
 /* queue_swap.c */
 /* Made by the last swap, or since. */

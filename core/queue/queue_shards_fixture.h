@@ -162,8 +162,7 @@ shards_swap(struct shards *s, const char *policy)
 	for (unsigned i = 0; i < s->peers.n; i++)
 		if (!world_swap(s->w[i], policy, &err))
 			fail_msg("refused: %s", err.text);
-	for (unsigned i = 0; i < s->peers.n; i++)
-		queues_swapped(s->all[i]);
+	queues_swapped(s->all, s->peers.n);
 	peers_resume(&s->peers);
 }
 

@@ -2,12 +2,15 @@
  * queue_share - what lies on a virtual MTA, with every shard.
  *
  * A site and its queues are one shard's, a virtual MTA is everybody's. So an overlay on
- * one is laid where the reply came, and a copy goes to each other shard: its values as they came out,
+ * one is laid where the reply came, and a copy goes to the others: its values as they came out,
  * not the percent, and its end. Until the copies arrive, some microseconds, two shards may cut
  * for the same wave; then both have made the same value of the same value before, and
  * joining them leaves one cut (overlays_join()).
  *
- * Nobody passes a copy on. What ends by time ends everywhere by itself.
+ * Lifts go the same way, and a lay and a lift may cross. So that all end with the same, both go by one shard, the
+ * one that the virtual MTA's name is of: it passes each on to everybody, whom it comes from too, and what it says
+ * last holds. To that one it is nothing new, unless something crossed it.
+ * What ends by time ends everywhere by itself.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/peers.h"
@@ -16,6 +19,7 @@
 struct shared {
 	struct loop_call call;
 	struct queues *to;
+	bool            to_all;         /* it is to be passed on */
 	struct overlay *copy;           /* NULL: a lift */
 	char           *vmta, *lifted;  /* NULL: all of them */
 };
@@ -45,6 +49,28 @@ on_lifted(struct queues *queues, const struct shared *shared, struct now now)
 		overlays_lift(&queues->overlays, target, shared->lifted, queues_overlays_changed, &a);
 }
 
+static void on_shared(void *ctx);
+
+static void
+tell(struct queues *queues, unsigned to, bool to_all, const struct overlay *overlay, const char *vmta, const char *lifted)
+{
+	struct shared *shared = mem_alloc(sizeof *shared);
+
+	*shared = (struct shared){
+		.call = { .fn = on_shared, .ctx = shared }, .to = queues->o.all[to], .to_all = to_all, .vmta = mem_strdup(vmta),
+		.copy = overlay != NULL ? overlay_dup(overlay) : NULL, .lifted = lifted != NULL ? mem_strdup(lifted) : NULL,
+	};
+	peers_post(queues->o.peers, queues->o.me, to, &shared->call);
+}
+
+static void
+tell_others(struct queues *queues, const struct overlay *overlay, const char *vmta, const char *lifted)
+{
+	for (unsigned i = 0; i < queues->shards_n; i++)
+		if (i != queues->o.me)
+			tell(queues, i, false, overlay, vmta, lifted);
+}
+
 static void
 on_shared(void *ctx)
 {
@@ -52,6 +78,8 @@ on_shared(void *ctx)
 	struct queues *queues = shared->to;
 	struct now now = loop_now(queues->o.loop);
 
+	if (shared->to_all)
+		tell_others(queues, shared->copy, shared->vmta, shared->lifted);
 	if (shared->copy != NULL)
 		on_laid(queues, shared, now);
 	else
@@ -66,19 +94,12 @@ on_shared(void *ctx)
 static void
 share(struct queues *queues, const struct overlay *overlay, const char *vmta, const char *lifted)
 {
-	for (unsigned i = 0; i < queues->shards_n; i++) {
-		struct shared *shared;
+	unsigned by = queues_owner(queues, span_text(vmta));
 
-		if (i == queues->o.me)
-			continue;
-		shared = mem_alloc(sizeof *shared);
-		*shared = (struct shared){
-			.call = { .fn = on_shared, .ctx = shared }, .to = queues->o.all[i], .vmta = mem_strdup(vmta),
-			.copy = overlay != NULL ? overlay_dup(overlay) : NULL,
-			.lifted = lifted != NULL ? mem_strdup(lifted) : NULL,
-		};
-		peers_post(queues->o.peers, queues->o.me, i, &shared->call);
-	}
+	if (by == queues->o.me)
+		tell_others(queues, overlay, vmta, lifted);
+	else
+		tell(queues, by, true, overlay, vmta, lifted);
 }
 
 void

@@ -109,6 +109,58 @@ a_wave_cuts_once_over_all_shards(void **state)
 	}
 }
 
+/* What the shards know of it: 0 nothing, else when it ends. */
+static mono_us_t
+end_at(const struct shards *s, unsigned shard, const char *name)
+{
+	const struct overlay_target *target = overlays_of(&s->all[shard]->overlays, OVERLAY_VMTA, "v1");
+	mono_us_t until = 0;
+
+	if (target == NULL)
+		return 0;
+	list_each(node, &target->overlays)
+		if (strcmp(list_entry(node, struct overlay, node)->name, name) == 0)
+			until = list_entry(node, struct overlay, node)->until;
+	return until;
+}
+
+static void
+a_lift_that_crosses_a_lay_ends_in_the_same_everywhere(void **state)
+{
+	unsigned there = 0, gone = 0;
+
+	for (unsigned seed = 0; seed < 100; seed++) {
+		struct shards *s = shards_new(2 + seed % 3, POLICY, seed);
+		struct overlay_spec spec = cut_spec(DURATION_NEVER), other = cut_spec(HOUR(1));
+		struct queue *q[SHARDS_MAX];
+
+		other.name = "other";
+		fill(s, q);
+		for (unsigned turn = 0; turn < 20; turn++) {
+			for (unsigned k = 0; k < 6; k++) {
+				unsigned of = (unsigned)prng_below(&s->prng, s->peers.n);
+				struct now now = s->w[of]->loop.now;
+
+				if (prng_below(&s->prng, 2))
+					queue_lay(q[of], OVERLAY_VMTA, prng_below(&s->prng, 2) ? &spec : &other, now.mono, now);
+				else
+					queue_lift(q[of], prng_below(&s->prng, 4) ? "cut" : NULL, now);
+				shards_run(s, (int64_t)prng_below(&s->prng, 200));
+			}
+			shards_run(s, MS(2));
+			assert_cap(s, s->all[0]->vmtas[0]->limits.max_smtp_out);
+			for (unsigned i = 1; i < s->peers.n; i++) {
+				assert_int_equal(end_at(s, i, "cut"), end_at(s, 0, "cut"));
+				assert_int_equal(end_at(s, i, "other"), end_at(s, 0, "other"));
+			}
+			there += end_at(s, 0, "cut") != 0;
+			gone += end_at(s, 0, "cut") == 0;
+		}
+		shards_free(s);
+	}
+	assert_true(there > 100 && gone > 100);
+}
+
 /* ---- the state ---- */
 
 static uint32_t
@@ -272,12 +324,12 @@ a_swap_that_moves_a_site_to_another_shard_takes_all_along(void **state)
 	assert_true(after->retry_until > shards_now(s));
 	assert_int_equal(after->scope.limits.max_smtp_out, 2);
 	/* Its sessions end with what they have, and count where the mail is until then. */
-	assert_int_equal(after->guests, 4);
+	assert_int_equal(after->guests_n, 4);
 	assert_int_equal(gauge_in_use(&after->scope.use->sessions), 4);
 	assert_int_equal(after->slots_n, 0);
 	shards_run(s, SEC(6));
 	assert_int_equal(s->all[0]->sessions_n, 0);
-	assert_int_equal(shards_queue(s, name)->guests, 0);
+	assert_int_equal(shards_queue(s, name)->guests_n, 0);
 	assert_true(shards_run_until_empty(s, HOUR(2)));
 	shards_check(s);
 	/* And back. */
@@ -361,8 +413,13 @@ swaps_under_load_lose_nobody(void **state)
 		assert_true(shards_run_until_empty(s, HOUR(100)));
 		shards_run(s, MINS(1));
 		shards_check(s);
-		for (unsigned i = 0; i < s->peers.n; i++)
-			assert_true(list_empty(&s->all[i]->guests));
+		for (unsigned i = 0; i < s->peers.n; i++) {
+			const struct queue *q;
+			uint32_t pos = 0;
+
+			while ((q = table_next(&s->all[i]->queues, &pos)) != NULL)
+				assert_int_equal(q->guests_n, 0);
+		}
 		shards_free(s);
 	}
 }
@@ -373,6 +430,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_lies_on_a_virtual_mta_lies_there_for_every_shard),
 		cmocka_unit_test(a_wave_cuts_once_over_all_shards),
+		cmocka_unit_test(a_lift_that_crosses_a_lay_ends_in_the_same_everywhere),
 		cmocka_unit_test(a_restart_with_another_number_of_shards_keeps_what_was_known),
 		cmocka_unit_test(parts_of_different_times_are_read_by_their_own),
 		cmocka_unit_test(a_swap_that_moves_a_site_to_another_shard_takes_all_along),

@@ -43,7 +43,7 @@ queue_is_above_a_cap(const struct queue *q)
 bool
 queue_is_held(const struct queue *q, mono_us_t now)
 {
-	return q->queues->stopping || (q->left && list_empty(&q->routes)) || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
+	return q->queues->stopping || q->settings->paused || q->paused_by_hand || q->hold.suspended_until > now ||
 	       q->hold.sources_until > now || (q->deferred_by_rule && q->retry_until > now);
 }
 
@@ -85,7 +85,7 @@ queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough)
 bool
 queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now)
 {
-	return queue_is_held(slot->lane->queue, now) || queue_is_above_a_cap(slot->lane->queue);
+	return slot->guest != NULL || queue_is_held(slot->lane->queue, now) || queue_is_above_a_cap(slot->lane->queue);
 }
 
 /* ---- its life ---- */
@@ -107,7 +107,7 @@ queue_slot_ready(struct queue_slot *slot, struct now now)
 	lane_line_up(lane);
 	if (slot->messages >= queue_settings_now(q)->max_msg_per_connection)
 		queue_used(q, SETTING_max_msg_per_connection);
-	if (queue_is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
+	if (slot->guest != NULL || queue_is_held(q, now.mono) || slot->messages >= queue_settings_now(q)->max_msg_per_connection ||
 	    queue_slot_gives_way(slot, had_share(slot, now.mono))) {
 		queue_slot_closing(slot);
 		ops->quit(ops->ctx, slot);
@@ -222,7 +222,7 @@ queue_slot_closed(struct queue_slot *slot, struct now now)
 	q->queues->sessions_n--;
 	queue_give_session(q);
 	queue_count_closing(q, -1);
-	queue_owes_less(q, 1);
+	queue_slot_visit_ends(q->queues, slot);
 	queue_wake_others(q, now);
 	queue_poll(q, now);
 }
@@ -249,7 +249,6 @@ queue_slot_move(struct queue_slot *slot, struct queue *to)
 
 	slot_count(slot, -1);
 	queue_give_session(from->queue);
-	queue_owes_less(from->queue, 1);
 	list_remove(&slot->in_queue);
 	if (slot->state == SLOT_IDLE)
 		list_remove(&slot->node);

@@ -7,11 +7,9 @@
  * (nothing waits there, or the swap was refused), scopes, routes, then queues, whose
  * settings come from the routes that lead there.
  *
- * A domain may be of another site afterwards. Sessions go where the mail for their hosts
- * goes, and count there, or a receiver would see those of two queues at once. A queue
- * that no route leads to any more hands over all it has: its mail (queue_move_on(), a
- * piece a turn), and, to a queue that the swap has made, what was learnt of the
- * receiver: its wait after a failure and its overlays.
+ * A domain may be of another site afterwards. A queue that no route leads to any more
+ * hands over all it has: its mail (queue_move_on(), a piece a turn), and the rest when
+ * all shards have swapped (queue_heir.c).
  *
  * No limiter starts fresh: one that is new, or limits for the first time, begins as if
  * it were used up at the swap, for the same mail may have gone by another one before.
@@ -20,7 +18,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/accept.h"
 #include "queue/queue_own.h"
-#include "queue/warmup.h"
 
 #define MOVE_MAX 256            /* recipients that move on in a turn; then others have theirs */
 
@@ -52,12 +49,12 @@ may_lose_queue(const struct queue *q, const struct ruleset *fresh, struct err *e
 {
 	char why[700];
 
-	if ((queue_n(q) == 0 && q->slots_n + q->guests == 0) || !is_gone(fresh, q->vmta))
+	if ((queue_n(q) == 0 && q->slots_n + q->guests_n == 0) || !is_gone(fresh, q->vmta))
 		return true;
 	if (queue_n(q) > 0)
 		snprintf(why, sizeof why, "%u recipients are in %s", queue_n(q), q->name);
 	else
-		snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n + q->guests);
+		snprintf(why, sizeof why, "%s has %u open sessions", q->name, q->slots_n + q->guests_n);
 	return refuse(err, fresh, q->vmta->name, why);
 }
 
@@ -189,85 +186,7 @@ hurry_expiry(struct queue *q, mono_us_t now)
 	q->expires_sooner = false;
 }
 
-/* ---- what a queue leaves ---- */
-
-/* NULL: it stays. */
-static struct queue *
-heir_of(const struct queue_slot *slot)
-{
-	const struct lane *lane = slot->lane;
-
-	if (lane->stays || lane->heir != NULL)
-		return lane->stays ? NULL : lane->heir;
-	return list_empty(&lane->queue->routes) ? lane->queue->heir : NULL;
-}
-
-static void
-move_sessions(struct queue *q)
-{
-	list_each_safe(node, &q->slots) {
-		struct queue_slot *slot = list_entry(node, struct queue_slot, in_queue);
-		struct queue *heir = heir_of(slot);
-
-		if (heir != NULL)
-			queue_slot_move(slot, heir);
-	}
-}
-
-static void
-bequeath(struct queue *q, struct queue *heir, struct now now)
-{
-	struct overlays *overlays = &q->queues->overlays;
-
-	struct warmup_used used = warmup_used(q);
-
-	if (!queue_is_new(heir))
-		return;
-	warmup_inherit(heir, &used);
-	overlays_copy(overlays, OVERLAY_QUEUE, q->name, heir->name, now.mono);
-	if (heir->site != q->site && heir->site->queues_n == 1)
-		overlays_copy(overlays, OVERLAY_SITE, q->site->name, heir->site->name, now.mono);
-	if (heir->last_error == NULL && q->last_error != NULL)
-		queue_error(heir, q->last_error);
-	if (q->retry_until > heir->retry_until) {
-		heir->retry_until = q->retry_until;
-		heir->retry_set_at = q->retry_set_at;
-		heir->deferred_by_rule = q->deferred_by_rule;
-	}
-	if (q->retry_step > heir->retry_step)
-		heir->retry_step = q->retry_step;
-}
-
-static void
-find_heirs(struct queues *queues, struct now now)
-{
-	struct queue *q;
-	uint32_t pos = 0;
-
-	while ((q = table_next(&queues->queues, &pos)) != NULL) {
-		if (q->heir != NULL)
-			move_sessions(q);
-		if (q->heir != NULL && list_empty(&q->routes)) {
-			bequeath(q, q->heir, now);
-			queue_move_guests(q, q->heir);
-		}
-		/* Sessions that have been ending since the swap before go on to do so. */
-		q->left = (q->away != NULL || q->left) && list_empty(&q->routes);
-		if (q->left && q->away != NULL)
-			queue_bequeath_to(q, q->away);
-		q->away = NULL;
-	}
-	pos = 0;
-	while ((q = table_next(&queues->queues, &pos)) != NULL) {
-		list_each(node, &q->lanes) {
-			struct lane *lane = list_entry(node, struct lane, in_queue);
-
-			lane->heir = NULL;
-			lane->stays = false;
-		}
-		q->heir = NULL;
-	}
-}
+/* ---- mail whose queue has lost its routes ---- */
 
 static struct rcpt *
 first_of(struct queue *q)
@@ -314,28 +233,27 @@ routes_take_ruleset(struct queues *queues, struct now now)
 	while ((route = table_next(&queues->routes, &pos)) != NULL) {
 		struct queue *before = route->queue;
 		struct host_set *hosts = route->hosts;
-		struct lane *lane = hosts != NULL ? lane_find(before, hosts) : NULL;
+		struct lane *lane = before != NULL && hosts != NULL ? lane_find(before, hosts) : NULL;
 		int64_t lasted = route->settings->bounce_after;
 
 		route_take_ruleset(route, now);
 		if (before != NULL && route->settings->bounce_after < lasted)
 			before->expires_sooner = true;
-		if (route->queue == NULL) {
-			if (before != NULL && before->away == NULL)
-				before->away = route;
-			continue;
-		}
-		if (route->settings->bounce_after < lasted)
+		if (route->queue != NULL && route->settings->bounce_after < lasted)
 			route->queue->expires_sooner = true;
-		if (before == NULL)
-			continue;
-		if (route->queue != before && before->heir == NULL)
-			before->heir = route->queue;
-		if (lane != NULL && route->hosts == hosts && route->queue == before)
-			lane->stays = true;
-		else if (lane != NULL && route->hosts == hosts)
-			lane->heir = route->queue;
+		if (before != NULL && route->queue != before)
+			queue_loses_route(before, lane, route);
 	}
+}
+
+static void
+site_take_provider(struct site *site, const struct ruleset *fresh)
+{
+	const struct ruleset_provider *before = site->provider;
+
+	site->provider = ruleset_provider(fresh, span_text(site->name));
+	if (before != NULL && before->domains_n > 0 && site->provider == NULL)
+		site->domain = mem_strdup(before->domains[0]);
 }
 
 static void
@@ -358,12 +276,11 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 {
 	struct scopes_before before = { queues->o.ruleset, queues->vmtas, queues->pools };
 	struct interned settings = queues->settings;
-	bool stopping = queues->stopping;
 	struct site *site;
 	uint32_t pos = 0;
 
-	/* Nobody starts anything while half of it is the old one's. */
-	queues->stopping = queues->swapping = true;
+	/* Nobody starts anything while half of it is the old one's, here or elsewhere. */
+	queues->swapping = true;
 	queues->swaps++;
 	travels_gather(queues);
 	queues->spent_at = now.mono;
@@ -373,15 +290,12 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	interned_init(&queues->settings, settings.by_value.seed);
 	queues_scopes_redeclare(queues, &before, now);
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
-		site->provider = ruleset_provider(fresh, span_text(site->name));
+		site_take_provider(site, fresh);
 	routes_take_ruleset(queues, now);
-	find_heirs(queues, now);
 	sites_take_ruleset(queues, now);
 	queues_scopes_drop(queues, &before, now);
 	queues_overlays_start(queues, now);
 	interned_fini(&settings);
 	travels_post(queues);
-	queues->swapping = false;
-	queues->stopping = stopping;
 	queues_changed(queues);
 }

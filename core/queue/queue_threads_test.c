@@ -203,8 +203,7 @@ between(struct node *node, unsigned turn, struct held *held)
 		return;
 	for (unsigned i = 0; i < THREADS; i++)
 		assert_true(world_swap(node->w[i], turn % 1400 ? OTHER : POLICY, &err));
-	for (unsigned i = 0; i < THREADS; i++)
-		queues_swapped(node->all[i]);
+	queues_swapped(node->all, THREADS);
 }
 
 static void

@@ -9,9 +9,6 @@
  * either in a place or in the mail, and a halt, which delivers the mail, finds
  * everybody in a place.
  *
- * What a queue leaves, when a swap has given its receiver's mail to another shard, is handed over under that
- * swap's halt, before any queue there has its turn.
- *
  * Under way a recipient is on no wheel. The receiver places it like any other, and there it
  * expires at once if it must. Virtual MTAs go by their index: a swap is done under
  * a halt, so a mail that was posted before arrives before.
@@ -19,7 +16,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/peers.h"
 #include "queue/queue_own.h"
-#include "queue/warmup.h"
 
 #define NO_HOME UINT32_MAX
 
@@ -30,26 +26,12 @@ struct travel {
 	struct route  *route;           /* there, once it has arrived */
 	struct route_answer *answer;    /* NULL: it has to be asked there, or goes without */
 	unsigned       vmta, home;      /* by index */
-	struct legacy *legacy;          /* for the queue that the mail is in there; NULL: none */
 	struct list    rcpts;
 	size_t         domain_n;
 	char           domain[];
 };
 
 struct travel_box { struct travel *first, *last; };
-
-/* All but the caps and rates, which begin as if they were used up: as for a queue of another name (queue_swap.c). */
-struct legacy {
-	struct list of_queue, of_site;  /* struct overlay */
-	char       *last_error;         /* NULL: none */
-	mono_us_t   retry_until, retry_set_at;
-	uint32_t    retry_step;
-	bool        deferred_by_rule;
-	struct warmup_used warmup;
-	unsigned    from;               /* the shard */
-	uint32_t    sessions;
-	char       *name;               /* of the queue that leaves it */
-};
 
 /* ---- leaving ---- */
 
@@ -144,101 +126,7 @@ rcpt_leave(struct rcpt *rcpt, struct now now)
 		route_unuse(home, now.mono);
 }
 
-static void
-copy_overlays(const struct overlay_target *target, struct list *out)
-{
-	list_init(out);
-	if (target == NULL)
-		return;
-	list_each(node, &target->overlays)
-		list_add_tail(out, &overlay_dup(list_entry(node, struct overlay, node))->node);
-}
-
-void
-queue_bequeath_to(struct queue *queue, const struct route *route)
-{
-	struct queues *queues = queue->queues;
-	struct legacy *legacy = mem_alloc(sizeof *legacy);
-	struct travel *travel;
-	struct span domain = span_text(route->name);
-
-	check(route->state == ROUTE_AWAY);
-	*legacy = (struct legacy){
-		.last_error = queue->last_error != NULL ? mem_strdup(queue->last_error) : NULL,
-		.retry_until = queue->retry_until, .retry_set_at = queue->retry_set_at, .retry_step = queue->retry_step,
-		.deferred_by_rule = queue->deferred_by_rule, .warmup = warmup_used(queue), .from = queues->o.me,
-		.sessions = queue_owe(queue, route->shard), .name = mem_strdup(queue->name),
-	};
-	copy_overlays(overlays_of(&queues->overlays, OVERLAY_QUEUE, queue->name), &legacy->of_queue);
-	copy_overlays(overlays_of(&queues->overlays, OVERLAY_SITE, queue->site->name), &legacy->of_site);
-	travel = travel_new(domain, index_of(queues, route->vmta), NO_HOME, route->answer);
-	travel->legacy = legacy;
-	travel->to = queues->o.all[route->shard];
-	travel->next = queues->legacies;
-	queues->legacies = travel;
-}
-
 /* ---- arriving ---- */
-
-static void
-lay_copies(struct queues *queues, enum overlay_scope scope, const char *name, struct list *copies, mono_us_t now)
-{
-	while (!list_empty(copies)) {
-		struct overlay *copy = list_first(copies, struct overlay, node);
-
-		list_remove(&copy->node);
-		overlays_put(&queues->overlays, scope, name, copy, now);
-	}
-}
-
-static void
-free_copies(struct list *copies)
-{
-	while (!list_empty(copies)) {
-		struct overlay *copy = list_first(copies, struct overlay, node);
-
-		list_remove(&copy->node);
-		overlay_free(copy);
-	}
-}
-
-static void
-inherit(struct queue *heir, struct legacy *legacy, mono_us_t now)
-{
-	struct queues *queues = heir->queues;
-
-	warmup_inherit(heir, &legacy->warmup);
-	lay_copies(queues, OVERLAY_QUEUE, heir->name, &legacy->of_queue, now);
-	if (heir->site->queues_n == 1)
-		lay_copies(queues, OVERLAY_SITE, heir->site->name, &legacy->of_site, now);
-	if (heir->last_error == NULL && legacy->last_error != NULL)
-		queue_error(heir, legacy->last_error);
-	if (legacy->retry_until > heir->retry_until) {
-		heir->retry_until = legacy->retry_until;
-		heir->retry_set_at = legacy->retry_set_at;
-		heir->deferred_by_rule = legacy->deferred_by_rule;
-	}
-	if (legacy->retry_step > heir->retry_step)
-		heir->retry_step = legacy->retry_step;
-	queue_site_apply(heir, now);
-	queue_apply(heir, now);
-	queues_overlays_arm(queues);
-	queues_changed(queues);
-}
-
-static void
-take_legacy(struct queue *heir, struct legacy *legacy, mono_us_t now)
-{
-	if (heir != NULL)
-		queue_take_guests(heir, legacy->from, legacy->name, legacy->sessions);
-	if (heir != NULL && queue_is_new(heir))
-		inherit(heir, legacy, now);
-	free_copies(&legacy->of_queue);
-	free_copies(&legacy->of_site);
-	free(legacy->last_error);
-	free(legacy->name);
-	free(legacy);
-}
 
 static void
 take_in(struct travel *travel, struct now now)
@@ -250,8 +138,6 @@ take_in(struct travel *travel, struct now now)
 	travel->route = route_told(queues, domain, queues->o.ruleset->vmtas[travel->vmta], travel->answer, now);
 	if (travel->home != NO_HOME)
 		home = route_told(queues, domain, queues->o.ruleset->vmtas[travel->home], travel->answer, now);
-	if (travel->legacy != NULL)
-		take_legacy(travel->route->queue, travel->legacy, now.mono);
 	list_each(node, &travel->rcpts) {
 		struct rcpt *rcpt = list_entry(node, struct rcpt, node);
 
@@ -316,27 +202,6 @@ travels_post(struct queues *queues)
 		first->call = (struct loop_call){ .fn = on_arrival, .ctx = first };
 		peers_post(queues->o.peers, queues->o.me, i, &first->call);
 	}
-}
-
-void
-queues_swapped(struct queues *queues)
-{
-	struct travel *travel, *next;
-
-	for (travel = queues->legacies; travel != NULL; travel = next) {
-		struct queues *to = travel->to;
-		bool stopping = to->stopping;
-
-		next = travel->next;
-		to->stopping = true;            /* its queues have their turn when all this is known */
-		take_in(travel, loop_now(to->o.loop));
-		to->stopping = stopping;
-		if (travel->route->queue != NULL)
-			queue_poll_soon(travel->route->queue, loop_now(to->o.loop).mono);
-		route_answer_unref(travel->answer);
-		free(travel);
-	}
-	queues->legacies = NULL;
 }
 
 /* ---- the whole ---- */

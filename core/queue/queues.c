@@ -128,6 +128,7 @@ queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *v
 	queue->settings = settings;
 	scope_init(&queue->scope, &queues->o.loop->timers);
 	list_init(&queue->slots);
+	list_init(&queue->guests);
 	queue->made_in = queues->swaps;
 	queue_declare(queue);
 	queue->scopes[SCOPE_QUEUE] = &queue->scope;
@@ -207,7 +208,7 @@ route_keep(struct route *route, mono_us_t now)
 void
 queue_maybe_reap(struct queue *queue)
 {
-	if (queue_n(queue) == 0 && queue->slots_n == 0 && queue->guests == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
+	if (queue_n(queue) == 0 && queue->slots_n == 0 && queue->guests_n == 0 && list_empty(&queue->routes) && !list_linked(&queue->reap.link))
 		wheel_add(&queue->queues->reap, &queue->reap, 0);
 }
 
@@ -237,6 +238,7 @@ queue_free(struct queue *queue)
 	struct site *site = queue->site;
 
 	check(queue->slots_n == 0);
+	check(queue->guests_n == 0);
 	scope_leave(&queue->waiter);
 	list_each_safe(node, &queue->lanes)
 		lane_maybe_free(list_entry(node, struct lane, in_queue));
@@ -363,7 +365,7 @@ queues_new(const struct queues_options *options, struct now now)
 	wheel_init(&queues->reap, US_PER_S, now.mono);
 	list_init(&queues->reap_routes);
 	list_init(&queues->accepting);
-	list_init(&queues->guests);
+	list_init(&queues->bequests);
 	travels_init(queues);
 	queues_scopes_init(queues, now);
 	wheel_init(&queues->expiry, EXPIRY_TICK_US, now.mono);
@@ -405,9 +407,10 @@ queues_close(struct queues *queues)
 	uint32_t pos = 0;
 
 	queues->stopping = queues->closing = true;
-	queues_guests_free(queues);
-	while ((queue = table_next(&queues->queues, &pos)) != NULL)
+	while ((queue = table_next(&queues->queues, &pos)) != NULL) {
+		queue_guests_free(queue);
 		queue_forget(queue, loop_now(queues->o.loop).mono);
+	}
 }
 
 void

@@ -90,6 +90,7 @@ begin(struct rig *rig, const char *text, bool watch)
 	rig->hand.end = &rig->hand.first;
 	shard = world_shard(rig->world);
 	shard->aside = &rig->hand.worker;
+	shard->settings.spool = "spool";        /* the policy of the last run is looked for on the real disk */
 	rig->swap = swap_new(&(struct swap_options){ .shards = world_shards(rig->world), .worker = &rig->hand.worker, .bundle = bundle, .watch = watch,
 						     .prepare = prepare, .commit = nothing, .abandon = nothing });
 	let_work(rig);

@@ -239,6 +239,10 @@ describe("domains that change their mail hosts", function()
     assert.same({}, play({ "inject", "list", "move", "mood", "trouble", "swap", "crash", "restart" }, 24).watch.faults)
   end)
 
+  it("do so while providers change their names and virtual MTAs learn", function()
+    assert.same({}, play({ "inject", "inject", "list", "move", "rename", "rename", "mood", "mood" }, 24).watch.faults)
+  end)
+
   it("and whose providers change their names lose nothing", function()
     assert.same({}, play({ "inject", "inject", "list", "move", "rename", "swap" }, 20).watch.faults)
   end)

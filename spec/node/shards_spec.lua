@@ -78,6 +78,16 @@ local function queued(world)
   return n
 end
 
+-- How many recipients were, however often.
+local function delivered(world)
+  local n, known = 0, {}
+  for _, record in ipairs(world:records { type = "d" }) do
+    n = n + (known[record.rcpt] and 0 or 1)
+    known[record.rcpt] = true
+  end
+  return n
+end
+
 for _, workers in ipairs(WORKERS) do
   describe(("with %d workers"):format(workers), function()
     local function count(n) return { n = n } end
@@ -215,6 +225,57 @@ provider "new" { mx = { "*.new.example" }, max_smtp_out = 3 }
       assert.same({}, watch.faults)
     end)
 
+    it("a threshold counts a queue's matches, wherever the rule lays", function()
+      local world = new_world(policy("max_smtp_out = 12", [[max_smtp_out = 2, retry_after = "10s", retry_recipients_after = "10s",
+        backoff = { { "slow down", after = "3/1h", scope = "vmta", lasts = "10m", max_smtp_out = 1 } }]]), workers)
+      local watch, said, most = watched(world, {}), {}, 2
+      watch.answer = function(host, stage)
+        if stage == "MAIL" and (said[host] or 0) < (host == host_of(5) and most or 2) then
+          said[host] = (said[host] or 0) + 1
+          return "421 4.7.0 slow down"
+        end
+      end
+      inject(world, 5)
+      world:run_for "1m"
+      for i = 1, SITES do
+        assert.equal(2, said[host_of(i)])
+        assert.equal(0, #world:overlays(host_of(i) .. "/mta-1"))
+      end
+      most = 3
+      inject(world, 1)
+      world:run_for "10s"
+      assert.equal(3, said[host_of(5)])
+      for i = 1, SITES do
+        assert.equal(1, #world:overlays(host_of(i) .. "/mta-1"), host_of(i))
+      end
+    end)
+
+    it("a threshold's count outlives a restart with another number of workers", function()
+      local text = policy("max_smtp_out = 12", [[max_smtp_out = 2, retry_after = "10s", retry_recipients_after = "1s",
+        backoff = { { "slow down", after = "7/1h", scope = "vmta", lasts = "10m", max_smtp_out = 1 } }]])
+      local world = new_world(text, workers)
+      local watch, said, most = watched(world, {}), 0, 0
+      watch.answer = function(host, stage)
+        if host == host_of(5) and stage == "MAIL" and said < most then
+          said = said + 1
+          return "421 4.7.0 slow down"
+        end
+      end
+      for i, n in ipairs { 16, 2, 1, 4, 2, 16 } do
+        most = i
+        inject(world, 1)
+        world:run_for "10s"
+        assert.equal(i, said)
+        assert.equal(0, #world:overlays(host_of(1) .. "/mta-1"))
+        world:restart { workers = n }
+        world:run_for "10s"
+      end
+      most = 7
+      inject(world, 1)
+      world:run_for "10s"
+      assert.equal(1, #world:overlays(host_of(1) .. "/mta-1"))
+    end)
+
     it("a swap under load is everybody's at once, and loses nothing", function()
       local world = new_world(policy "max_smtp_out = 10", workers)
       inject(world, 50)
@@ -236,26 +297,22 @@ provider "new" { mx = { "*.new.example" }, max_smtp_out = 3 }
       local watch = watched(world, { vmta = { max_msg_rate = rate(120, 60) } })
       local dice = new_dice(seed())
       inject(world, 60)
+      local crashes = 0
       for i = 1, 6 do
         world:run_for(dice:between(1, 300) / 10)
         if i % 2 == 0 then
           world:crash()
+          crashes = crashes + 1
         end
         world:restart { workers = dice:pick(WORKERS) }
-        assert.equal(60 * SITES - #world:records { type = "d" }, world:status().queued)
+        -- An end is accounted before it is on disk: the last one before a power cut may be owed again.
+        local again = world:status().queued - (60 * SITES - delivered(world))
+        assert.is_true(again >= 0 and again <= crashes, ("%d owed again"):format(again))
       end
       world:run_until_idle()
       watch:check_rates()
       assert.same({}, watch.faults)
-      local got = {}
-      for _, record in ipairs(world:records { type = "d" }) do
-        got[record.rcpt] = true
-      end
-      local n = 0
-      for _ in pairs(got) do
-        n = n + 1
-      end
-      assert.equal(60 * SITES, n)
+      assert.equal(60 * SITES, delivered(world))
     end)
 
     it("shows all that waits, wherever it does", function()

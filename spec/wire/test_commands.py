@@ -180,6 +180,7 @@ class Commands(harness.Case):
         self.addCleanup(mx.stop)
         node = self.restart_with(node, POLICY.replace('b.example" { smtp_hosts = "[127.0.0.1]:9"', f'b.example" {{ smtp_hosts = "{mx.at}"'))
         until(lambda: node.queue("b.example/default")["gate"] == "retry_after", "the queue's retry outlives the node")
+        self.assertEqual(node.status()["deferred"], 1, "who is ready in a queue that waits for its retry waits for it too")
         done = node.command("retry", "b.example/default")
         self.keys(done, "queues", "recipients")
         node.wait_records(1, "d")
