@@ -197,18 +197,43 @@ does_without_zeros_on_a_disk_that_has_no_room_for_them(void **state)
 	struct letter *letter;
 
 	post_sent(post, 40000);
-	post->fake.capacity = fake_used(&post->fake) + 3000;
+	post->fake.capacity = fake_used(&post->fake) + 40000;           /* of zeros a part has room */
 	letter = post_sent(post, 1000);
 	assert_int_equal(file_of(post, active(post), ".seg")->now_n, active(post)->written);
 	assert_int_equal(post->spool->core->failing.kind, ERR_NONE);
-	/* A second later it is known that there is none. */
-	post->fake.capacity = fake_used(&post->fake) + 100 * 1024;
+	/* These would fit, and others be refused for it. */
+	post->fake.capacity = fake_used(&post->fake) + CHUNK + 100 * 1024;
 	hand_pass(&post->hand, US_PER_S);
 	post_sent(post, 1000);
 	assert_int_equal(file_of(post, active(post), ".seg")->now_n, active(post)->written);
 	post_power_cut(post);
 	post_open(post);
 	assert_true(letter->back);
+}
+
+static void
+leaves_a_file_where_a_failure_cut_it_off(void **state)
+{
+	struct post *post = *state;
+	struct letter *letter;
+
+	for (unsigned n = 1; n <= 2; n++) {     /* the write, the sync */
+		struct spool_segment *segment = active(post);
+		struct fake_inode *file;
+
+		post_sent(post, 100);
+		file = file_of(post, segment, ".seg");
+		letter = post_send(post, 100);
+		post->fake.fail_at = post->fake.calls + n;
+		hand_settle(&post->hand);
+		assert_int_equal(letter->err.kind, ERR_TEMP);
+		assert_int_equal(file->now_n, segment->written);
+		hand_pass(&post->hand, US_PER_S);
+		hand_settle(&post->hand);
+		post_sent(post, 100);
+		assert_int_equal(file->now_n, segment->written + (segment == active(post) ? CHUNK : 0));
+		assert_int_equal(segment == active(post), n == 1);
+	}
 }
 
 static void
@@ -242,6 +267,7 @@ main(void)
 		TEST(finds_nothing_to_tell_of_in_a_look_at_zeros),
 		TEST(takes_zeros_for_damage_where_a_message_was_promised),
 		TEST(does_without_zeros_on_a_disk_that_has_no_room_for_them),
+		TEST(leaves_a_file_where_a_failure_cut_it_off),
 		TEST(counts_the_room_that_zeros_take_and_what_falls_on_them_once),
 	};
 

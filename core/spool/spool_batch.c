@@ -168,7 +168,6 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 		if (!ops->truncate(segment->journal, segment->journal_synced, err))
 			return false;
 		segment->journal_end = segment->journal_synced;
-		segment->journal_ahead = 0;
 		segment->journal_bad = false;
 	}
 	buf_init(&buf, 0);
