@@ -261,6 +261,10 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	queues->changed = false;
 	buf_put_u8(out, is_first ? SAVED_VERSION : SAVED_PART);
 	buf_put_u64(out, (uint64_t)now.wall.ms);
+	if (queues->spent_at != 0) {
+		buf_put_u8(out, SAVED_SPENT);
+		buf_put_u64(out, (uint64_t)(now.mono - queues->spent_at));
+	}
 	while ((queue = table_next(&queues->queues, &pos)) != NULL)
 		if (worth_saving(&queue->scope) || queue->retry_step > 0 || queue->retry_until > now.mono)
 			put_scope(out, "queue", queue->name, &queue->scope, queue, now.mono);
@@ -409,6 +413,20 @@ pass_by(uint8_t kind, struct span *in)
 	return span_get_bytes(in, &key);
 }
 
+/* Another start hands out no more: who is first heard of now could have let go as much until then as before it. */
+static bool
+get_spent(const struct part *part, struct span *in)
+{
+	struct queues *queues = part->queues;
+	uint64_t age;
+
+	if (!span_get_u64(in, &age))
+		return false;
+	/* Before the machine was up is its first instant: the stricter side. */
+	queues->spent_at = max_i64(queues->spent_at, age < (uint64_t)part->saved_at ? part->saved_at - (int64_t)age : 1);
+	return true;
+}
+
 /* False: damaged. */
 static bool
 get_entry(struct part *part, uint8_t kind, struct span *in, struct now now)
@@ -440,6 +458,8 @@ get_entry(struct part *part, uint8_t kind, struct span *in, struct now now)
 		return recent_load(&queues->recent, in, part->since);
 	case SAVED_WARMUP:
 		return warmups_load(queues, in, part->clean);
+	case SAVED_SPENT:
+		return get_spent(part, in);
 	case SAVED_PART:
 		if (!span_get_u64(in, &value))
 			return false;

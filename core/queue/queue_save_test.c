@@ -141,6 +141,24 @@ after_a_crash_every_limiter_begins_as_if_it_were_used_up(void **state)
 	world_free(w);
 }
 
+static void
+a_clean_restart_soon_after_a_crash_hands_out_no_more(void **state)
+{
+	struct world *w = world_new(POLICY);
+	mono_us_t after[2 * SCOPES_N];
+
+	put(w, "a.example");
+	world_run(w, HOUR(2));
+	world_restart(w, NULL, false, SEC(1), 0);
+	world_restart(w, NULL, true, MS(100), 0);
+	w->queues->stopping = true;
+	put(w, "b.example");            /* nobody has heard of it */
+	world_run(w, MS(1));
+	when_all(w, "b.example/v1", after);
+	assert_in_range(after[1], MS(890), MS(901));
+	world_free(w);
+}
+
 /* A restart of the machine: its monotonic clock begins again. */
 static void
 limits_survive_a_clean_restart_of_the_machine(void **state)
@@ -334,6 +352,7 @@ main(void)
 		cmocka_unit_test(limits_survive_a_clean_restart_exactly),
 		cmocka_unit_test(no_rate_is_passed_in_any_window_across_a_restart),
 		cmocka_unit_test(after_a_crash_every_limiter_begins_as_if_it_were_used_up),
+		cmocka_unit_test(a_clean_restart_soon_after_a_crash_hands_out_no_more),
 		cmocka_unit_test(limits_survive_a_clean_restart_of_the_machine),
 		cmocka_unit_test(a_rate_that_was_changed_while_the_node_was_down_is_no_fresh_one),
 		cmocka_unit_test(retry_time_and_steps_go_on),

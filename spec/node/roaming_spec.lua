@@ -240,7 +240,7 @@ describe("domains that change their mail hosts", function()
   end)
 
   it("do so while providers change their names and virtual MTAs learn", function()
-    assert.same({}, play({ "inject", "inject", "list", "move", "rename", "rename", "mood", "mood" }, 24).watch.faults)
+    assert.same({}, play({ "inject", "inject", "list", "move", "rename", "rename", "mood", "mood", "crash", "restart" }, 24).watch.faults)
   end)
 
   it("and whose providers change their names lose nothing", function()
