@@ -54,26 +54,6 @@ get(const char *p, unsigned bytes)
 	return v;
 }
 
-struct spool_fresh *
-spool_fresh_new(uint8_t kind, uint32_t payload_bytes)
-{
-	struct spool_fresh *fresh = mem_grow(NULL, sizeof(*fresh) + SPOOL_RECORD_HEADER + payload_bytes);
-
-	*fresh = (struct spool_fresh){ .refs = 1, .kind = kind, .n = SPOOL_RECORD_HEADER + payload_bytes };
-	list_init(&fresh->link);
-	return fresh;
-}
-
-void
-spool_fresh_unref(struct spool_fresh *fresh)
-{
-	check(fresh->refs > 0);
-	if (--fresh->refs == 0) {
-		check(!list_linked(&fresh->link));
-		free(fresh);
-	}
-}
-
 void
 spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind kind, uint64_t number, uint64_t at)
 {
@@ -135,14 +115,11 @@ spool_record_start(uint64_t next_id)
 }
 
 struct spool_fresh *
-spool_record_piece(struct span bytes)
+spool_record_piece(struct spool_fresh *gathered)
 {
-	struct spool_fresh *fresh;
-
-	check(bytes.n <= SPOOL_PIECE_MAX);
-	fresh = spool_fresh_new(SPOOL_PIECE, (uint32_t)bytes.n);
-	put_span(fresh->p + SPOOL_RECORD_HEADER, bytes);
-	return fresh;
+	check(gathered->n <= SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX);
+	gathered->kind = SPOOL_PIECE;
+	return gathered;
 }
 
 static char *
@@ -167,13 +144,14 @@ struct spool_fresh *
 spool_record_message(const struct spool_message_parts *parts,
 		     const struct spool_rcpt_state *states, const struct spool_piece *pieces)
 {
-	size_t n = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
-		   (size_t)parts->pieces_n * PIECE_BYTES + parts->meta.n + parts->head.n + parts->tail.n;
-	struct spool_fresh *fresh;
+	size_t front = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
+		       (size_t)parts->pieces_n * PIECE_BYTES + parts->meta.n + parts->head.n;
+	struct spool_fresh *fresh = parts->gathered ? parts->gathered : spool_fresh_gather(NULL, parts->tail);
 	char *p;
 
-	check(n < UINT32_MAX - SPOOL_RECORD_HEADER);
-	fresh = spool_fresh_new(SPOOL_MESSAGE, (uint32_t)n);
+	check(front < UINT32_MAX / 2);
+	fresh = spool_fresh_front(fresh, (uint32_t)front);
+	fresh->kind = SPOOL_MESSAGE;
 	p = fresh->p + SPOOL_RECORD_HEADER;
 	p = put(p, parts->id, 8);
 	p = put(p, parts->body_bytes, 8);
@@ -187,8 +165,7 @@ spool_record_message(const struct spool_message_parts *parts,
 	for (unsigned i = 0; i < parts->pieces_n; i++)
 		p = put(put(p, pieces[i].at, 8), pieces[i].bytes, 4);
 	p = put_span(p, parts->meta);
-	p = put_span(p, parts->head);
-	put_span(p, parts->tail);
+	put_span(p, parts->head);
 	return fresh;
 }
 

@@ -47,13 +47,18 @@ struct spool_fresh {
 	unsigned readers;
 	uint8_t  kind;
 	struct spool_message *message;  /* whose ->fresh this is */
-	struct list link;               /* among the spool's, oldest first */
-	uint32_t n;
+	struct list link;               /* among the spool's, oldest first; or among its spares */
+	uint32_t n, cap;
 	char     p[];
 };
 
 struct spool_fresh *spool_fresh_new(uint8_t kind, uint32_t payload_bytes);      /* one reference */
 void spool_fresh_unref(struct spool_fresh *fresh);
+/* Puts bytes at the end of a payload whose kind is not known yet; NULL: a new one. The record may move. */
+struct spool_fresh *spool_fresh_gather(struct spool_fresh *fresh, struct span bytes);
+void spool_fresh_empty(struct spool_fresh *fresh);      /* to gather anew */
+/* What was gathered moves up by so many bytes. The record may move. */
+struct spool_fresh *spool_fresh_front(struct spool_fresh *fresh, uint32_t front);
 /* Writes the header. */
 void spool_fresh_seal(struct spool_fresh *fresh, uint64_t number, uint64_t at);
 
@@ -80,6 +85,7 @@ struct spool_message_parts {
 	uint32_t    pieces_n;
 	struct span states, pieces;     /* encoded: spool_parts_state(), spool_parts_piece() */
 	struct span meta, head, tail;
+	struct spool_fresh *gathered;   /* when one is made: has the tail already, and becomes the message; NULL: tail is copied */
 };
 
 /* Writes the header of a record whose payload already stands behind it. */
@@ -94,7 +100,7 @@ uint32_t spool_record_crc_begin(const char *header, uint32_t *want_out);
 
 /* To be sealed. */
 struct spool_fresh *spool_record_start(uint64_t next_id);
-struct spool_fresh *spool_record_piece(struct span bytes);
+struct spool_fresh *spool_record_piece(struct spool_fresh *gathered);
 /* parts: all but the encoded states and pieces, which come apart. states NULL: all wait. */
 struct spool_fresh *spool_record_message(const struct spool_message_parts *parts,
 					 const struct spool_rcpt_state *states, const struct spool_piece *pieces);
