@@ -101,11 +101,15 @@ spool_room(struct spool_core *core, uint64_t bytes, struct err *err)
 		       (unsigned long long)(left >> 10), (unsigned long long)(bytes >> 10));
 }
 
+uint64_t
+spool_floor(const struct spool_core *core)
+{
+	return core->min_free_space > SPOOL_RESERVE_BYTES ? core->min_free_space : SPOOL_RESERVE_BYTES;
+}
+
 static bool
 accepts(struct spool_core *core, struct err *err)
 {
-	uint64_t floor = core->min_free_space > SPOOL_RESERVE_BYTES ? core->min_free_space : SPOOL_RESERVE_BYTES;
-
 	if (core->closing)
 		return err_set(err, ERR_TEMP, "spool: closing");
 	if (core->failing.kind) {
@@ -113,7 +117,7 @@ accepts(struct spool_core *core, struct err *err)
 			*err = core->failing;
 		return false;
 	}
-	return spool_room(core, floor, err);
+	return spool_room(core, spool_floor(core), err);
 }
 
 /* What is dead in the active segment is room as well, if a new one is begun. */

@@ -36,6 +36,7 @@ struct part {
 	struct spool_notes  notes;
 	uint64_t at, bytes;
 	uint64_t synced, marked;        /* before, then after */
+	struct spool_ahead ahead;
 	bool cut, sync, force_journal, keep_files;
 	/* the worker's answers */
 	bool touched, sync_failed, cut_failed, created, journal_ok;
@@ -61,6 +62,7 @@ struct spool_batch {
 static bool
 part_write(struct spool_batch *batch, struct part *part, const struct disk_ops *ops)
 {
+	struct spool_segment *segment = part->segment;
 	uint32_t n = part->chunks.n;
 	uint64_t at = part->at;
 	struct iovec *iov;
@@ -68,15 +70,16 @@ part_write(struct spool_batch *batch, struct part *part, const struct disk_ops *
 	if (n == 0)
 		return true;
 	buf_clear(&batch->iov);
-	iov = (struct iovec *)buf_grow(&batch->iov, n * sizeof(*iov));
+	iov = (struct iovec *)buf_grow(&batch->iov, (n + SPOOL_AHEAD_IOVS) * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++) {
 		struct spool_fresh *record = part->chunks.v[i];
-		spool_fresh_seal(record, part->segment->number, at);
+		spool_fresh_seal(record, segment->number, at);
 		iov[i] = (struct iovec){ record->p, record->n };
 		at += record->n;
 	}
 	part->touched = true;
-	return ops->write(part->segment->file, part->at, iov, (int)n, &batch->err);
+	segment->file_end = at;
+	return spool_ahead_write(ops, segment->file, part->at, iov, (int)n, part->ahead.file, &segment->file_ahead, &batch->err);
 }
 
 static bool
@@ -84,6 +87,7 @@ part_cut(struct part *part, uint64_t to, const struct disk_ops *ops, struct err 
 {
 	struct spool_segment *segment = part->segment;
 
+	segment->file_ahead = 0;
 	return spool_segment_file(segment, err) && ops->truncate(segment->file, to, err) && ops->sync(segment->file, err);
 }
 
@@ -158,7 +162,7 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	struct spool_segment *segment = part->segment;
 	bool sync = part->notes.n || part->force_journal, ok;
 	struct buf *buf = &batch->journal;
-	struct iovec iov;
+	struct iovec iov[1 + SPOOL_AHEAD_IOVS];
 
 	if (!spool_segment_journal(segment, err))
 		return false;
@@ -174,8 +178,8 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	if (part->synced > part->marked || part->force_journal)
 		spool_record_synced(buf, segment->number, segment->journal_end, part->synced);
 	spool_record_notes(buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
-	iov = (struct iovec){ buf->p + buf->start, buf_len(buf) };
-	ok = ops->write(segment->journal, segment->journal_end, &iov, 1, err);
+	iov[0] = (struct iovec){ buf->p + buf->start, buf_len(buf) };
+	ok = spool_ahead_write(ops, segment->journal, segment->journal_end, iov, 1, part->ahead.journal, &segment->journal_ahead, err);
 	if (ok && sync) {
 		batch->syncs++;
 		ok = ops->sync(segment->journal, err);
@@ -187,6 +191,7 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	}
 	part->marked = ok ? part->synced : 0;
 	segment->journal_bad = !ok;
+	segment->journal_ahead = ok ? segment->journal_ahead : 0;
 	return ok;
 }
 
@@ -236,6 +241,8 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
+	if (part->keep_files)
+		spool_ahead_plan(segment, part->bytes, &part->ahead);
 	part->sync = segment->tickets_pending || (!segment->created && part->chunks.n) ||
 		     (final && !segment->sealed && segment->end > segment->synced);
 	part->force_journal = (probe && segment == segment->core->active) ||

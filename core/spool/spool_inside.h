@@ -27,6 +27,7 @@
 #define SPOOL_DAMAGED ".damaged"                        /* behind the name of what was set aside */
 #define SPOOL_GATHER_US (5 * US_PER_MS)
 #define SPOOL_RETRY_US US_PER_S
+#define SPOOL_AHEAD_IOVS 8                              /* that zeros written ahead take, at most */
 
 struct spool_job;
 struct spool_batch;
@@ -76,7 +77,10 @@ struct spool_segment {
 
 	/* the worker's */
 	struct disk_file *file, *journal;
+	uint64_t file_end;              /* where the last batch that was written ended, */
+	uint64_t file_ahead;            /* and how many zeros stand behind it */
 	uint64_t journal_end, journal_synced;
+	uint64_t journal_ahead;         /* zeros behind journal_end */
 	bool journal_made, file_made, made_badly, journal_bad;
 };
 
@@ -215,6 +219,7 @@ void spool_pump(struct spool_core *core);       /* starts what is due, if the wo
 bool spool_waits(const struct spool_core *core);        /* for a time that has not come: what was put off */
 void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
+uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kept so */
 
 /* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */
 void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
@@ -241,13 +246,24 @@ struct disk_file *spool_segment_open(const struct spool_segment *segment, struct
 bool spool_segment_readable(struct spool_segment *segment, struct err *err);    /* read_file is open until the last unpin */
 bool spool_segment_journal(struct spool_segment *segment, struct err *err);     /* worker: open, made if need be; */
 bool spool_segment_file(struct spool_segment *segment, struct err *err);        /* the same, after the journal */
-void spool_segment_files_close(struct spool_segment *segment);                  /* worker */
+void spool_segment_files_close(struct spool_segment *segment);                  /* worker; without the zeros ahead */
 void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
 void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
 void spool_notes_thin(struct spool_notes *notes);
 void spool_notes_fini(struct spool_notes *notes);
 void spool_notes_idle(struct spool_core *core, struct spool_notes *notes);      /* fini, but the memory is the next ones' */
 void spool_chunks_idle(struct spool_core *core, struct spool_chunks *chunks);   /* n 0 */
+
+/* spool_ahead.c */
+struct spool_ahead {                    /* zeros that a batch may write behind its own end, in bytes */
+	uint32_t file, journal;
+};
+/* For a batch of so many bytes. */
+void spool_ahead_plan(const struct spool_segment *segment, uint64_t bytes, struct spool_ahead *out);
+/* Worker: writes as the disk does, and behind it `more` zeros, unless the write stays within the *ahead that stand there.
+ * iov has room for SPOOL_AHEAD_IOVS more. Without room on the disk for zeros it goes without them. err is not NULL. */
+bool spool_ahead_write(const struct disk_ops *ops, struct disk_file *file, uint64_t at, struct iovec *iov, int iov_n,
+		       uint32_t more, uint64_t *ahead, struct err *err);
 
 /* spool_batch.c */
 void spool_batch_start(struct spool_core *core);

@@ -357,7 +357,7 @@ void
 spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
 		uint64_t number, uint64_t size)
 {
-	*scan = (struct spool_scan){ .ops = ops, .file = file, .number = number, .size = size };
+	*scan = (struct spool_scan){ .ops = ops, .file = file, .number = number, .size = size, .content = size };
 	buf_init(&scan->window, 0);
 }
 
@@ -398,8 +398,36 @@ is_mostly_header(const char *header, uint64_t number, uint64_t at)
 	return (get(header, 4) == MAGIC) + (get(header + 12, 8) == number) + (get(header + 20, 8) == at) >= 2;
 }
 
-enum spool_step
-spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
+static size_t
+without_zeros(const char *p, size_t n)
+{
+	while (n > 0 && !p[n - 1])
+		n--;
+	return n;
+}
+
+/* From the file's end, and once: a hostile file of zeros with holes must not be looked through again for each. */
+static bool
+content_find(struct spool_scan *scan, struct err *err)
+{
+	char some[BLOCK_BYTES];
+	uint64_t end = scan->size;
+	size_t want, got, left = 0;
+	uint64_t bad_to;
+
+	for (; end > 0 && left == 0; end -= want - left) {
+		want = end % BLOCK_BYTES ? (size_t)(end % BLOCK_BYTES) : BLOCK_BYTES;
+		if (!spool_read_some(scan->ops, scan->file, end - want, some, want, &got, &bad_to, err))
+			return false;
+		left = bad_to ? want : without_zeros(some, got);
+	}
+	scan->content = end;
+	scan->looked = true;
+	return true;
+}
+
+static enum spool_step
+record_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
 {
 	uint64_t left = scan->size - scan->next;
 	struct span window;
@@ -437,6 +465,18 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 	return SPOOL_STEP_RECORD;
 }
 
+enum spool_step
+spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
+{
+	enum spool_step step = record_next(scan, out, err);
+
+	if (step != SPOOL_STEP_BAD)
+		return step;
+	if (!scan->looked && !content_find(scan, err))
+		return SPOOL_STEP_ERROR;
+	return scan->at >= scan->content ? SPOOL_STEP_END : SPOOL_STEP_BAD;
+}
+
 void
 spool_scan_seek(struct spool_scan *scan, uint64_t at)
 {
@@ -454,7 +494,7 @@ spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err
 	uint32_t payload_bytes;
 	bool cut;
 
-	for (uint64_t at = scan->at + 1; at < scan->size && scan->size - at >= SPOOL_RECORD_HEADER; at++) {
+	for (uint64_t at = scan->at + 1; at < scan->content && scan->size - at >= SPOOL_RECORD_HEADER; at++) {
 		spool_scan_seek(scan, at);
 		if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
 			return SPOOL_STEP_ERROR;

@@ -129,6 +129,8 @@ struct spool_scan {
 	struct disk_file *file;
 	uint64_t   number;
 	uint64_t   size;
+	uint64_t   content;             /* from here on there are only zeros; until a step was BAD or END for them: size */
+	bool       looked;              /* for that */
 	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
 	uint64_t   next;
 	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: too little is left of that */
@@ -139,7 +141,7 @@ struct spool_scan {
 void spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
 		     uint64_t number, uint64_t size);
 void spool_scan_fini(struct spool_scan *scan);
-/* The record's payload lives until the next call. */
+/* The record's payload lives until the next call. END: at the file's end, or where nothing but zeros is left. */
 enum spool_step spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err);
 /* Goes on at that place of the file, behind what is bad. */
 void spool_scan_seek(struct spool_scan *scan, uint64_t at);

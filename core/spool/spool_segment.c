@@ -347,11 +347,16 @@ spool_segment_files_close(struct spool_segment *segment)
 {
 	const struct disk_ops *ops = segment->core->disk->ops;
 
+	if (segment->file && segment->file_ahead)
+		ops->truncate(segment->file, segment->file_end, NULL);
 	if (segment->file)
 		ops->close(segment->file);
+	if (segment->journal && segment->journal_ahead)
+		ops->truncate(segment->journal, segment->journal_end, NULL);
 	if (segment->journal)
 		ops->close(segment->journal);
 	segment->file = segment->journal = NULL;
+	segment->file_ahead = segment->journal_ahead = 0;
 }
 
 static void
