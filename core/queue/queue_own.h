@@ -78,7 +78,7 @@ bool queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough);   
 void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10, SAVED_SPENT = 11 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10, SAVED_SPENT = 11, SAVED_DIGEST = 12 };
 void queues_pauses_init(struct queues *queues);
 void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
 /* until: MONO_NEVER: by hand. */

@@ -287,6 +287,7 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	forget_routes(queues, fresh);
 	forget_queues(queues, fresh, now);
 	queues->o.ruleset = fresh;
+	queues->digest = ruleset_digest(fresh);
 	interned_init(&queues->settings, settings.by_value.seed);
 	queues_scopes_redeclare(queues, &before, now);
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
