@@ -121,6 +121,8 @@ void queues_scopes_drop(struct queues *queues, struct scopes_before *before, str
 /* `before` was declared, and now something else is. spends: a rate that is new begins as if it were used up. */
 void scope_declared(struct scope *scope, const struct scope_limits *before, bool spends, struct now now);
 
+void scope_spend(struct scope *scope, mono_us_t now);   /* its rates: mail comes that others have counted until now */
+
 /* queue_heir.c: while a swap is under way */
 void queue_loses_route(struct queue *from, struct lane *lane, struct route *route);    /* lane: to its hosts, NULL: it had none */
 
