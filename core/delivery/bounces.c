@@ -181,11 +181,11 @@ doomed_end(struct bounces *bounces, struct doomed *doomed, const struct envelope
 	struct bounce *b;
 
 	for (unsigned i = 0; i < doomed->n; i++)
-		outcomes[i] = (struct outcome){ .rcpt = doomed->rcpts[i].rcpt, .reply = &doomed->rcpts[i].verdict->reply };
+		outcomes[i] = (struct outcome){
+			.rcpt = doomed->rcpts[i].rcpt, .reply = &doomed->rcpts[i].verdict->reply,
+			.expired = doomed->rcpts[i].verdict->expired,
+		};
 	b = bounce_new(bounces->shard, envelope, outcomes, doomed->n, NULL);
-	for (unsigned i = 0; i < doomed->n; i++)
-		if (doomed->rcpts[i].verdict->expired && smtp_reply_temp(&b->replies[i]))
-			bounce_expire(b, i);
 	if (reader != NULL)
 		bounce_go(b, reader, now);
 	else

@@ -41,7 +41,6 @@ void bounces_trouble(struct bounces *bounces, const char *why, struct now now); 
 /* bounces_report.c; each but new and expire ends the bounce or hands it on */
 struct bounce *bounce_new(struct shard *shard, const struct envelope *envelope, const struct outcome *outcomes, unsigned n,
 			  const struct attempt *attempt);
-void bounce_expire(struct bounce *b, unsigned i);       /* the i-th: its last allowed attempt was deferred */
 /* The report, if one is wanted, and when that is durable the end. */
 void bounce_go(struct bounce *b, struct spool_reader *reader, struct now now);
 void bounce_settle(struct bounce *b, struct now now);   /* the end, no report or a durable one behind it */

@@ -62,7 +62,7 @@ bounce_wait(struct bounce *b, const char *why, struct now now)
 }
 
 static void
-on_report(void *ctx, const struct err *err, const struct envelope *envelope)
+on_report(void *ctx, const struct err *err, const struct envelope *envelope, struct arena *arena)
 {
 	struct bounce *b = ctx;
 	struct bounces *bounces = b->shard->bounces;
@@ -91,7 +91,7 @@ or_null(struct arena *arena, const char *text)
 }
 
 /* Its last allowed attempt was deferred: given up, with the receiver's own words, which say more than that. */
-void
+static void
 bounce_expire(struct bounce *b, unsigned i)
 {
 	struct smtp_reply *reply = &b->replies[i];
@@ -125,7 +125,7 @@ bounce_new(struct shard *shard, const struct envelope *envelope, const struct ou
 	for (unsigned i = 0; i < n; i++) {
 		b->rcpts[i] = outcomes[i].rcpt;
 		b->replies[i] = *outcome_with_status(outcomes[i].reply, &copy);
-		if (smtp_reply_temp(&b->replies[i]) && attempt != NULL)
+		if (outcomes[i].expired && smtp_reply_temp(&b->replies[i]))
 			bounce_expire(b, i);
 	}
 	if (attempt != NULL) {

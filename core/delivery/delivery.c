@@ -158,6 +158,8 @@ delivery_free(struct delivery *delivery)
 		session_abort(session_of(delivery->sessions.next));
 	list_each_safe(node, &delivery->spares)
 		session_free_spare(session_of(node));
+	while (delivery->spare_arenas_n > 0)
+		arena_fini(&delivery->spare_arenas[--delivery->spare_arenas_n]);
 	bounces_free(delivery->shard);
 	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
 		tls_client_free(tls->client);

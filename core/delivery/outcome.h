@@ -26,6 +26,7 @@ struct outcome {
 	const struct smtp_reply *reply;
 	const struct duration_list *floor;      /* deferred: no sooner than that; NULL or n 0: as its settings say */
 	bool reroute;                   /* deferred: by the queue's other virtual MTA at once */
+	bool expired;                   /* bounced: a 4xx was its last allowed attempt */
 };
 
 /* All recipients are of the envelope's message. The reader gives the report its copy of the header. */

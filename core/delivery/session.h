@@ -12,6 +12,8 @@
 #include "delivery/delivery.h"
 #include "shard.h"
 
+#define DELIVERY_ARENAS_MAX 64
+
 struct session;
 
 struct delivery {
@@ -20,6 +22,8 @@ struct delivery {
 	unsigned      sessions_n;
 	struct list   spares;           /* struct session: memory for those to come */
 	unsigned      spares_n;
+	struct arena  spare_arenas[DELIVERY_ARENAS_MAX];        /* of the transactions that were, for those to come */
+	unsigned      spare_arenas_n;
 	unsigned     *next_source;      /* by virtual MTA's index: sources are used in turn */
 	struct table  tls;              /* tls_ca -> struct delivery_tls */
 	struct react *react;

@@ -122,13 +122,37 @@ decide(struct session *s, unsigned i, const struct react_verdict *verdict, const
 	return false;
 }
 
+/* A transaction's memory is a few KB that the next one may have, whosever it is: sessions that idle hold none. */
+static void
+borrow_arena(struct session *s)
+{
+	struct delivery *delivery = s->delivery;
+
+	if (delivery->spare_arenas_n > 0)
+		s->arena = delivery->spare_arenas[--delivery->spare_arenas_n];
+}
+
+static void
+return_arena(struct session *s)
+{
+	struct delivery *delivery = s->delivery;
+
+	if (delivery->spare_arenas_n == DELIVERY_ARENAS_MAX) {
+		arena_fini(&s->arena);
+		return;
+	}
+	arena_reset(&s->arena);
+	delivery->spare_arenas[delivery->spare_arenas_n++] = s->arena;
+	arena_init(&s->arena);
+}
+
 static void
 end_transaction(struct session *s)
 {
 	s->half_sent = s->body_wanted;
 	s->in_transaction = s->body_wanted = false;
 	spool_read_close(&s->reader);
-	arena_reset(&s->arena);
+	return_arena(s);
 }
 
 void
@@ -156,7 +180,10 @@ session_finish(struct session *s, const struct smtp_reply *ours)
 		if (verdicts[i].bounce == REACTION_BOUNCE_QUEUE)
 			for_queue = &s->message.rcpts[i].reply;
 		if (decide(s, i, &verdicts[i], &attempt, may_carry))
-			bounced[bounced_n++] = (struct outcome){ .rcpt = s->rcpts[i], .reply = &s->message.rcpts[i].reply };
+			bounced[bounced_n++] = (struct outcome){
+				.rcpt = s->rcpts[i], .reply = &s->message.rcpts[i].reply,
+				.expired = verdicts[i].bounce == REACTION_BOUNCE_NONE,
+			};
 	}
 	if (for_queue != NULL)
 		reply = *for_queue;
@@ -184,6 +211,7 @@ open_message(struct session *s, struct rcpt **rcpts, unsigned n)
 	struct shard *shard = s->delivery->shard;
 	struct err err = { 0 };
 
+	borrow_arena(s);
 	memset(&s->reader, 0, sizeof s->reader);
 	if (!spool_read_open(shard->spool, &rcpts[0]->message->spool, &s->reader, &err))
 		goto fail;
@@ -197,7 +225,7 @@ fail:
 	log_error(shard->log, "%s", err.text);
 	for (unsigned i = 0; i < n; i++)
 		queue_rcpt_postpone(rcpts[i], session_now(s));
-	arena_reset(&s->arena);
+	return_arena(s);
 	return false;
 }
 

@@ -59,10 +59,10 @@ struct session {
 	struct rcpt       **rcpts;
 	bool               *refused_here;       /* the peer was not asked: by recipient */
 	bool                in_transaction, body_wanted;
+	struct arena        arena;              /* its own; lent by delivery */
 	struct smtp_body_guard guard;           /* of the body that is being sent */
 	bool                half_sent;          /* the peer has part of a body: no command would be read as one */
 	/* from here on as the one before left it: see session_start() */
-	struct arena        arena;              /* of the transaction; reset after each */
 	struct smtp_client  client;             /* begun anew by each connection */
 	struct smtp_reply   last;               /* why the last address failed: any_failed */
 	struct smtp_reply   carried_reply;

@@ -264,13 +264,26 @@ find_address(struct session *s)
 	return false;
 }
 
+/* Nothing is to be tried now. If nothing was left to try either, the queue has failed, and waits, as without the
+ * suspension that the last reply may have laid. */
+static void
+end_unwanted(struct session *s)
+{
+	struct now now = session_now(s);
+
+	if (s->any_failed && s->carried_n == 0 && s->slot.lane->queue->hold.suspended_until > now.mono &&
+	    !target_has_another_host(&s->target, session_settings(s)))
+		queue_slot_failed(&s->slot, &s->last, false, now);
+	session_over(s);
+}
+
 /* The address first: who has none left fails now, not when the connect rate would have let him try. */
 void
 session_seek(struct session *s)
 {
 	check(s->state == SEEKING);
 	if (queue_slot_unwanted(&s->slot, session_now(s).mono)) {
-		session_over(s);
+		end_unwanted(s);
 		return;
 	}
 	if (s->no_tls && !s->clear_tried)

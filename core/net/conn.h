@@ -23,6 +23,8 @@
 #include "net/loop.h"
 #include "net/tls.h"
 
+#define CONN_READ_MAX (64 * 1024)       /* bytes of one on_data */
+
 struct conn;
 
 struct conn_events {

@@ -211,7 +211,7 @@ static void
 read_some(struct conn_os *c)
 {
 	for (unsigned i = 0; i < READS_PER_EVENT && wants_read(c); i++) {
-		ssize_t n = recv(c->fd, c->net->read_room, READ_BYTES, 0);
+		ssize_t n = recv(c->fd, c->net->read_room, CONN_READ_MAX, 0);
 
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)
@@ -226,7 +226,7 @@ read_some(struct conn_os *c)
 			conn_tls_input(c, span_make(c->net->read_room, (size_t)n));
 		else
 			c->conn.events->on_data(c->conn.ctx, span_make(c->net->read_room, (size_t)n));
-		if (n < READ_BYTES)
+		if (n < CONN_READ_MAX)
 			return;
 	}
 }
@@ -453,9 +453,11 @@ net_os_new(struct loop *loop, struct err *err)
 	list_init(&net->deferred);
 	list_init(&net->dead);
 	list_init(&net->lingers);
+	list_init(&net->warm);
+	timer_init(&net->rest_timer, conn_tls_rest, net);
 	list_init(&net->listeners);
 	list_init(&net->dead_listeners);
-	net->read_room = mem_alloc(READ_BYTES);
+	net->read_room = mem_alloc(CONN_READ_MAX);
 	net->plain_room = mem_alloc(TLS_RECORD_MAX);
 	descriptors_share(net);
 	net->turn_end = (struct loop_turn_end){ .fn = at_turn_end, .ctx = net };
@@ -477,6 +479,7 @@ net_os_free(struct net *base)
 		conn_os_free(list_first(&net->dead, struct conn_os, link));
 	listen_os_free_all(net);
 	linger_free_all(net);
+	timer_stop(&net->net.loop->timers, &net->rest_timer);
 	loop_os_remove_turn_end(&net->turn_end);
 	while (net->spares_n > 0)
 		buf_fini(&net->spares[--net->spares_n]);

@@ -20,7 +20,6 @@
 #include "net/tls_os.h"
 #include "util/buf.h"
 
-#define READ_BYTES      (64 * 1024)
 #define SPARES_MAX      32
 #define SPARE_BYTES_MAX (256 * 1024)
 
@@ -33,11 +32,13 @@ struct net_os {
 	struct list          deferred;          /* conns with an event that no socket will tell */
 	struct list          dead;              /* closed conns, freed at the end of the turn */
 	struct list          lingers;
+	struct list          warm;              /* conn_tls whose sessions hold memory for records */
+	struct timer         rest_timer;        /* runs while there are some */
 	struct list          listeners;
 	struct list          dead_listeners;
 	struct buf           spares[SPARES_MAX];        /* the memory of what was sent, for what comes next */
 	unsigned             spares_n;
-	char                *read_room;         /* READ_BYTES */
+	char                *read_room;         /* CONN_READ_MAX */
 	char                *plain_room;        /* TLS_RECORD_MAX */
 	bool                 shook_hands;       /* a handshake went on: the next waits for its turn */
 	int                  inbound_end, outbound_end; /* descriptors from here on are for others */
@@ -56,6 +57,8 @@ struct conn_tls {
 	struct buf          held;       /* input that came while the owner paused, or others shook hands */
 	bool                handshaking;
 	bool                open;       /* the handshake is done, and nothing failed since */
+	bool                used;       /* since rest_timer looked */
+	struct list         warm;       /* net's; not linked: nothing was sent or read since the session was put to rest */
 	struct err          err;
 };
 
@@ -93,6 +96,7 @@ void conn_tls_resume(struct conn_os *c);        /* goes on with what was held, o
 bool conn_tls_in_line(const struct conn_os *c); /* its handshake waits for its turn: it is not read */
 void conn_tls_end(struct conn_os *c, const struct err *err);    /* tells on_tls where it is still due */
 bool conn_tls_encrypt(struct conn_os *c, size_t out_max, struct err *err);
+void conn_tls_rest(void *ctx, struct now now);  /* net's rest_timer */
 
 /* linger_os.c; takes fd and what is in `out`. drain: read until the peer ends. */
 void linger_start(struct net_os *net, int fd, struct buf *out, bool drain);

@@ -13,9 +13,45 @@
  * step goes on among the events of a turn and one at its end; who else has a step
  * to make stands in line (`held`, unread meanwhile), so that a hundred clients who
  * come at once do not hold up the others for half a second.
+ *
+ * A session keeps the memory of its last records while they follow one another; one
+ * that was silent between two looks of a timer is put to rest. So a message costs no
+ * system call for it, and ten thousand idle ones no 300 MB.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/conn_os.h"
+
+#define REST_US (2 * US_PER_S)
+
+/* Records are about to be read or written. */
+static void
+warm(struct conn_os *c)
+{
+	struct net_os *net = c->net;
+
+	c->tls->used = true;
+	if (list_linked(&c->tls->warm))
+		return;
+	list_add_tail(&net->warm, &c->tls->warm);
+	if (!timer_started(&net->rest_timer))
+		timer_start(&net->net.loop->timers, &net->rest_timer, loop_now(net->net.loop).mono + REST_US);
+}
+
+void
+conn_tls_rest(void *ctx, struct now now)
+{
+	struct net_os *net = ctx;
+
+	list_each_safe(node, &net->warm) {
+		struct conn_tls *tls = list_entry(node, struct conn_tls, warm);
+
+		if (!tls->used && tls->open && tls_session_rest(tls->session))
+			list_remove(&tls->warm);
+		tls->used = false;
+	}
+	if (!list_empty(&net->warm))
+		timer_start(&net->net.loop->timers, &net->rest_timer, now.mono + REST_US);
+}
 
 static struct conn_tls *
 begin(struct conn_os *c)
@@ -26,12 +62,14 @@ begin(struct conn_os *c)
 	c->tls->handshaking = true;
 	buf_init(&c->tls->plain, 0);
 	buf_init(&c->tls->held, 0);
+	list_init(&c->tls->warm);
 	return c->tls;
 }
 
 void
 conn_tls_free(struct conn_os *c)
 {
+	list_remove(&c->tls->warm);
 	tls_session_free(c->tls->session);
 	buf_fini(&c->tls->plain);
 	buf_fini(&c->tls->held);
@@ -172,6 +210,7 @@ conn_tls_input(struct conn_os *c, struct span bytes)
 		buf_add(held, bytes);
 		bytes = buf_span(held);
 	}
+	warm(c);
 	tls_session_feed(c->tls->session, bytes);
 	pump(c);
 	bytes = tls_session_unfed(c->tls->session);
@@ -213,6 +252,7 @@ conn_tls_encrypt(struct conn_os *c, size_t out_max, struct err *err)
 
 		if (part.n > TLS_RECORD_MAX)
 			part.n = TLS_RECORD_MAX;
+		warm(c);
 		if (!tls_session_write(c->tls->session, part, err)) {
 			c->tls->open = false;
 			return false;

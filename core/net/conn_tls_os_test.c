@@ -388,6 +388,44 @@ an_answer_still_leaves_after_the_peers_end(void **state)
 }
 
 static void
+a_session_that_was_silent_between_two_looks_rests_and_wakes(void **state)
+{
+	struct fixture f;
+	struct net_os *net;
+	struct now now;
+
+	set_up(&f, "ec.pem", "ec.key");
+	net = container_of(f.net, struct net_os, net);
+	assert_false(timer_started(&net->rest_timer));
+	f.server.echo = true;
+	dial(&f);
+	run_until(&f, both_secure);
+	conn_write(f.client.conn, SPAN("hello world!"));
+	run_until(&f, client_got_12);
+	now = loop_now(f.loop);
+	conn_tls_rest(net, now);
+	assert_false(list_empty(&net->warm));
+	assert_true(timer_started(&net->rest_timer));
+	timer_stop(&f.loop->timers, &net->rest_timer);
+	conn_tls_rest(net, now);
+	assert_true(list_empty(&net->warm));
+	assert_false(timer_started(&net->rest_timer));
+
+	f.client.got_bytes = 0;
+	conn_write(f.client.conn, SPAN("and once more"));
+	run_until(&f, client_got_12);
+	assert_true(span_eq(buf_span(&f.client.got), SPAN("hello world!and once more")));
+	assert_true(timer_started(&net->rest_timer));
+	conn_tls_rest(net, now);
+	conn_write(f.client.conn, SPAN("a third time"));
+	f.client.got_bytes = 0;
+	run_until(&f, client_got_12);
+	conn_tls_rest(net, now);
+	assert_false(list_empty(&net->warm));
+	tear_down(&f);
+}
+
+static void
 refuses_a_certificate_that_does_not_verify(void **state)
 {
 	static const struct { const char *certificate, *key, *host, *text; } cases[] = {
@@ -836,6 +874,7 @@ main(void)
 		cmocka_unit_test(moves_much_both_ways_past_a_peer_that_pauses),
 		cmocka_unit_test(what_was_written_leaves_after_close),
 		cmocka_unit_test(an_answer_still_leaves_after_the_peers_end),
+		cmocka_unit_test(a_session_that_was_silent_between_two_looks_rests_and_wakes),
 		cmocka_unit_test(refuses_a_certificate_that_does_not_verify),
 		cmocka_unit_test(tells_the_peer_why_it_gave_up),
 		cmocka_unit_test(takes_any_certificate_where_none_is_asked_for),

@@ -92,7 +92,7 @@ flush(struct linger_os *linger)
 static void
 drain(struct linger_os *linger)
 {
-	ssize_t n = recv(linger->fd, linger->net->read_room, READ_BYTES, 0);
+	ssize_t n = recv(linger->fd, linger->net->read_room, CONN_READ_MAX, 0);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

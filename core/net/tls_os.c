@@ -4,6 +4,12 @@
  * in one write and a read of 64 KiB serves several records; mbedTLS on a
  * socket makes two reads a record.
  *
+ * mbedTLS allocates two records of 16 KiB for a session's life, and Debian's has no
+ * way to give it others. Its callbacks tell where they lie: whoever asks for input
+ * at the place where the first record began has done with the one before, and what
+ * was put out is not looked at again. The pages between are given back, so that a
+ * session that idles keeps only the ends.
+ *
  * A client offers to resume the last session that it had with a host: a handshake
  * then costs neither end a signature, and one round trip less.
  */
@@ -11,16 +17,21 @@
 #include "net/tls_os.h"
 
 #include <mbedtls/error.h>
+#include <sys/mman.h>
 
 #include "net/tls_ends_os.h"
 
 #define RESUME_US (3600 * US_PER_S)     /* at most; then the certificate is looked at again */
 #define KEY_MAX   600
+#define HEAD_LEN  5                     /* of a record */
 
 struct tls_session {
 	mbedtls_ssl_context ssl;
 	struct span         in;
 	struct buf         *wire;
+	unsigned char      *in_record;  /* where the library lets records begin; NULL: there was none yet */
+	unsigned char      *out_record;
+	bool                between;    /* it waits for the first byte of a record */
 	/* of a client that may resume */
 	struct tls_memory  *memory;     /* NULL: it may not */
 	struct span         key;        /* owned */
@@ -32,6 +43,9 @@ take_input(void *ctx, unsigned char *to, size_t n)
 {
 	struct tls_session *session = ctx;
 
+	if (session->in_record == NULL)
+		session->in_record = to;
+	session->between = session->in.n == 0 && to == session->in_record;
 	if (session->in.n == 0)
 		return MBEDTLS_ERR_SSL_WANT_READ;
 	if (n > session->in.n)
@@ -46,6 +60,8 @@ add_output(void *ctx, const unsigned char *from, size_t n)
 {
 	struct tls_session *session = ctx;
 
+	if (session->out_record == NULL)
+		session->out_record = (unsigned char *)(uintptr_t)from;
 	return buf_add(session->wire, span_make(from, n)) ? (int)n : MBEDTLS_ERR_SSL_ALLOC_FAILED;
 }
 
@@ -254,13 +270,26 @@ failed(struct tls_session *session, int code, struct err *err)
 	return TLS_FAILED;
 }
 
+/* The peer's chain has been judged, and there is no renegotiation that would compare it: kilobytes that nobody reads
+ * again. The library frees what is left of it, a head without contents. */
+static void
+drop_certificates(struct tls_session *session)
+{
+	const mbedtls_x509_crt *chain = mbedtls_ssl_get_peer_cert(&session->ssl);
+
+	if (chain != NULL)
+		mbedtls_x509_crt_free((mbedtls_x509_crt *)(uintptr_t)chain);
+}
+
 enum tls_progress
 tls_session_handshake(struct tls_session *session, struct err *err)
 {
 	int code = mbedtls_ssl_handshake(&session->ssl);
 
-	if (code == 0)
+	if (code == 0) {
+		drop_certificates(session);
 		return TLS_DONE;
+	}
 	if (code == MBEDTLS_ERR_SSL_WANT_READ)
 		return TLS_WANTS_INPUT;
 	/* It may be the old session that they did not agree upon. */
@@ -304,6 +333,28 @@ void
 tls_session_say_goodbye(struct tls_session *session)
 {
 	mbedtls_ssl_close_notify(&session->ssl);
+}
+
+/* No neighbour's byte: the pages that lie whole within the room of a record. They read as zeros until they are written. */
+static void
+give_back(unsigned char *record, size_t n)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), past = (uintptr_t)record + HEAD_LEN + n;
+	uintptr_t first = ((uintptr_t)record + page - 1) / page * page;
+
+	past = past / page * page;
+	if (record != NULL && first < past)
+		madvise((void *)first, past - first, MADV_DONTNEED);
+}
+
+bool
+tls_session_rest(struct tls_session *session)
+{
+	if (!session->between)
+		return false;
+	give_back(session->in_record, MBEDTLS_SSL_IN_CONTENT_LEN);
+	give_back(session->out_record, MBEDTLS_SSL_OUT_CONTENT_LEN);
+	return true;
 }
 
 const char *

@@ -5,7 +5,7 @@
  * Ownership  new/free; the tls_server or tls_client and the buf must outlive it.
  *            What is fed is borrowed until the caller takes back what was not
  *            read of it with tls_session_unfed().
- * Limits     About 40 KiB a session: mbedTLS keeps a record each way.
+ * Limits     About 40 KiB a session: mbedTLS keeps a record each way. 12 KiB where it was put to rest.
  * Errors     ERR_TEMP all: the next try may meet another machine.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -42,6 +42,8 @@ void tls_session_remember(struct tls_session *session, mono_us_t now);
 enum tls_progress tls_session_read(struct tls_session *session, char *room, struct span *data_out, struct err *err);
 bool tls_session_write(struct tls_session *session, struct span bytes, struct err *err);
 void tls_session_say_goodbye(struct tls_session *session);
+/* Gives the memory of records back to the system until there are some. False: one is only half here. */
+bool tls_session_rest(struct tls_session *session);
 
 const char *tls_session_version(const struct tls_session *session);    /* "TLSv1.2" */
 const char *tls_session_cipher(const struct tls_session *session);

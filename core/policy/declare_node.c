@@ -96,9 +96,14 @@ take_memory(struct loader *loader, void *to, int index, const struct where *at, 
 	return percent > 0 || err_set(err, ERR_PERM, "\"0%%\" will not do: write a share such as \"75%%\"");
 }
 
+/* "0%" is as legal as 0; of other shares of a disk a policy knows nothing. */
 static bool
 take_free_space(struct loader *loader, void *to, int index, const struct where *at, struct err *err)
 {
+	if (lua_type(loader->L, index) == LUA_TSTRING && strcmp(lua_tostring(loader->L, index), "0%") == 0) {
+		*(uint64_t *)to = 0;
+		return true;
+	}
 	return value_size(loader->L, index, true, to, err);
 }
 

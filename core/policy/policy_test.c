@@ -263,6 +263,15 @@ node_and_listeners_hold_what_was_written(void **state)
 }
 
 static void
+no_free_space_may_be_asked_for_as_a_percent_too(void **state)
+{
+	struct policy *policy = fixture_good("node { min_free_space = \"0%\" }\n" RECEIVES SENDS);
+
+	assert_int_equal(policy_ruleset(policy)->node.min_free_space, 0);
+	policy_free(policy);
+}
+
+static void
 what_is_not_written_has_its_default(void **state)
 {
 	struct policy *policy = fixture_good(RECEIVES SENDS);
@@ -322,6 +331,7 @@ main(void)
 		cmocka_unit_test(a_file_that_is_not_there_is_an_error_of_the_whole_file),
 		cmocka_unit_test(what_has_no_effect_warns),
 		cmocka_unit_test(node_and_listeners_hold_what_was_written),
+		cmocka_unit_test(no_free_space_may_be_asked_for_as_a_percent_too),
 		cmocka_unit_test(what_is_not_written_has_its_default),
 		cmocka_unit_test(relative_paths_are_taken_from_the_policys_folder),
 	};

@@ -2,10 +2,14 @@
  * accept - waits for the sync, then routes.
  *
  * The envelope stays in memory between the two, so that routing needs no read;
- * it goes when the recipients are placed.
+ * it goes when the recipients are placed, and all that is needed until then lives in its arena.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/accept.h"
+
+#include "queue/queue_own.h"
+
+#define META_KEPT (64 * 1024)           /* bytes */
 
 struct accept {
 	struct list     node;           /* queues->accepting */
@@ -21,6 +25,7 @@ static void
 on_commit(void *ctx, const struct err *err)
 {
 	struct accept *accept = ctx;
+	struct arena arena = accept->arena;
 
 	list_remove(&accept->node);
 	if (err == NULL)
@@ -28,17 +33,16 @@ on_commit(void *ctx, const struct err *err)
 			   loop_now(accept->queues->o.loop));
 	else
 		message_free(accept->message);
-	accept->on_done(accept->ctx, err, &accept->envelope);
-	arena_fini(&accept->arena);
-	free(accept);
+	accept->on_done(accept->ctx, err, &accept->envelope, &arena);
+	arena_fini(&arena);
 }
 
 void
 accept_message(struct queues *queues, struct spool_writer *writer, struct arena *arena,
 	       const struct envelope *envelope, struct span head, accept_fn *on_done, void *ctx)
 {
-	struct accept *accept = mem_alloc(sizeof *accept);
-	struct buf meta;
+	struct accept *accept = arena_alloc(arena, sizeof *accept);
+	struct buf *meta = &queues->meta;
 
 	check(envelope->rcpts_n > 0);
 	check(envelope->rcpts_n <= UINT16_MAX);
@@ -49,13 +53,14 @@ accept_message(struct queues *queues, struct spool_writer *writer, struct arena 
 	accept->envelope = *envelope;
 	accept->on_done = on_done;
 	accept->ctx = ctx;
-	accept->message = message_new(envelope->rcpts_n);
+	accept->message = pool_take(&queues->messages_pool, message_bytes(envelope->rcpts_n));
 	accept->message->spool.id = envelope->id;
-	buf_init(&meta, 0);
-	envelope_encode(envelope, &meta);
-	spool_commit(writer, &accept->message->spool, (uint16_t)envelope->rcpts_n, buf_span(&meta), head,
+	buf_clear(meta);
+	envelope_encode(envelope, meta);
+	spool_commit(writer, &accept->message->spool, (uint16_t)envelope->rcpts_n, buf_span(meta), head,
 		     on_commit, accept);
-	buf_fini(&meta);
+	if (meta->cap > META_KEPT)
+		buf_fini(meta);
 }
 
 bool

@@ -9,8 +9,8 @@
 
 #include "queue/queue.h"
 
-/* The envelope is there for the call. */
-typedef void accept_fn(void *ctx, const struct err *err, const struct envelope *envelope);
+/* The envelope is there for the call, in *arena: who takes that over (and leaves it empty) has it for longer. */
+typedef void accept_fn(void *ctx, const struct err *err, const struct envelope *envelope, struct arena *arena);
 
 /* Ends the writer. Takes *arena over (it is left empty): the envelope and all it points to must live there.
  * envelope->id and received must be set, its virtual MTA known to the ruleset. on_done comes later,

@@ -68,7 +68,7 @@ stream_get(struct lane *lane, const struct message *message, bool held)
 	stream = table_get(&lane->stream_table, span_make(key, job_n + 1));
 	if (stream != NULL)
 		return stream;
-	stream = mem_alloc(sizeof *stream + job_n + 1);
+	stream = pool_take(&lane->queue->queues->streams_pool, sizeof *stream + job_n + 1);
 	memcpy(stream->key, key, job_n + 1);
 	stream->key_n = job_n + 1;
 	stream->lane = lane;
@@ -88,7 +88,7 @@ stream_free(struct stream *stream)
 	if (!stream->held)
 		weigh_out(stream->lane, stream);
 	table_remove(&stream->lane->stream_table, span_make(stream->key, stream->key_n));
-	free(stream);
+	pool_give(&stream->lane->queue->queues->streams_pool, stream, sizeof *stream + stream->key_n);
 }
 
 /* The heaviest stream's weight. */

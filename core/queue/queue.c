@@ -47,7 +47,8 @@ pick(struct lane *lane, struct now now)
 	return NULL;
 }
 
-/* Recipients of the same message that may go in the same transaction. */
+/* Recipients of the same message that may go in the same transaction. The first to be ready
+ * need not be the first of the message: they come from several shards, and back from retries. */
 static unsigned
 gather(struct lane *lane, struct rcpt *first, struct rcpt **rcpts, unsigned max, mono_us_t now)
 {
@@ -55,8 +56,8 @@ gather(struct lane *lane, struct rcpt *first, struct rcpt **rcpts, unsigned max,
 	unsigned n = 1;
 
 	rcpts[0] = first;
-	for (unsigned i = first->index + 1u; i < message->spool.rcpts_n && n < max; i++) {
-		struct rcpt *other = &message->rcpts[i];
+	for (unsigned i = 1; i < message->spool.rcpts_n && n < max; i++) {
+		struct rcpt *other = &message->rcpts[(first->index + i) % message->spool.rcpts_n];
 
 		if (rcpt_is_of(other, lane->queue->queues->o.me) && other->state == RCPT_READY && other->stream->lane == lane &&
 		    !route_moved(other, lane) && !rcpt_expired(other, now))

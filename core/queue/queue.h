@@ -43,6 +43,7 @@
 #include "smtp/smtp_client.h"
 #include "spool/spool.h"
 #include "util/pace.h"
+#include "util/pool.h"
 #include "util/prng.h"
 #include "util/wheel.h"
 
@@ -91,7 +92,8 @@ struct message {
 	struct job  *job;
 	_Atomic uint32_t refs;          /* recipients that are not over, and who holds it */
 	uint8_t      priority;
-	struct rcpt  rcpts[];           /* spool.rcpts_n of them */
+	uint16_t     rcpts_n;           /* as spool's, which `end` takes the place of */
+	struct rcpt  rcpts[];
 };
 
 /* A job's name, shared by its messages. */
@@ -278,6 +280,8 @@ queue_n(const struct queue *q)
 }
 
 static inline const struct queue_settings *queue_settings_now(const struct queue *q) { return q->effective ? q->effective : q->settings; }
+/* The totals among them as overlays on the site tighten them: those are no queue's own. */
+void queue_totals_now(const struct queue *q, struct queue_settings *settings);
 
 /* A session's hold on its queue. */
 enum slot_state { SLOT_CONNECTING, SLOT_IDLE, SLOT_BUSY, SLOT_CLOSING };
@@ -340,6 +344,8 @@ struct queues {
 	struct table   queues, sites, routes, host_sets, jobs;
 	struct interned settings;
 	struct buf     route_key;       /* of the route that is looked for */
+	struct buf     meta;            /* of the message that is made durable */
+	struct pool    messages_pool, jobs_pool, streams_pool, travels_pool;
 	struct table   saved;           /* what the last run knew, until its owner is there again */
 	struct now     saved_at;        /* when that was, on this run's clocks */
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */
@@ -390,7 +396,7 @@ struct queues *queues_new(const struct queues_options *options, struct now now);
 void queues_close(struct queues *queues);
 void queues_free(struct queues *queues);        /* closes it too; NULL is fine */
 
-/* Takes the message in: routes every recipient that is not over. The message was allocated by message_new(). */
+/* Takes the message in: routes every recipient that is not over. Its memory: message_new()'s, or messages_pool's. */
 struct message *message_new(unsigned rcpts_n);
 void message_free(struct message *message);     /* one that was not added */
 /* While held it stays, though its last recipient is over. */

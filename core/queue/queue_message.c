@@ -18,7 +18,7 @@
 struct message *
 message_new(unsigned rcpts_n)
 {
-	return mem_alloc(sizeof(struct message) + rcpts_n * sizeof(struct rcpt));
+	return mem_alloc(message_bytes(rcpts_n));
 }
 
 void
@@ -33,7 +33,7 @@ job_get(struct queues *queues, struct span name)
 	struct job *job = table_get(&queues->jobs, name);
 
 	if (job == NULL) {
-		job = mem_alloc(sizeof *job + name.n + 1);
+		job = pool_take(&queues->jobs_pool, sizeof *job + name.n + 1);
 		job->queues = queues;
 		if (name.n > 0)
 			memcpy(job->name, name.p, name.n);
@@ -46,19 +46,22 @@ job_get(struct queues *queues, struct span name)
 static void
 job_unref(struct job *job)
 {
+	struct queues *queues = job->queues;
+
 	if (--job->refs > 0)
 		return;
-	table_remove(&job->queues->jobs, span_text(job->name));
-	free(job);
+	table_remove(&queues->jobs, span_text(job->name));
+	pool_give(&queues->jobs_pool, job, sizeof *job + strlen(job->name) + 1);
 }
 
 static void
 message_end(void *ctx)
 {
 	struct message *message = ctx;
+	struct queues *home = message->job->queues;
 
 	job_unref(message->job);
-	message_free(message);
+	pool_give(&home->messages_pool, message, message_bytes(message->rcpts_n));
 }
 
 static void
@@ -164,6 +167,7 @@ queues_add(struct queues *queues, struct message *message, const struct envelope
 	message->accepted = now.mono - max_i64(0, now.wall.ms - envelope->received.ms) * US_PER_MS;
 	message->job = job_get(queues, envelope->job);
 	message->priority = envelope->priority;
+	message->rcpts_n = (uint16_t)envelope->rcpts_n;
 	message_hold(message);
 	travels_gather(queues);
 	for (unsigned i = 0; i < envelope->rcpts_n; i++) {

@@ -82,6 +82,19 @@ queue_tighten(const struct queue *q, enum setting_id setting, void *value, mono_
 			overlay_tighten(list_entry(node, struct overlay, node), setting, value, &where, now);
 }
 
+void
+queue_totals_now(const struct queue *q, struct queue_settings *settings)
+{
+	const struct scope_limits *declared = &q->site->scope.declared, *limits = &q->site->scope.limits;
+
+	if (limits->max_smtp_out < declared->max_smtp_out)
+		settings->total_max_smtp_out = limits->max_smtp_out;
+	if (rate_tighter(&limits->max_connect_rate, &declared->max_connect_rate))
+		settings->total_max_connect_rate = limits->max_connect_rate;
+	if (rate_tighter(&limits->max_msg_rate, &declared->max_msg_rate))
+		settings->total_max_msg_rate = limits->max_msg_rate;
+}
+
 /* ---- what a scope has ---- */
 
 static void

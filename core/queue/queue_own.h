@@ -35,6 +35,14 @@ void rcpt_forget(struct rcpt *rcpt, mono_us_t now);     /* out of the book; its 
 mono_us_t rcpt_expiry_at(const struct rcpt *rcpt, mono_us_t now);       /* when to look whether it has expired */
 
 /* queue_message.c */
+static inline size_t message_bytes(unsigned rcpts_n) { return sizeof(struct message) + rcpts_n * sizeof(struct rcpt); }
+
+/* What is pooled of a shard: a message of one recipient, a job and its stream by a name of so many bytes, mail to another
+ * shard about a domain of so many. What is larger has memory of its own. */
+#define POOLED_JOB    24u
+#define POOLED_DOMAIN 64u
+#define POOLED_MAX    1024u             /* spares of each */
+
 /* A recipient, or a hold, is over: the last one ends the message. `queues`: the caller's. */
 void message_unref(struct queues *queues, struct message *message);
 

@@ -22,7 +22,7 @@
 struct travel {
 	struct loop_call call;          /* the first one's */
 	struct travel *next;
-	struct queues *to;              /* whose thread may read it from the post on */
+	struct queues *from, *to;       /* whose memory it is; whose thread may read it from the post on */
 	struct route  *route;           /* there, once it has arrived */
 	struct route_answer *answer;    /* NULL: it has to be asked there, or goes without */
 	unsigned       vmta, home;      /* by index */
@@ -57,10 +57,11 @@ travel_of(struct travel_box *box, struct span domain, unsigned vmta, unsigned ho
 }
 
 static struct travel *
-travel_new(struct span domain, unsigned vmta, unsigned home, struct route_answer *answer)
+travel_new(struct queues *queues, struct span domain, unsigned vmta, unsigned home, struct route_answer *answer)
 {
-	struct travel *travel = mem_alloc(sizeof *travel + domain.n);
+	struct travel *travel = pool_take(&queues->travels_pool, sizeof *travel + domain.n);
 
+	travel->from = queues;
 	travel->vmta = vmta;
 	travel->home = home;
 	travel->answer = answer;
@@ -94,7 +95,7 @@ put_in(struct queues *queues, unsigned to, struct rcpt *rcpt, struct span domain
 	travels_gather(queues);
 	travel = travel_of(&queues->boxes[to], domain, vmta, home, answer);
 	if (travel == NULL) {
-		travel = travel_new(domain, vmta, home, answer);
+		travel = travel_new(queues, domain, vmta, home, answer);
 		append(queues, to, travel);
 	}
 	list_add_tail(&travel->rcpts, &rcpt->node);
@@ -180,7 +181,7 @@ on_arrival(void *ctx)
 		if (travel->route->queue != NULL)
 			queue_poll(travel->route->queue, now);
 		route_answer_unref(travel->answer);
-		free(travel);
+		pool_give(&travel->from->travels_pool, travel, sizeof *travel + travel->domain_n);
 	}
 }
 
@@ -211,6 +212,7 @@ travels_init(struct queues *queues)
 {
 	if (queues->shards_n > 1)
 		queues->boxes = mem_alloc(queues->shards_n * sizeof *queues->boxes);
+	pool_init(&queues->travels_pool, sizeof(struct travel) + POOLED_DOMAIN, POOLED_MAX);
 }
 
 void
@@ -218,4 +220,5 @@ travels_free(struct queues *queues)
 {
 	check(queues->gathering == 0);
 	free(queues->boxes);
+	pool_fini(&queues->travels_pool);
 }

@@ -359,6 +359,10 @@ queues_new(const struct queues_options *options, struct now now)
 	interned_init(&queues->settings, prng_u64(&queues->prng));
 	table_init(&queues->saved, prng_u64(&queues->prng));
 	buf_init(&queues->route_key, 0);
+	buf_init(&queues->meta, 0);
+	pool_init(&queues->messages_pool, message_bytes(1), POOLED_MAX);
+	pool_init(&queues->jobs_pool, sizeof(struct job) + POOLED_JOB, POOLED_MAX);
+	pool_init(&queues->streams_pool, sizeof(struct stream) + POOLED_JOB, POOLED_MAX);
 	table_init(&queues->warmups, prng_u64(&queues->prng));
 	recent_init(&queues->recent, prng_u64(&queues->prng));
 	queues_overlays_init(queues);
@@ -432,6 +436,7 @@ queues_free(struct queues *queues)
 	queues_pauses_free(queues);
 	queues_saved_free(queues);
 	buf_fini(&queues->route_key);
+	buf_fini(&queues->meta);
 	warmups_free(queues);
 	timer_stop(&queues->o.loop->timers, &queues->overlays_timer);
 	overlays_fini(&queues->overlays);
@@ -447,6 +452,9 @@ queues_free(struct queues *queues)
 	table_fini(&queues->jobs);
 	interned_fini(&queues->settings);
 	table_fini(&queues->saved);
+	pool_fini(&queues->messages_pool);
+	pool_fini(&queues->jobs_pool);
+	pool_fini(&queues->streams_pool);
 	free(queues);
 }
 

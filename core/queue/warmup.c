@@ -66,6 +66,13 @@ count_of(struct queues *queues, const char *name)
 	return count;
 }
 
+/* Over when the next day begins, not up to a millisecond later: wall time has no smaller parts. */
+static int64_t
+lasts(wall_ms_t ends, wall_ms_t now)
+{
+	return max_i64((ends.ms - now.ms) * US_PER_MS - (US_PER_MS - 1), US_PER_MS);
+}
+
 static void
 overflow(struct queue *q, const struct warmup_state *state, struct now now)
 {
@@ -73,7 +80,7 @@ overflow(struct queue *q, const struct warmup_state *state, struct now now)
 	char text[160];
 	struct overlay_spec spec = {
 		.name = "warm-up", .reply = text, .where = warmup->where, .suspend = true, .reroute = warmup->overflow,
-		.lasts_us = (state->ends.ms - now.wall.ms) * US_PER_MS,
+		.lasts_us = lasts(state->ends, now.wall),
 	};
 
 	if (state->day == 0)

@@ -8,7 +8,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
 
-#define READ_MAX    (64 * 1024)         /* of one on_data */
 #define REPLIES_MAX (64 * 1024)         /* that wait for the client's socket before it is read again */
 #define TELL_SCARCE_US (60 * US_PER_S)
 
@@ -200,11 +199,11 @@ step(struct inbound *in)
 	return false;
 }
 
-/* The machine buffers what comes before its answer; a read brings at most READ_MAX more. */
+/* The machine buffers what comes before its answer; a read brings at most CONN_READ_MAX more. */
 static void
 pause_if_ahead(struct inbound *in)
 {
-	bool ahead = smtp_server_room(&in->server) < READ_MAX || conn_pending(in->conn) > REPLIES_MAX;
+	bool ahead = smtp_server_room(&in->server) < CONN_READ_MAX || conn_pending(in->conn) > REPLIES_MAX;
 
 	if (ahead != in->paused)
 		conn_pause(in->conn, ahead);

@@ -14,6 +14,7 @@
 #include "smtp/smtp_path.h"
 
 #define HEAD_MAX     (256 * 1024)
+#define ARENA_KEPT   2048
 #define RECEIVED_MAX 100                /* RFC 5321, 6.3: a message that came by this many hosts goes round */
 
 static struct shard *
@@ -359,8 +360,19 @@ struct commit {                         /* in the envelope's arena: outlives the
 	uint64_t        size_bytes;
 };
 
+/* The next transaction's memory. A session may be idle for long: not if it is much. */
 static void
-on_committed(void *ctx, const struct err *err, const struct envelope *envelope)
+take_back(struct inbound *in, struct arena *arena)
+{
+	if (arena->bytes > ARENA_KEPT)
+		return;
+	arena_fini(&in->arena);
+	in->arena = *arena;
+	arena_init(arena);
+}
+
+static void
+on_committed(void *ctx, const struct err *err, const struct envelope *envelope, struct arena *arena)
 {
 	struct commit *commit = ctx;
 	struct inbound *in = commit->in;
@@ -374,6 +386,7 @@ on_committed(void *ctx, const struct err *err, const struct envelope *envelope)
 		return;
 	in->commit = NULL;
 	in->committing = false;
+	take_back(in, arena);
 	if (err == NULL) {
 		in->messages++;
 		envelope_id_format(envelope->id, id);

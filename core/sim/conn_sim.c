@@ -49,6 +49,17 @@ marks_pop(struct marks *marks)
 	marks->n--;
 }
 
+/* What of the first mark is not read yet is the first again. */
+static void
+marks_unpop(struct marks *marks, struct mark mark)
+{
+	if (marks->n == marks->cap)
+		marks_grow(marks);
+	marks->first = (marks->first + marks->cap - 1) & (marks->cap - 1);
+	marks->n++;
+	*mark_at(marks, 0) = mark;
+}
+
 /* A handshake is read even while the owner is paused: it is no data. */
 static bool
 holds_back(const struct conn_sim *c, const struct mark *mark)
@@ -216,11 +227,12 @@ give_room(struct conn_sim *c)
 		loop_sim_at(c->wire->loop, &peer->ack, c->wire->loop->now.mono + c->latency_us);
 }
 
-/* All bytes that have arrived, in one piece. */
+/* All bytes that have arrived, in one piece, but for what a read does not take. */
 static void
 data_arrived(struct conn_sim *c, size_t n)
 {
 	mono_us_t now = c->wire->loop->now.mono;
+	size_t piece;
 
 	while (c->marks.n && mark_at(&c->marks, 0)->what == MARK_DATA && mark_at(&c->marks, 0)->at <= now) {
 		n += mark_at(&c->marks, 0)->n;
@@ -230,8 +242,11 @@ data_arrived(struct conn_sim *c, size_t n)
 		conn_sim_fail(c, 0, "TLS: An invalid SSL record was received");
 		return;
 	}
-	c->conn.events->on_data(c->conn.ctx, span_first(buf_span(&c->in), n));
-	buf_consume(&c->in, n);
+	piece = (size_t)min_i64((int64_t)n, CONN_READ_MAX);
+	c->conn.events->on_data(c->conn.ctx, span_first(buf_span(&c->in), piece));
+	buf_consume(&c->in, piece);
+	if (piece < n)
+		marks_unpop(&c->marks, (struct mark){ .at = now, .n = (uint32_t)(n - piece), .what = MARK_DATA });
 	give_room(c);
 }
 

@@ -83,6 +83,30 @@ lets_a_paused_reader_be_felt(void **state)
 }
 
 static void
+reads_no_more_at_once_than_a_read_takes_and_nothing_once_paused(void **state)
+{
+	struct fixture f;
+	size_t n = 3 * CONN_READ_MAX + 1;
+	char *bytes;
+
+	set_up(&f);
+	open_pair(&f);
+	bytes = mem_alloc(n);
+	f.server.quiet = f.server.pause_on_data = true;
+	conn_write(f.client.conn, span_make(bytes, n));
+	for (size_t read = CONN_READ_MAX; read < n; read += CONN_READ_MAX) {
+		loop_run(f.loop);
+		assert_int_equal(f.server.data_bytes, read);
+		conn_pause(f.server.conn, false);
+	}
+	f.server.pause_on_data = false;
+	loop_run(f.loop);
+	assert_int_equal(f.server.data_bytes, n);
+	free(bytes);
+	tear_down(&f);
+}
+
+static void
 holds_the_end_back_from_a_paused_reader_too(void **state)
 {
 	struct fixture f;
@@ -218,6 +242,7 @@ main(void)
 		cmocka_unit_test(tells_of_a_close_after_the_output_before_it),
 		cmocka_unit_test(says_that_the_output_fell_to_nothing),
 		cmocka_unit_test(lets_a_paused_reader_be_felt),
+		cmocka_unit_test(reads_no_more_at_once_than_a_read_takes_and_nothing_once_paused),
 		cmocka_unit_test(holds_the_end_back_from_a_paused_reader_too),
 		cmocka_unit_test(resets_both_ends),
 		cmocka_unit_test(may_be_closed_from_within_its_own_data),

@@ -70,7 +70,7 @@ on_commit(void *ctx, const struct err *err)
 static bool
 world_open(struct world *w)
 {
-	struct spool_options options = { .segment_bytes = 16 * 1024 };
+	struct spool_options options = { .segment_bytes = 32 * 1024 };
 	struct spool_owner owner = { on_recovered, on_states, w };
 
 	w->loop = loop_sim_new(US_PER_S, (wall_ms_t){ 0 });

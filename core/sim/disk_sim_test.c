@@ -36,12 +36,13 @@ model_write(struct model *m, struct model_file *file)
 	char bytes[3000];
 	uint64_t at = prng_below(&m->prng, 3) ? file->now_n : prng_below(&m->prng, file->now_n + 2000);
 	size_t n = 1 + (size_t)prng_below(&m->prng, sizeof(bytes));
+	bool zeros = prng_below(&m->prng, 4) == 0;
 	struct iovec iov[2] = { { bytes, n / 3 }, { bytes + n / 3, n - n / 3 } };
 
 	if (at + n > FILE_MAX)
 		return;
 	for (size_t i = 0; i < n; i++)
-		bytes[i] = (char)(1 + prng_below(&m->prng, 255));
+		bytes[i] = zeros ? 0 : (char)(1 + prng_below(&m->prng, 255));
 	assert_true(m->sim->disk.ops->write(file->open, at, iov, 2, NULL));
 	memcpy(file->now + at, bytes, n);
 	for (uint64_t b = at / BLOCK; b <= (at + n - 1) / BLOCK; b++)

@@ -8,9 +8,9 @@
  *   written      x       x      a sync makes it safe, a cut may
  *   given up     x       -      by a sync that failed: a cut loses it
  *
- * A spool appends, and behind the end there is nothing to save: a written
- * block costs two bits, and the one that the end stood in 512 bytes. Beyond the
- * end pages hold zeros, always.
+ * A spool appends, or writes on zeros that it wrote ahead, and there is nothing to save of
+ * them: a written block costs two bits, and the one that the end stood in 512 bytes.
+ * Zeros take no page, and beyond the end pages hold zeros, always.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/file_sim.h"
@@ -91,6 +91,12 @@ save_block(struct diff *diff, uint32_t block, const char *page)
 	memcpy(saved->bytes, page + block * BLOCK, BLOCK);
 }
 
+static bool
+is_zeros(const char *p, size_t n)
+{
+	return n == 0 || (!p[0] && memcmp(p, p + 1, n - 1) == 0);
+}
+
 /* Before bytes [from, to) of a page change. */
 static void
 make_dirty(struct file_sim *file, uint32_t page, uint32_t from, uint32_t to)
@@ -103,7 +109,7 @@ make_dirty(struct file_sim *file, uint32_t page, uint32_t from, uint32_t to)
 		if (bit(diff->differs, b))
 			continue;
 		bit_set(diff->differs, b);
-		if (now && (uint64_t)page * PAGE + b * BLOCK < file->now_n)
+		if (now && (uint64_t)page * PAGE + b * BLOCK < file->now_n && !is_zeros(now + b * BLOCK, BLOCK))
 			save_block(diff, b, now);
 	}
 }
@@ -179,10 +185,11 @@ file_sim_write(struct file_sim *file, uint64_t at, const char *p, size_t n)
 		uint32_t page = (uint32_t)(at / PAGE), in_page = (uint32_t)(at % PAGE);
 		uint32_t some = (uint32_t)min_i64((int64_t)n, PAGE - in_page);
 
-		if (!file->pages[page].now)
-			file->pages[page].now = page_take(file->spares);
 		make_dirty(file, page, in_page, in_page + some);
-		memcpy(file->pages[page].now + in_page, p, some);
+		if (!file->pages[page].now && !is_zeros(p, some))
+			file->pages[page].now = page_take(file->spares);
+		if (file->pages[page].now)
+			memcpy(file->pages[page].now + in_page, p, some);
 		at += some;
 		p += some;
 		n -= some;

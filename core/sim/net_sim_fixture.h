@@ -30,6 +30,7 @@ struct end {
 	struct span     reply;          /* written when data comes */
 	bool            quiet;          /* counts data, tells nothing of it */
 	bool            close_on_data;
+	bool            pause_on_data;
 };
 
 struct fixture {
@@ -66,6 +67,8 @@ on_data(void *ctx, struct span data)
 		note(end, "data", data);
 	if (end->reply.n)
 		conn_write(end->conn, end->reply);
+	if (end->pause_on_data)
+		conn_pause(end->conn, true);
 	if (end->close_on_data) {
 		conn_close(end->conn);
 		end->conn = NULL;

@@ -16,7 +16,10 @@
 #include <stdlib.h>
 
 #include "sim/loop_sim.h"
+#include "util/pool.h"
 #include "util/prng.h"
+
+#define LETTERS_SPARE 1024u
 
 struct letter {
 	struct list       link;
@@ -29,6 +32,7 @@ struct peers_sim {
 	struct peers  peers;
 	struct loop  *loop;
 	struct prng   prng;
+	struct pool   letters;
 	struct list   under_way;        /* as posted */
 	mono_us_t    *last;             /* of each pair, from by to: when its newest letter arrives */
 };
@@ -46,7 +50,7 @@ open_letter(struct letter *letter)
 
 	loop_sim_cancel(letter->peers->loop, &letter->arrival);
 	list_remove(&letter->link);
-	free(letter);
+	pool_give(&letter->peers->letters, letter, sizeof *letter);
 	return call;
 }
 
@@ -68,7 +72,7 @@ static void
 sim_post(struct peers *peers, unsigned from, unsigned to, struct loop_call *call)
 {
 	struct peers_sim *p = sim_of(peers);
-	struct letter *letter = mem_alloc(sizeof *letter);
+	struct letter *letter = pool_take(&p->letters, sizeof *letter);
 	mono_us_t *last = &p->last[from * peers->n + to];
 
 	check(from < peers->n);
@@ -107,6 +111,7 @@ peers_sim_new(struct loop *loop, unsigned n, uint64_t seed)
 	p->loop = loop;
 	p->last = mem_alloc((size_t)n * n * sizeof *p->last);
 	list_init(&p->under_way);
+	pool_init(&p->letters, sizeof(struct letter), LETTERS_SPARE);
 	prng_seed(&p->prng, seed);
 	return &p->peers;
 }
@@ -120,6 +125,7 @@ peers_sim_free(struct peers *peers)
 		return;
 	while (!list_empty(&p->under_way))
 		open_letter(list_first(&p->under_way, struct letter, link));
+	pool_fini(&p->letters);
 	free(p->last);
 	free(p);
 }

@@ -131,7 +131,7 @@ fill_mx(const struct name *name, const char *text, struct resolver_mx *self, str
 static void
 fill_address(struct resolver_sim *sim, const struct name *name, const char *text, struct resolver_answer *answer)
 {
-	if (name && name->in_table && name->zone.ip_n) {
+	if (name && name->in_table && (name->zone.ip_n || name->zone.no_ip)) {
 		answer->ip = name->zone.ip;
 		answer->n = name->zone.ip_n;
 		return;

@@ -20,8 +20,9 @@ struct resolver_sim_zone {
 	enum resolver_status status;            /* not OK: what every question gets */
 	unsigned mx_n;                          /* 0: RESOLVER_NODATA */
 	const struct resolver_mx *mx;
-	unsigned ip_n;                          /* 0: the address counted out for it */
+	unsigned ip_n;                          /* 0: the address counted out for it, unless it has none */
 	const struct ip *ip;
+	bool     no_ip;
 	uint32_t ttl_s;                         /* 0: the source's */
 };
 

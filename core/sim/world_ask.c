@@ -122,8 +122,11 @@ answer_queue(struct world *world, const struct queue *queue)
 static json_t *
 answer_effective(struct world *world, const struct queue *queue)
 {
+	struct queue_settings settings = *queue_settings_now(queue);
+
 	(void)world;
-	return control_answer_settings(queue_settings_now(queue), false);
+	queue_totals_now(queue, &settings);
+	return control_answer_settings(&settings, false);
 }
 
 static json_t *

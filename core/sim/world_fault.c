@@ -6,6 +6,7 @@
 
 #define TORN_BYTES_MAX  2000u
 #define TORN_NAME_MAX   64u
+#define NUMBER_BYTES    8u      /* a record may end in one, and that in zeros */
 
 static void
 newest(void *ctx, const char *name)
@@ -14,6 +15,29 @@ newest(void *ctx, const char *name)
 
 	if (span_ends_nocase(span_text(name), SPAN(".seg")) && strcmp(name, found) > 0)
 		snprintf(found, TORN_NAME_MAX, "%s", name);
+}
+
+/* The bytes of a file, without the zeros that the spool wrote ahead. False: it cannot be read, or there are none. */
+static bool
+content_size(const struct disk_ops *ops, struct disk_file *file, uint64_t *size_out)
+{
+	char block[4096];
+	uint64_t end;
+	size_t n;
+
+	if (!ops->size(file, size_out, NULL))
+		return false;
+	for (end = *size_out; end > 0; end -= n) {
+		n = (size_t)min_i64((int64_t)end, sizeof block);
+		if (!ops->read(file, end - n, block, n, &n, NULL))
+			return false;
+		while (n > 0 && block[n - 1] == 0)
+			n--, end--;
+		if (n > 0)
+			break;
+	}
+	*size_out = (uint64_t)min_i64((int64_t)(end + NUMBER_BYTES), (int64_t)*size_out);
+	return end > 0;
 }
 
 /* The front of a record on its way to the newest segment: nobody was told that it is safe. */
@@ -34,7 +58,7 @@ world_tear(struct world *world)
 	file = disk->ops->open(disk, name, false, NULL);
 	if (file == NULL)
 		return;
-	if (disk->ops->size(file, &end, NULL))
+	if (content_size(disk->ops, file, &end))
 		disk->ops->write(file, end, &iov, 1, NULL);
 	disk->ops->close(file);
 }
@@ -115,7 +139,7 @@ place_choose(struct world *world, struct place *place)
 	place->file = disk->ops->open(disk, place->name, false, NULL);
 	if (place->file == NULL)
 		return false;
-	if (disk->ops->size(place->file, &size, NULL) && size > 0) {
+	if (content_size(disk->ops, place->file, &size)) {
 		place->at = prng_below(&world->prng, size);
 		return true;
 	}

@@ -249,9 +249,12 @@ injector_free(struct injector *injector)
 	free(injector);
 }
 
+/* Idle sessions are the last life's: what is still to come of them is its goodbye, which answers no message. */
 void
 injector_node_is_up(struct injector *injector)
 {
+	while (!list_empty(&injector->idle))
+		client_free(list_first(&injector->idle, struct client, link));
 	injector->together = 0;
 	injector->clients_max = SESSIONS_MAX;
 	injector_kick(injector);

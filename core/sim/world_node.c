@@ -258,6 +258,8 @@ stop(struct world *world)
 bool
 world_restart(struct world *world, unsigned workers, struct policy_report *report, struct err *err)
 {
+	mono_us_t now;
+
 	if (!world_ok(world, err))
 		return false;
 	if (world->shards != NULL) {
@@ -267,7 +269,13 @@ world_restart(struct world *world, unsigned workers, struct policy_report *repor
 	if (workers > 0)
 		world->o.workers = workers;
 	world_note(world, "the node starts");
-	return world_open_node(world, report, err) && world_ok(world, err);
+	if (!world_open_node(world, report, err))
+		return false;
+	/* What it does at once belongs to this instant, as an injection's does: names are asked for, and answered. */
+	now = now_of(world);
+	while (world_turn(world, now))
+		;
+	return world_ok(world, err);
 }
 
 bool

@@ -218,7 +218,7 @@ what_an_operator_was_told_outlives_a_crash_into_another_number(void **state)
 }
 
 static void
-on_done(void *ctx, const struct err *err, const struct envelope *envelope)
+on_done(void *ctx, const struct err *err, const struct envelope *envelope, struct arena *arena)
 {
 	(void)envelope;
 	assert_null(err);

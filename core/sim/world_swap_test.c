@@ -6,7 +6,8 @@
 #include "sim/world.h"
 #include "swap.h"
 
-#define BASE "vmta 'v' { source = 'any' }\npool 'default' { 'v' }\n"
+/* A spool of its own: whether there is a last good policy is asked of the real folder. */
+#define BASE "node { spool = 'spool' } vmta 'v' { source = 'any' }\npool 'default' { 'v' }\n"
 #define BAD  "on.message(function(msg) error('oh') end)\n"
 #define CAP(n) BASE "domain '*' { max_smtp_out = " #n " }\n"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "delivery/session_own.h"
 #include "policy/policy_fixture.h"
 #include "sim/receiver.h"
 #include "sim/world.h"
@@ -56,6 +57,36 @@ delivers_and_time_moves_only_when_it_runs(void **state)
 	assert_int_equal(world_now(world), 10 * US_PER_S);
 	assert_int_equal(taken(world, "example.org"), 3);
 	assert_int_equal(ledger_n(world_ledger(world)), 6);
+	world_free(world);
+}
+
+static void
+sessions_that_idle_hold_no_memory_of_their_transactions(void **state)
+{
+	enum { HOSTS = DELIVERY_ARENAS_MAX + 36 };
+	struct world *world = open_world(1);
+	struct delivery *delivery = world_shard(world)->delivery;
+	struct err err = { 0 };
+	char to[40];
+
+	for (unsigned i = 0; i < HOSTS; i++) {
+		snprintf(to, sizeof to, "user@d%u.example", i);
+		receiver_set_latency(world_receiver(world, to + 5, NULL), 100 * US_PER_MS);
+		inject(world, to, 1);
+	}
+	assert_true(world_run_until(world, 2 * US_PER_S, &err));
+	assert_int_equal(delivery->sessions_n, HOSTS);
+	list_each(node, &delivery->sessions) {
+		assert_int_equal(session_of(node)->state, OPEN);
+		assert_false(session_of(node)->in_transaction);
+		assert_null(session_of(node)->arena.blocks);
+	}
+	/* All had one at once. */
+	assert_int_equal(delivery->spare_arenas_n, DELIVERY_ARENAS_MAX);
+	inject(world, "user@d7.example", 1);
+	assert_true(world_run_until(world, 4 * US_PER_S, &err));
+	assert_int_equal(taken(world, "d7.example"), 2);
+	assert_int_equal(delivery->spare_arenas_n, DELIVERY_ARENAS_MAX);
 	world_free(world);
 }
 
@@ -200,6 +231,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(delivers_and_time_moves_only_when_it_runs),
+		cmocka_unit_test(sessions_that_idle_hold_no_memory_of_their_transactions),
 		cmocka_unit_test(a_policy_that_does_not_load_is_reported),
 		cmocka_unit_test(the_same_seed_gives_the_same_bytes),
 		cmocka_unit_test(a_restart_goes_on_where_it_was),

@@ -242,9 +242,12 @@ take_mx(lua_State *L, struct resolver_mx *mx, unsigned *n_out, struct err *err)
 }
 
 static bool
-take_addresses(lua_State *L, struct ip *ip, unsigned *n_out, struct err *err)
+take_addresses(lua_State *L, struct ip *ip, struct resolver_sim_zone *zone, struct err *err)
 {
+	unsigned *n_out = &zone->ip_n;
+
 	lua_getfield(L, 3, "address");
+	zone->no_ip = lua_istable(L, -1) && lua_objlen(L, -1) == 0;
 	for (; lua_istable(L, -1) && *n_out < RESOLVER_RECORDS_MAX; ++*n_out) {
 		const char *text;
 
@@ -281,7 +284,7 @@ l_dns(lua_State *L)
 	if (word != NULL) {
 		zone.status = strcmp(word, "servfail") == 0 ? RESOLVER_SERVFAIL
 			    : strcmp(word, "nxdomain") == 0 ? RESOLVER_NXDOMAIN : RESOLVER_TIMEOUT;
-	} else if (!take_mx(L, mx, &zone.mx_n, &err) || !take_addresses(L, ip, &zone.ip_n, &err)) {
+	} else if (!take_mx(L, mx, &zone.mx_n, &err) || !take_addresses(L, ip, &zone, &err)) {
 		return l_refused(L, &err, false);
 	}
 	world_set_name(world, domain, &zone);

@@ -291,7 +291,7 @@ smtp_client_init(struct smtp_client *client, const struct smtp_client_config *co
 	smtp_client_restart(client, config);
 }
 
-/* Not the 5 KB of the parser's lines, nor the text of a reply: what stands there is never looked at. */
+/* Not the text of replies: what stands there is never looked at. */
 void
 smtp_client_restart(struct smtp_client *client, const struct smtp_client_config *config)
 {
@@ -359,7 +359,7 @@ smtp_client_tls_started(struct smtp_client *client)
 static bool
 has_strayed(const struct smtp_client *client)
 {
-	return buf_len(&client->in) > 0 || client->parser.line_len > 0 || client->parser.lines > 0;
+	return buf_len(&client->in) > 0 || client->parser.lines > 0;
 }
 
 void

@@ -143,7 +143,6 @@ void
 smtp_reply_parser_init(struct smtp_reply_parser *parser)
 {
 	parser->lines = 0;
-	parser->line_len = 0;
 	parser->on_line = NULL;
 	parser->ctx = NULL;
 	parser->reply.code = 0;
@@ -223,20 +222,13 @@ smtp_reply_parse(struct smtp_reply_parser *parser, struct span *in)
 		struct span line = span_first(*in, n);
 		enum smtp_reply_parse result;
 
-		if (n > SMTP_REPLY_LINE_MAX - parser->line_len)
+		if (n > SMTP_REPLY_LINE_MAX)
 			return SMTP_REPLY_BAD;
-		/* Only a line that comes in parts is copied together. */
-		if (!lf || parser->line_len > 0) {
-			memcpy(parser->line + parser->line_len, in->p, n);
-			parser->line_len += n;
-			line = span_make(parser->line, parser->line_len);
-		}
-		*in = span_from(*in, lf ? n + 1 : n);
 		if (!lf)
 			break;
+		*in = span_from(*in, n + 1);
 		if (line.n > 0 && line.p[line.n - 1] == '\r')
 			line.n--;
-		parser->line_len = 0;
 		result = take_line(parser, line);
 		if (result != SMTP_REPLY_MORE)
 			return result;

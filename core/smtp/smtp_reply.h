@@ -50,14 +50,12 @@ struct smtp_reply_parser {
 	 * the code and separator) as it is completed; may be NULL. */
 	void (*on_line)(void *ctx, struct span text);
 	void *ctx;
-	char   line[SMTP_REPLY_LINE_MAX];
-	size_t line_len;
 };
 
 enum smtp_reply_parse { SMTP_REPLY_MORE, SMTP_REPLY_DONE, SMTP_REPLY_BAD };
 
 void smtp_reply_parser_init(struct smtp_reply_parser *parser);
-/* Takes from the front of *in. DONE: parser->reply holds it, what follows it is
- * still in *in. BAD: the peer does not speak SMTP. A bare LF ends a line here:
- * nothing can be smuggled through a reply that we only read. */
+/* Takes whole lines from the front of *in; what is less stays there, for the next call with more of it. DONE:
+ * parser->reply holds it, what follows it is still in *in. BAD: the peer does not speak SMTP. A bare LF ends a
+ * line here: nothing can be smuggled through a reply that we only read. */
 enum smtp_reply_parse smtp_reply_parse(struct smtp_reply_parser *parser, struct span *in);

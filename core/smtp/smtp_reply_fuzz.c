@@ -1,5 +1,5 @@
 /*
- * A reply in one piece and byte by byte is the same reply; its line is one line of
+ * A reply that is there at once, and one that grows byte by byte, are the same; its line is one line of
  * text, and reads back as itself.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -31,7 +31,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct span in = span_make(data, size), one;
 	enum smtp_reply_parse result, single;
 	struct smtp_reply reply;
-	size_t at = 0;
+	size_t begun = 0, at = 0;       /* of `bytes`: what it has not taken, what it was shown */
 
 	smtp_reply_parser_init(&whole);
 	smtp_reply_parser_init(&bytes);
@@ -39,8 +39,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		result = smtp_reply_parse(&whole, &in);
 		single = SMTP_REPLY_MORE;
 		while (single == SMTP_REPLY_MORE && at < size) {
-			one = span_make(data + at++, 1);
+			one = span_make(data + begun, ++at - begun);
 			single = smtp_reply_parse(&bytes, &one);
+			begun = at - one.n;
 		}
 		check(result == single);
 		if (result == SMTP_REPLY_DONE) {

@@ -101,11 +101,15 @@ spool_room(struct spool_core *core, uint64_t bytes, struct err *err)
 		       (unsigned long long)(left >> 10), (unsigned long long)(bytes >> 10));
 }
 
+uint64_t
+spool_floor(const struct spool_core *core)
+{
+	return core->min_free_space > SPOOL_RESERVE_BYTES ? core->min_free_space : SPOOL_RESERVE_BYTES;
+}
+
 static bool
 accepts(struct spool_core *core, struct err *err)
 {
-	uint64_t floor = core->min_free_space > SPOOL_RESERVE_BYTES ? core->min_free_space : SPOOL_RESERVE_BYTES;
-
 	if (core->closing)
 		return err_set(err, ERR_TEMP, "spool: closing");
 	if (core->failing.kind) {
@@ -113,7 +117,7 @@ accepts(struct spool_core *core, struct err *err)
 			*err = core->failing;
 		return false;
 	}
-	return spool_room(core, floor, err);
+	return spool_room(core, spool_floor(core), err);
 }
 
 /* What is dead in the active segment is room as well, if a new one is begun. */
@@ -136,7 +140,7 @@ spool_begin(struct spool *spool, struct err *err)
 
 	spool_enter(spool);
 	if (accepts(spool->core, err))
-		writer = spool_writer_new(spool);
+		spool_writer_init(writer = pool_take(&spool->writers, sizeof(*writer)), spool);
 	else
 		active_give_up(spool->core);
 	spool_leave(spool);
@@ -156,10 +160,19 @@ segment_bytes_for(uint64_t total)
 void
 spool_free(struct spool_core *core)
 {
+	struct spool_fresh *spare;
+
 	while (!list_empty(&core->fresh))
 		spool_fresh_drop(core, list_first(&core->fresh, struct spool_fresh, link)->message);
 	while (!list_empty(&core->segments))
 		spool_segment_free(list_first(&core->segments, struct spool_segment, link));
+	while ((spare = spool_spare_take(core)) != NULL)
+		spool_fresh_unref(spare);
+	for (unsigned i = 0; i < SPOOL_IDLE_N; i++) {
+		free(core->idle_chunks[i].v);
+		spool_notes_fini(&core->idle_notes[i]);
+	}
+	spool_batch_free(core->idle_batch);
 	spool_state_free(core);
 	spool_job_free(core);
 	spool_retry_stop(core);
@@ -188,6 +201,7 @@ spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 	list_init(&core->writers);
 	list_init(&core->tickets);
 	list_init(&core->fresh);
+	list_init(&core->spares);
 	core->next_number = core->next_id = 1;
 	core->faces_n = 1;
 	spool_timers_init(core);

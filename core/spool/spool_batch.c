@@ -28,12 +28,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
+#define IDLE_BYTES_MAX (256u * 1024u)   /* of a batch's own arrays, kept for the next one */
+
 struct part {
 	struct spool_segment *segment;
 	struct spool_chunks chunks;
 	struct spool_notes  notes;
 	uint64_t at, bytes;
 	uint64_t synced, marked;        /* before, then after */
+	struct spool_ahead ahead;
 	bool cut, sync, force_journal, keep_files;
 	/* the worker's answers */
 	bool touched, sync_failed, cut_failed, created, journal_ok;
@@ -41,40 +44,42 @@ struct part {
 };
 
 struct spool_batch {
+	/* arrays that are left to the next one */
+	struct part *parts;
+	uint32_t     parts_cap;
+	struct buf   journal, iov;      /* the worker's */
+	/* of this one */
 	uint32_t     parts_n;
 	struct list  tickets;
 	uint64_t     number;
 	uint64_t     syncs;
 	struct err   err;               /* of steps 1 to 3 */
 	struct err   journal_err;
-	struct part  parts[];
 };
 
 /* ---- on the worker ---- */
 
 static bool
-part_write(struct part *part, const struct disk_ops *ops, struct err *err)
+part_write(struct spool_batch *batch, struct part *part, const struct disk_ops *ops)
 {
+	struct spool_segment *segment = part->segment;
 	uint32_t n = part->chunks.n;
 	uint64_t at = part->at;
-	struct iovec few[16], *iov = few;
-	bool ok;
+	struct iovec *iov;
 
 	if (n == 0)
 		return true;
-	if (n > countof(few))
-		iov = mem_grow(NULL, n * sizeof(*iov));
+	buf_clear(&batch->iov);
+	iov = (struct iovec *)buf_grow(&batch->iov, (n + SPOOL_AHEAD_IOVS) * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++) {
 		struct spool_fresh *record = part->chunks.v[i];
-		spool_fresh_seal(record, part->segment->number, at);
+		spool_fresh_seal(record, segment->number, at);
 		iov[i] = (struct iovec){ record->p, record->n };
 		at += record->n;
 	}
 	part->touched = true;
-	ok = ops->write(part->segment->file, part->at, iov, (int)n, err);
-	if (iov != few)
-		free(iov);
-	return ok;
+	segment->file_end = at;
+	return spool_ahead_write(ops, segment->file, part->at, iov, (int)n, part->ahead.file, &segment->file_ahead, &batch->err);
 }
 
 static bool
@@ -82,6 +87,7 @@ part_cut(struct part *part, uint64_t to, const struct disk_ops *ops, struct err 
 {
 	struct spool_segment *segment = part->segment;
 
+	segment->file_ahead = 0;
 	return spool_segment_file(segment, err) && ops->truncate(segment->file, to, err) && ops->sync(segment->file, err);
 }
 
@@ -107,7 +113,7 @@ segments_write(struct spool_batch *batch, const struct disk_ops *ops)
 		struct part *part = &batch->parts[i];
 		if (part->chunks.n && !spool_segment_file(part->segment, &batch->err))
 			return false;
-		if (!part_write(part, ops, &batch->err))
+		if (!part_write(batch, part, ops))
 			return false;
 	}
 	return true;
@@ -151,12 +157,12 @@ withdraw(struct spool_batch *batch, const struct disk_ops *ops)
 
 /* Written behind what is synced in the journal; what a failed try left there goes first. */
 static bool
-journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, struct err *err)
+journal_write(struct spool_batch *batch, struct part *part, const struct disk_ops *ops, struct err *err)
 {
 	struct spool_segment *segment = part->segment;
 	bool sync = part->notes.n || part->force_journal, ok;
-	struct buf buf;
-	struct iovec iov;
+	struct buf *buf = &batch->journal;
+	struct iovec iov[1 + SPOOL_AHEAD_IOVS];
 
 	if (!spool_segment_journal(segment, err))
 		return false;
@@ -166,26 +172,26 @@ journal_write(struct part *part, const struct disk_ops *ops, uint64_t *syncs, st
 		segment->journal_end = segment->journal_synced;
 		segment->journal_bad = false;
 	}
-	buf_init(&buf, 0);
+	buf_clear(buf);
 	if (segment->journal_end == 0)
-		spool_record_journal_start(&buf, segment->number, 0);
+		spool_record_journal_start(buf, segment->number, 0);
 	if (part->synced > part->marked || part->force_journal)
-		spool_record_synced(&buf, segment->number, segment->journal_end, part->synced);
-	spool_record_notes(&buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
-	iov = (struct iovec){ buf.p + buf.start, buf_len(&buf) };
-	ok = ops->write(segment->journal, segment->journal_end, &iov, 1, err);
+		spool_record_synced(buf, segment->number, segment->journal_end, part->synced);
+	spool_record_notes(buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
+	iov[0] = (struct iovec){ buf->p + buf->start, buf_len(buf) };
+	ok = spool_ahead_write(ops, segment->journal, segment->journal_end, iov, 1, part->ahead.journal, &segment->journal_ahead, err);
 	if (ok && sync) {
-		(*syncs)++;
+		batch->syncs++;
 		ok = ops->sync(segment->journal, err);
 	}
 	if (ok) {
-		segment->journal_end += buf_len(&buf);
+		segment->journal_end += buf_len(buf);
 		if (sync)
 			segment->journal_synced = segment->journal_end;
 	}
 	part->marked = ok ? part->synced : 0;
 	segment->journal_bad = !ok;
-	buf_fini(&buf);
+	segment->journal_ahead = ok ? segment->journal_ahead : 0;
 	return ok;
 }
 
@@ -200,7 +206,7 @@ journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 		if (!part->notes.n && !part->force_journal && part->synced <= part->marked)
 			part->journal_ok = true;
 		else if (part->segment->file_made && part->synced > 0)
-			part->journal_ok = journal_write(part, ops, &batch->syncs, &err);
+			part->journal_ok = journal_write(batch, part, ops, &err);
 		if (!part->journal_ok && !batch->journal_err.kind)
 			batch->journal_err = err;
 		part->journal_bytes = part->segment->journal_end;
@@ -235,6 +241,8 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
+	if (part->keep_files)
+		spool_ahead_plan(segment, part->bytes, &part->ahead);
 	part->sync = segment->tickets_pending || (!segment->created && part->chunks.n) ||
 		     (final && !segment->sealed && segment->end > segment->synced);
 	part->force_journal = (probe && segment == segment->core->active) ||
@@ -244,15 +252,33 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 	segment->tickets_pending = 0;
 }
 
+/* In the last one's memory. */
+static struct spool_batch *
+batch_empty(struct spool_core *core)
+{
+	struct spool_batch *batch = core->idle_batch;
+
+	core->idle_batch = NULL;
+	if (!batch)
+		return mem_alloc(sizeof(*batch));
+	*batch = (struct spool_batch){
+		.parts = batch->parts, .parts_cap = batch->parts_cap, .journal = batch->journal, .iov = batch->iov,
+	};
+	return batch;
+}
+
 static void
 batch_new(struct spool_core *core, bool probe, bool final)
 {
-	struct spool_batch *batch;
+	struct spool_batch *batch = batch_empty(core);
 	uint32_t n = 0;
 
 	list_each (pos, &core->dirty)
 		n++;
-	batch = mem_alloc(sizeof(*batch) + n * sizeof(*batch->parts));
+	if (n > batch->parts_cap) {
+		batch->parts = mem_grow(batch->parts, n * sizeof(*batch->parts));
+		batch->parts_cap = n;
+	}
 	list_each_safe (pos, &core->dirty) {
 		struct spool_segment *segment = list_entry(pos, struct spool_segment, dirty_link);
 		list_remove(&segment->dirty_link);
@@ -299,9 +325,9 @@ part_done(struct part *part, bool failed)
 
 	for (uint32_t i = 0; i < part->chunks.n; i++) {
 		core->pending_bytes -= part->chunks.v[i]->n;
-		spool_fresh_unref(part->chunks.v[i]);
+		spool_fresh_give(core, part->chunks.v[i]);
 	}
-	free(part->chunks.v);
+	spool_chunks_idle(core, &part->chunks);
 	segment->synced = part->synced;
 	segment->marked = part->marked;
 	segment->journal_bytes = part->journal_bytes;
@@ -311,7 +337,7 @@ part_done(struct part *part, bool failed)
 	else
 		part_wrote(part);
 	if (part->journal_ok) {
-		spool_notes_fini(&part->notes);
+		spool_notes_idle(core, &part->notes);
 	} else {
 		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
@@ -331,7 +357,7 @@ fail_the_rest(struct spool_core *core, struct spool_batch *batch)
 	list_each (pos, &core->writers) {
 		struct spool_writer *writer = list_entry(pos, struct spool_writer, link);
 		if (writer->segment)
-			writer->err = batch->err;
+			writer->ticket.err = batch->err;
 	}
 	list_splice_tail(&batch->tickets, &core->tickets);
 	list_each (pos, &batch->tickets)
@@ -362,6 +388,27 @@ fail_or_mend(struct spool_core *core, const struct spool_batch *batch)
 	}
 }
 
+void
+spool_batch_free(struct spool_batch *batch)
+{
+	if (!batch)
+		return;
+	buf_fini(&batch->journal);
+	buf_fini(&batch->iov);
+	free(batch->parts);
+	free(batch);
+}
+
+static void
+batch_idle(struct spool_core *core, struct spool_batch *batch)
+{
+	check(!core->idle_batch);
+	if (batch->parts_cap * sizeof(*batch->parts) + batch->journal.cap + batch->iov.cap > IDLE_BYTES_MAX)
+		spool_batch_free(batch);
+	else
+		core->idle_batch = batch;
+}
+
 static void
 batch_done(struct spool_core *core)
 {
@@ -382,7 +429,7 @@ batch_done(struct spool_core *core)
 		list_remove(pos);
 		spool_told(list_entry(pos, struct spool_ticket, link));
 	}
-	free(batch);
+	batch_idle(core, batch);
 }
 
 void

@@ -173,7 +173,7 @@ survives_a_full_disk(void **state)
 	struct letter *before = post_sent(post, 1000), *refused;
 
 	post->fake.capacity = fake_used(&post->fake) + 5000;
-	refused = post_send(post, 20000);
+	refused = post_send(post, 40000);
 	hand_settle(&post->hand);
 	assert_int_equal(refused->err.kind, ERR_TEMP);
 	assert_int_equal(refused->err.sys, ENOSPC);

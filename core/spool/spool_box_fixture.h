@@ -12,6 +12,7 @@ struct box {
 	struct post *post;
 	char seg[SPOOL_NAME_MAX], jnl[SPOOL_NAME_MAX], seg_aside[SPOOL_NAME_MAX], jnl_aside[SPOOL_NAME_MAX];
 	uint64_t at[SENT + 1];          /* of the letters' records, and where the last one ends */
+	uint64_t jnl_end;               /* where its last record ends; behind both stand zeros */
 };
 
 /* Five letters in one segment, each in a batch of its own; the fourth is over; the node was killed. */
@@ -35,6 +36,7 @@ box_init(struct box *box, uint32_t body_bytes)
 	post_deliver(post, &post->letters[3]);
 	spool_hurry(post->spool);
 	hand_settle(&post->hand);
+	box->jnl_end = post->letters[0].message.segment->journal_end;
 	post_kill(post);
 }
 

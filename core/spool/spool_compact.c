@@ -331,23 +331,20 @@ read_work(struct spool_core *core)
 static void
 item_commit(struct spool_core *core, struct spool_compact_item *item)
 {
-	struct spool_ticket *ticket = mem_alloc(sizeof(*ticket));
+	struct spool_ticket *ticket = &item->writer->ticket;
 	struct spool_rcpt_state *states = mem_alloc(item->rcpts_n * sizeof(*states));
 	struct spool_message_parts parts = {
-		.id = item->id, .body_bytes = item->writer->written, .rcpts_n = item->rcpts_n,
-		.pieces_n = item->writer->pieces_n,
-		.meta = item->reader.meta, .head = item->reader.head, .tail = buf_span(&item->writer->body),
+		.id = item->id, .rcpts_n = item->rcpts_n, .meta = item->reader.meta, .head = item->reader.head,
 	};
 
 	core->owner.on_states(core->owner.ctx, item->message, states);
-	list_init(&ticket->link);
 	ticket->id = item->id;
 	ticket->rcpts_n = item->rcpts_n;
 	ticket->message = item->message;
 	ticket->item = item;
 	item->given = true;
 	core->compaction->waiting++;
-	spool_writer_commit(item->writer, ticket, &parts, states);
+	spool_writer_commit(item->writer, &parts, states);
 	item->writer = NULL;
 	free(states);
 }
@@ -361,8 +358,9 @@ item_append(struct spool_core *core, struct spool_compact_item *item)
 		log_error(core->log, "%s; its segment is not compacted", item->err.text);
 		return false;
 	}
+	/* Not the first's thread, perhaps, whose pool it is. */
 	if (!item->writer)
-		item->writer = spool_writer_new(&core->first);
+		spool_writer_init(item->writer = mem_alloc(sizeof(*item->writer)), &core->first);
 	if (!spool_writer_add(item->writer, buf_span(&item->body), NULL))
 		return false;
 	buf_clear(&item->body);

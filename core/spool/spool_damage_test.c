@@ -96,14 +96,14 @@ loses_nothing_when_a_bit_of_the_journal_flips_and_says_what_that_means(void **st
 
 		box_init(&box, 20);
 		journal = fake_file(&box.post->fake, box.jnl);
-		if (i >= journal->now_n) {
+		if (i >= box.jnl_end) {
 			box_fini(&box);
 			assert_true(i > 200);
 			break;
 		}
 		journal->now[i] ^= (char)(1u << i % 8);
 		/* The notes, two of them, are the last record: who can say that it was whole? */
-		last = i >= journal->now_n - SPOOL_RECORD_HEADER - 2 * 21;
+		last = i >= box.jnl_end - SPOOL_RECORD_HEADER - 2 * 21;
 		post_open(box.post);
 		assert_back(&box, last ? "01234" : "0124");
 		again += last;

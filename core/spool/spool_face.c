@@ -18,6 +18,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
+#define WRITERS_SPARE 128
+
 struct spool_mail {
 	struct loop_call call;
 	struct spool    *face;          /* its loop's; NULL: closed meanwhile */
@@ -183,7 +185,7 @@ ticket_take_in(struct spool_core *core, struct spool_ticket *ticket)
 	if (segment)
 		segment->tickets--;
 	if (ticket->fresh)
-		spool_fresh_unref(ticket->fresh);
+		spool_fresh_give(core, ticket->fresh);
 	if (segment)
 		spool_segment_review(segment);
 	ticket->face->waiting--;
@@ -206,7 +208,7 @@ spool_tell(struct spool *face)
 		list_remove(&ticket->link);
 		if (ticket->on_commit)
 			ticket->on_commit(ticket->ctx, ticket->err.kind ? &ticket->err : NULL);
-		free(ticket);
+		spool_writer_free(container_of(ticket, struct spool_writer, ticket));
 	}
 }
 
@@ -256,6 +258,7 @@ spool_face_init(struct spool *face, struct spool_core *core, struct loop *loop)
 	list_init(&face->told);
 	timer_init(&face->tell_timer, on_tell, face);
 	timer_init(&face->gather_timer, on_gathered, face);
+	pool_init(&face->writers, sizeof(struct spool_writer), WRITERS_SPARE);
 	face->mail = mem_alloc(sizeof(*face->mail));
 	face->mail->face = face;
 	face->mail->call = (struct loop_call){ .fn = on_mail, .ctx = face->mail };
@@ -266,6 +269,7 @@ spool_face_fini(struct spool *face)
 {
 	timer_stop(&face->loop->timers, &face->tell_timer);
 	timer_stop(&face->loop->timers, &face->gather_timer);
+	pool_fini(&face->writers);
 	face->mail->face = NULL;
 	if (!face->mail->posted)
 		free(face->mail);

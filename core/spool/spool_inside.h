@@ -12,6 +12,7 @@
 
 #include "spool/spool.h"
 #include "spool/spool_record.h"
+#include "util/pool.h"
 
 #define SPOOL_NAME_MAX 40u
 #define SPOOL_SEGMENT_MIN (64u * 1024u)
@@ -19,10 +20,14 @@
 #define SPOOL_RESERVE_BYTES (64u * 1024u)               /* kept for journals */
 #define SPOOL_PENDING_MAX (256u * 1024u * 1024u)        /* bytes that wait for the worker */
 #define SPOOL_HEAD_MAX (64u * 1024u * 1024u)            /* meta, and head */
+#define SPOOL_SPARES_MAX POOL_KEEPS(2u * 1024u * 1024u)         /* bytes of records kept for the next ones */
+#define SPOOL_IDLE_N 2u                                 /* arrays: of the batch under way, and of what comes meanwhile */
+#define SPOOL_IDLE_MAX 4096u                            /* elements of such an array */
 #define SPOOL_IDS_RESERVED (1u << 20)                   /* by a segment's start */
 #define SPOOL_DAMAGED ".damaged"                        /* behind the name of what was set aside */
 #define SPOOL_GATHER_US (5 * US_PER_MS)
 #define SPOOL_RETRY_US US_PER_S
+#define SPOOL_AHEAD_IOVS 8                              /* that zeros written ahead take, at most */
 
 struct spool_job;
 struct spool_batch;
@@ -72,7 +77,10 @@ struct spool_segment {
 
 	/* the worker's */
 	struct disk_file *file, *journal;
+	uint64_t file_end;              /* where the last batch that was written ended, */
+	uint64_t file_ahead;            /* and how many zeros stand behind it */
 	uint64_t journal_end, journal_synced;
+	uint64_t journal_ahead;         /* zeros behind journal_end */
 	bool journal_made, file_made, made_badly, journal_bad;
 };
 
@@ -86,20 +94,20 @@ struct spool_ticket {
 	struct spool_compact_item *item;        /* a copy, not a new message */
 	uint64_t id, at, all_bytes;
 	uint16_t rcpts_n;
-	struct err err;
+	struct err err;                         /* kind set: it failed, or can no longer be committed */
 	void (*on_commit)(void *ctx, const struct err *err);
 	void  *ctx;
 };
 
+/* Once it is committed, its ticket alone counts. */
 struct spool_writer {
-	struct spool *face;
+	struct spool_ticket ticket;
 	struct list   link;             /* in spool->writers */
 	struct spool_segment *segment;  /* NULL until the first piece */
-	struct buf    body;             /* not yet in a piece */
+	struct spool_fresh *body;       /* what is not yet in a piece, gathered where it will stand; NULL: nothing */
 	uint64_t      written, piece_bytes;     /* body bytes; bytes of piece records */
 	struct spool_piece *pieces;
 	uint32_t      pieces_n, pieces_cap;
-	struct err    err;              /* kind set: it can no longer be committed */
 };
 
 struct spool_compaction;
@@ -115,6 +123,7 @@ struct spool {
 	struct spool *teller;           /* who tells its tickets: the first, if that has the same loop; else itself */
 	struct list   told;             /* tickets whose batch is done */
 	struct spool_mail *mail;        /* how others wake it */
+	struct pool writers;            /* taken by its loop's thread */
 	unsigned open;                  /* its writers and readers */
 	unsigned waiting;               /* its tickets */
 	struct timer tell_timer, gather_timer;  /* its loop's */
@@ -143,6 +152,10 @@ struct spool_core {
 
 	struct list fresh;
 	uint64_t    fresh_bytes;
+	struct list spares;             /* struct spool_fresh: the next records' memory */
+	uint64_t    spares_bytes;
+	struct spool_chunks idle_chunks[SPOOL_IDLE_N];  /* the next arrays' memory */
+	struct spool_notes  idle_notes[SPOOL_IDLE_N];
 
 	uint64_t  space_free, space_since;      /* as measured; bytes given to the disk since */
 	mono_us_t space_at;             /* 0: never */
@@ -161,7 +174,7 @@ struct spool_core {
 
 	struct spool_job   *job;        /* under way */
 	struct spool_job   *idle_job;   /* the next one's memory */
-	struct spool_batch *batch;
+	struct spool_batch *batch, *idle_batch;
 	struct spool_segment *removing;
 	uint64_t removing_left;         /* bytes of its file that are not yet freed */
 	struct spool_compaction *compaction;
@@ -206,6 +219,7 @@ void spool_pump(struct spool_core *core);       /* starts what is due, if the wo
 bool spool_waits(const struct spool_core *core);        /* for a time that has not come: what was put off */
 void spool_stall_review(struct spool_core *core);       /* what spool_stalls() says from now on */
 bool spool_room(struct spool_core *core, uint64_t bytes, struct err *err);   /* are that many free? */
+uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kept so */
 
 /* spool_job.c: the one job; done() runs on the first's loop, then spool_pump(). work() runs without the lock. */
 void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
@@ -232,28 +246,44 @@ struct disk_file *spool_segment_open(const struct spool_segment *segment, struct
 bool spool_segment_readable(struct spool_segment *segment, struct err *err);    /* read_file is open until the last unpin */
 bool spool_segment_journal(struct spool_segment *segment, struct err *err);     /* worker: open, made if need be; */
 bool spool_segment_file(struct spool_segment *segment, struct err *err);        /* the same, after the journal */
-void spool_segment_files_close(struct spool_segment *segment);                  /* worker */
+void spool_segment_files_close(struct spool_segment *segment);                  /* worker; without the zeros ahead */
 void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
 void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
 void spool_notes_thin(struct spool_notes *notes);
 void spool_notes_fini(struct spool_notes *notes);
+void spool_notes_idle(struct spool_core *core, struct spool_notes *notes);      /* fini, but the memory is the next ones' */
+void spool_chunks_idle(struct spool_core *core, struct spool_chunks *chunks);   /* n 0 */
+
+/* spool_ahead.c */
+struct spool_ahead {                    /* zeros that a batch may write behind its own end, in bytes */
+	uint32_t file, journal;
+};
+/* For a batch of so many bytes. */
+void spool_ahead_plan(const struct spool_segment *segment, uint64_t bytes, struct spool_ahead *out);
+/* Worker: writes as the disk does, and behind it `more` zeros, unless the write stays within the *ahead that stand there.
+ * iov has room for SPOOL_AHEAD_IOVS more. Without room on the disk for zeros it goes without them. err is not NULL. */
+bool spool_ahead_write(const struct disk_ops *ops, struct disk_file *file, uint64_t at, struct iovec *iov, int iov_n,
+		       uint32_t more, uint64_t *ahead, struct err *err);
 
 /* spool_batch.c */
 void spool_batch_start(struct spool_core *core);
 void spool_batch_now(struct spool_core *core, bool final);  /* here; final: all is synced and marked so */
+void spool_batch_free(struct spool_batch *batch);       /* NULL is fine */
 
 /* spool_write.c */
-struct spool_writer *spool_writer_new(struct spool *face);
+void spool_writer_init(struct spool_writer *writer, struct spool *face);        /* memory for free(), zeroed */
 bool spool_writer_add(struct spool_writer *writer, struct span bytes, struct err *err);        /* spool_write(), under the lock */
 void spool_writer_end(struct spool_writer *writer);
 void spool_writer_free(struct spool_writer *writer);    /* after that; without the lock as well */
-/* Both, under the lock. ticket has id, rcpts_n and who is told. */
-void spool_writer_commit(struct spool_writer *writer, struct spool_ticket *ticket,
-			 const struct spool_message_parts *parts, const struct spool_rcpt_state *states);
+/* Both, under the lock. Its ticket has id, rcpts_n and who is told. parts: but for what the writer knows. */
+void spool_writer_commit(struct spool_writer *writer, struct spool_message_parts *parts,
+			 const struct spool_rcpt_state *states);
 
 /* spool_read.c */
 void spool_fresh_keep(struct spool_core *core, struct spool_message *message, struct spool_fresh *fresh);
 void spool_fresh_drop(struct spool_core *core, struct spool_message *message);
+void spool_fresh_give(struct spool_core *core, struct spool_fresh *fresh);      /* a reference; the last one's memory is kept */
+struct spool_fresh *spool_spare_take(struct spool_core *core);  /* empty, to gather into; NULL: there is none */
 /* Reads and checks the record; without the lock as well: all it touches is reader's. */
 bool spool_reader_load(struct spool_reader *reader, uint64_t at, uint32_t record_bytes, uint64_t id,
 		       struct span fresh, struct err *err);

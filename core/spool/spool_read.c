@@ -22,7 +22,7 @@ spool_fresh_keep(struct spool_core *core, struct spool_message *message, struct 
 	fresh->message = message;
 	message->fresh = fresh;
 	list_add_tail(&core->fresh, &fresh->link);
-	core->fresh_bytes += fresh->n;
+	core->fresh_bytes += fresh->cap;
 	while (core->fresh_bytes > core->fresh_bytes_max)
 		spool_fresh_drop(core, list_first(&core->fresh, struct spool_fresh, link)->message);
 }
@@ -37,8 +37,35 @@ spool_fresh_drop(struct spool_core *core, struct spool_message *message)
 	message->fresh = NULL;
 	fresh->message = NULL;
 	list_remove(&fresh->link);
-	core->fresh_bytes -= fresh->n;
-	spool_fresh_unref(fresh);
+	core->fresh_bytes -= fresh->cap;
+	spool_fresh_give(core, fresh);
+}
+
+/* A record is larger than what malloc() has at hand, and mail comes in sizes that are much alike. */
+void
+spool_fresh_give(struct spool_core *core, struct spool_fresh *fresh)
+{
+	if (fresh->refs > 1 || core->spares_bytes + fresh->cap > SPOOL_SPARES_MAX) {
+		spool_fresh_unref(fresh);
+		return;
+	}
+	check(!list_linked(&fresh->link));
+	list_add_head(&core->spares, &fresh->link);
+	core->spares_bytes += fresh->cap;
+}
+
+struct spool_fresh *
+spool_spare_take(struct spool_core *core)
+{
+	struct spool_fresh *spare;
+
+	if (list_empty(&core->spares))
+		return NULL;
+	spare = list_first(&core->spares, struct spool_fresh, link);
+	list_remove(&spare->link);
+	core->spares_bytes -= spare->cap;
+	spool_fresh_empty(spare);
+	return spare;
 }
 
 static bool
@@ -274,7 +301,7 @@ spool_read_close(struct spool_reader *reader)
 	if (fresh) {
 		if (--fresh->readers == 0 && fresh->message)
 			spool_fresh_drop(spool->core, fresh->message);
-		spool_fresh_unref(fresh);
+		spool_fresh_give(spool->core, fresh);
 	}
 	spool->open--;
 	spool_segment_unpin(reader->segment);

@@ -74,6 +74,29 @@ forgets_the_oldest_fresh_records_first(void **state)
 }
 
 static void
+a_records_memory_is_the_next_ones_up_to_a_bound(void **state)
+{
+	struct post *post = *state;
+	struct letter *letters[20], *letter = post_sent(post, 1000);
+	struct spool_core *core = post->spool->core;
+	struct spool_fresh *record = letter->message.fresh;
+
+	assert_non_null(record);
+	post_deliver(post, letter);
+	letter = post_sent(post, 1000);
+	if (SPOOL_SPARES_MAX > 0)
+		assert_ptr_equal(letter->message.fresh, record);
+	post_check_read(post, letter, 100);
+	for (unsigned i = 0; i < countof(letters); i++)
+		letters[i] = post_send(post, 200000);
+	hand_settle(&post->hand);
+	for (unsigned i = 0; i < countof(letters); i++)
+		post_check_read(post, letters[i], 50000);
+	assert_true(core->spares_bytes <= SPOOL_SPARES_MAX);
+	assert_true(core->spares_bytes > SPOOL_SPARES_MAX / 2 || SPOOL_SPARES_MAX == 0);
+}
+
+static void
 reads_bodies_of_every_size_around_a_piece(void **state)
 {
 	static const uint32_t sizes[] = {
@@ -270,6 +293,7 @@ main(void)
 		TEST(reads_a_fresh_message_without_the_disk_and_once),
 		TEST(keeps_a_fresh_record_until_its_last_reader_closes),
 		TEST(forgets_the_oldest_fresh_records_first),
+		TEST(a_records_memory_is_the_next_ones_up_to_a_bound),
 		TEST(reads_bodies_of_every_size_around_a_piece),
 		TEST(notices_damage_before_the_last_byte_of_a_piece),
 		TEST(refuses_a_damaged_record),

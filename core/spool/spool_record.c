@@ -54,26 +54,6 @@ get(const char *p, unsigned bytes)
 	return v;
 }
 
-struct spool_fresh *
-spool_fresh_new(uint8_t kind, uint32_t payload_bytes)
-{
-	struct spool_fresh *fresh = mem_grow(NULL, sizeof(*fresh) + SPOOL_RECORD_HEADER + payload_bytes);
-
-	*fresh = (struct spool_fresh){ .refs = 1, .kind = kind, .n = SPOOL_RECORD_HEADER + payload_bytes };
-	list_init(&fresh->link);
-	return fresh;
-}
-
-void
-spool_fresh_unref(struct spool_fresh *fresh)
-{
-	check(fresh->refs > 0);
-	if (--fresh->refs == 0) {
-		check(!list_linked(&fresh->link));
-		free(fresh);
-	}
-}
-
 void
 spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind kind, uint64_t number, uint64_t at)
 {
@@ -135,14 +115,11 @@ spool_record_start(uint64_t next_id)
 }
 
 struct spool_fresh *
-spool_record_piece(struct span bytes)
+spool_record_piece(struct spool_fresh *gathered)
 {
-	struct spool_fresh *fresh;
-
-	check(bytes.n <= SPOOL_PIECE_MAX);
-	fresh = spool_fresh_new(SPOOL_PIECE, (uint32_t)bytes.n);
-	put_span(fresh->p + SPOOL_RECORD_HEADER, bytes);
-	return fresh;
+	check(gathered->n <= SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX);
+	gathered->kind = SPOOL_PIECE;
+	return gathered;
 }
 
 static char *
@@ -167,13 +144,14 @@ struct spool_fresh *
 spool_record_message(const struct spool_message_parts *parts,
 		     const struct spool_rcpt_state *states, const struct spool_piece *pieces)
 {
-	size_t n = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
-		   (size_t)parts->pieces_n * PIECE_BYTES + parts->meta.n + parts->head.n + parts->tail.n;
-	struct spool_fresh *fresh;
+	size_t front = MESSAGE_FIXED + (states ? (size_t)parts->rcpts_n * STATE_BYTES : 0) +
+		       (size_t)parts->pieces_n * PIECE_BYTES + parts->meta.n + parts->head.n;
+	struct spool_fresh *fresh = parts->gathered ? parts->gathered : spool_fresh_gather(NULL, parts->tail);
 	char *p;
 
-	check(n < UINT32_MAX - SPOOL_RECORD_HEADER);
-	fresh = spool_fresh_new(SPOOL_MESSAGE, (uint32_t)n);
+	check(front < UINT32_MAX / 2);
+	fresh = spool_fresh_front(fresh, (uint32_t)front);
+	fresh->kind = SPOOL_MESSAGE;
 	p = fresh->p + SPOOL_RECORD_HEADER;
 	p = put(p, parts->id, 8);
 	p = put(p, parts->body_bytes, 8);
@@ -187,8 +165,7 @@ spool_record_message(const struct spool_message_parts *parts,
 	for (unsigned i = 0; i < parts->pieces_n; i++)
 		p = put(put(p, pieces[i].at, 8), pieces[i].bytes, 4);
 	p = put_span(p, parts->meta);
-	p = put_span(p, parts->head);
-	put_span(p, parts->tail);
+	put_span(p, parts->head);
 	return fresh;
 }
 
@@ -380,7 +357,7 @@ void
 spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
 		uint64_t number, uint64_t size)
 {
-	*scan = (struct spool_scan){ .ops = ops, .file = file, .number = number, .size = size };
+	*scan = (struct spool_scan){ .ops = ops, .file = file, .number = number, .size = size, .content = size };
 	buf_init(&scan->window, 0);
 }
 
@@ -421,8 +398,36 @@ is_mostly_header(const char *header, uint64_t number, uint64_t at)
 	return (get(header, 4) == MAGIC) + (get(header + 12, 8) == number) + (get(header + 20, 8) == at) >= 2;
 }
 
-enum spool_step
-spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
+static size_t
+without_zeros(const char *p, size_t n)
+{
+	while (n > 0 && !p[n - 1])
+		n--;
+	return n;
+}
+
+/* From the file's end, and once: a hostile file of zeros with holes must not be looked through again for each. */
+static bool
+content_find(struct spool_scan *scan, struct err *err)
+{
+	char some[BLOCK_BYTES];
+	uint64_t end = scan->size;
+	size_t want, got, left = 0;
+	uint64_t bad_to;
+
+	for (; end > 0 && left == 0; end -= want - left) {
+		want = end % BLOCK_BYTES ? (size_t)(end % BLOCK_BYTES) : BLOCK_BYTES;
+		if (!spool_read_some(scan->ops, scan->file, end - want, some, want, &got, &bad_to, err))
+			return false;
+		left = bad_to ? want : without_zeros(some, got);
+	}
+	scan->content = end;
+	scan->looked = true;
+	return true;
+}
+
+static enum spool_step
+record_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
 {
 	uint64_t left = scan->size - scan->next;
 	struct span window;
@@ -460,6 +465,18 @@ spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *e
 	return SPOOL_STEP_RECORD;
 }
 
+enum spool_step
+spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
+{
+	enum spool_step step = record_next(scan, out, err);
+
+	if (step != SPOOL_STEP_BAD)
+		return step;
+	if (!scan->looked && !content_find(scan, err))
+		return SPOOL_STEP_ERROR;
+	return scan->at >= scan->content ? SPOOL_STEP_END : SPOOL_STEP_BAD;
+}
+
 void
 spool_scan_seek(struct spool_scan *scan, uint64_t at)
 {
@@ -477,7 +494,7 @@ spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err
 	uint32_t payload_bytes;
 	bool cut;
 
-	for (uint64_t at = scan->at + 1; at < scan->size && scan->size - at >= SPOOL_RECORD_HEADER; at++) {
+	for (uint64_t at = scan->at + 1; at < scan->content && scan->size - at >= SPOOL_RECORD_HEADER; at++) {
 		spool_scan_seek(scan, at);
 		if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
 			return SPOOL_STEP_ERROR;

@@ -47,13 +47,18 @@ struct spool_fresh {
 	unsigned readers;
 	uint8_t  kind;
 	struct spool_message *message;  /* whose ->fresh this is */
-	struct list link;               /* among the spool's, oldest first */
-	uint32_t n;
+	struct list link;               /* among the spool's, oldest first; or among its spares */
+	uint32_t n, cap;
 	char     p[];
 };
 
 struct spool_fresh *spool_fresh_new(uint8_t kind, uint32_t payload_bytes);      /* one reference */
 void spool_fresh_unref(struct spool_fresh *fresh);
+/* Puts bytes at the end of a payload whose kind is not known yet; NULL: a new one. The record may move. */
+struct spool_fresh *spool_fresh_gather(struct spool_fresh *fresh, struct span bytes);
+void spool_fresh_empty(struct spool_fresh *fresh);      /* to gather anew */
+/* What was gathered moves up by so many bytes. The record may move. */
+struct spool_fresh *spool_fresh_front(struct spool_fresh *fresh, uint32_t front);
 /* Writes the header. */
 void spool_fresh_seal(struct spool_fresh *fresh, uint64_t number, uint64_t at);
 
@@ -80,6 +85,7 @@ struct spool_message_parts {
 	uint32_t    pieces_n;
 	struct span states, pieces;     /* encoded: spool_parts_state(), spool_parts_piece() */
 	struct span meta, head, tail;
+	struct spool_fresh *gathered;   /* when one is made: has the tail already, and becomes the message; NULL: tail is copied */
 };
 
 /* Writes the header of a record whose payload already stands behind it. */
@@ -94,7 +100,7 @@ uint32_t spool_record_crc_begin(const char *header, uint32_t *want_out);
 
 /* To be sealed. */
 struct spool_fresh *spool_record_start(uint64_t next_id);
-struct spool_fresh *spool_record_piece(struct span bytes);
+struct spool_fresh *spool_record_piece(struct spool_fresh *gathered);
 /* parts: all but the encoded states and pieces, which come apart. states NULL: all wait. */
 struct spool_fresh *spool_record_message(const struct spool_message_parts *parts,
 					 const struct spool_rcpt_state *states, const struct spool_piece *pieces);
@@ -123,6 +129,8 @@ struct spool_scan {
 	struct disk_file *file;
 	uint64_t   number;
 	uint64_t   size;
+	uint64_t   content;             /* from here on there are only zeros; until a step was BAD or END for them: size */
+	bool       looked;              /* for that */
 	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
 	uint64_t   next;
 	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: too little is left of that */
@@ -133,7 +141,7 @@ struct spool_scan {
 void spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
 		     uint64_t number, uint64_t size);
 void spool_scan_fini(struct spool_scan *scan);
-/* The record's payload lives until the next call. */
+/* The record's payload lives until the next call. END: at the file's end, or where nothing but zeros is left. */
 enum spool_step spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err);
 /* Goes on at that place of the file, behind what is bad. */
 void spool_scan_seek(struct spool_scan *scan, uint64_t at);

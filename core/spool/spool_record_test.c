@@ -52,6 +52,65 @@ reads_the_message_that_it_wrote(void **state)
 	spool_fresh_unref(fresh);
 }
 
+/* A message of that tail; gathered NULL: copied from it. */
+static struct spool_fresh *
+a_tailed(struct span tail, struct spool_fresh *gathered)
+{
+	struct spool_message_parts parts = {
+		.id = 9, .body_bytes = tail.n, .rcpts_n = 2, .meta = SPAN("meta"), .head = SPAN("head\r\n"), .tail = tail,
+		.gathered = gathered,
+	};
+
+	return spool_record_message(&parts, NULL, NULL);
+}
+
+static struct spool_fresh *
+gather(struct spool_fresh *fresh, struct span tail, size_t step)
+{
+	for (size_t at = 0; at < tail.n; at += step)
+		fresh = spool_fresh_gather(fresh, span_first(span_from(tail, at), step < tail.n - at ? step : tail.n - at));
+	return fresh;
+}
+
+static void
+a_tail_that_is_gathered_bit_by_bit_becomes_the_same_message(void **state)
+{
+	static char text[SPOOL_PIECE_MAX];
+	static const size_t steps[] = { 1, 7, 1000, 65536, sizeof text };
+	struct spool_fresh *copied, *gathered;
+
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (char)('a' + i % 23);
+	copied = a_tailed(span_make(text, sizeof text), NULL);
+	spool_fresh_seal(copied, 1, 2);
+	for (unsigned i = 0; i < countof(steps); i++) {
+		gathered = a_tailed(span_make(text, sizeof text), gather(NULL, span_make(text, sizeof text), steps[i]));
+		spool_fresh_seal(gathered, 1, 2);
+		assert_true(span_eq(whole(gathered), whole(copied)));
+		assert_true(gathered->cap <= gathered->n + 2048);
+		spool_fresh_unref(gathered);
+	}
+	spool_fresh_unref(copied);
+}
+
+static void
+a_small_message_does_not_keep_a_large_ones_memory(void **state)
+{
+	static char text[100000];
+	struct spool_fresh *fresh = gather(NULL, span_make(text, sizeof text), 4096), *copied;
+
+	assert_true(fresh->cap > sizeof text);
+	spool_fresh_empty(fresh);
+	fresh = a_tailed(SPAN("tail"), gather(fresh, SPAN("tail"), 4));
+	copied = a_tailed(SPAN("tail"), NULL);
+	assert_true(fresh->cap <= 2 * fresh->n + 2048);
+	spool_fresh_seal(fresh, 1, 2);
+	spool_fresh_seal(copied, 1, 2);
+	assert_true(span_eq(whole(fresh), whole(copied)));
+	spool_fresh_unref(fresh);
+	spool_fresh_unref(copied);
+}
+
 static void
 takes_no_record_of_another_place(void **state)
 {
@@ -151,6 +210,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_the_message_that_it_wrote),
+		cmocka_unit_test(a_tail_that_is_gathered_bit_by_bit_becomes_the_same_message),
+		cmocka_unit_test(a_small_message_does_not_keep_a_large_ones_memory),
 		cmocka_unit_test(takes_no_record_of_another_place),
 		cmocka_unit_test(notices_every_flipped_bit),
 		cmocka_unit_test(refuses_lengths_that_do_not_fit),

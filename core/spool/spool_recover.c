@@ -3,9 +3,9 @@
  *
  * Segments in order of number; of each the journal first, then the records:
  *   - a journal's bad tail is cut, unless the node closed in order: it is of a write
- *     that was not over. Bad bytes with good ones behind them are damage, as is what the
- *     disk cannot read: what is good is heard, for all that a journal says stays true,
- *     and written into a new one;
+ *     that was not over; zeros alone are what was written ahead (spool_ahead.c). Bad bytes
+ *     with good ones behind them are damage, as is what the disk cannot read: what is
+ *     good is heard, for all that a journal says stays true, and written into a new one;
  *   - a bad record behind the place that the journal knows to be synced, with none
  *     that is good behind it, is the torn tail of a write that nobody was told of:
  *     cut. Before that place it is damage; so it is where the journal cannot be
@@ -81,23 +81,24 @@ journal_record(struct spool_recovery *r, struct spool_segment *segment, const st
 }
 
 static bool
-cut(struct spool_segment *segment, struct disk_file *file, const char *suffix, uint64_t at, uint64_t size, struct err *err)
+cut(struct spool_segment *segment, const struct spool_scan *scan, const char *suffix, uint64_t at, struct err *err)
 {
 	const struct disk_ops *ops = segment->core->disk->ops;
 	char name[SPOOL_NAME_MAX];
 
-	if (at == size)
+	if (at == scan->size || (segment->core->look && at >= scan->content))
 		return true;
 	spool_segment_name(segment, suffix, name);
 	if (segment->core->look) {
-		spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .at = at, .to = size,
+		spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .at = at, .to = scan->content,
 			.text = "the torn tail of a write that was never promised; the next start cuts it off" });
 		return true;
 	}
-	if (!ops->truncate(file, at, err) || !ops->sync(file, err))
+	if (!ops->truncate(scan->file, at, err) || !ops->sync(scan->file, err))
 		return false;
-	log_warning(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
-		    (unsigned long long)(size - at));
+	if (at < scan->content)
+		log_warning(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
+			    (unsigned long long)(scan->content - at));
 	return true;
 }
 
@@ -127,7 +128,7 @@ secure(struct spool_segment *segment, struct disk_file *file, uint64_t from, uin
 		if (ok && bad_to && !segment->damaged)
 			ok = err_set(err, ERR_TEMP, "spool: what could be read at byte %llu cannot be read again", (unsigned long long)(from + n));
 		iov = (struct iovec){ bytes, n };
-		ok = ok && ops->write(file, from, &iov, 1, err);
+		ok = ok && (n == 0 || ops->write(file, from, &iov, 1, err));
 	}
 	free(bytes);
 	return ok && ops->sync(file, err);
@@ -162,14 +163,14 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 }
 
 static bool
-journal_end(struct spool_recovery *r, struct spool_segment *segment, struct disk_file *file, uint64_t end, uint64_t size, struct err *err)
+journal_end(struct spool_recovery *r, struct spool_segment *segment, const struct spool_scan *scan, uint64_t end, struct err *err)
 {
-	if (r->hole.why || (r->core->was_clean && end < size))
-		spool_hole_end(r, segment, ".jnl", size);
+	if (r->hole.why || (r->core->was_clean && end < scan->content))
+		spool_hole_end(r, segment, ".jnl", scan->content);
 	r->hole.open = false;
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
 	return segment->journal_damaged ||
-	       (cut(segment, file, ".jnl", end, size, err) && (r->core->was_clean || secure(segment, file, 0, end, err)));
+	       (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err)));
 }
 
 static bool
@@ -196,7 +197,7 @@ journal_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 		return segment->journal_damaged;
 	}
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
-	ok = journal_walk(r, segment, &scan, &end, err) && journal_end(r, segment, file, end, size, err);
+	ok = journal_walk(r, segment, &scan, &end, err) && journal_end(r, segment, &scan, end, err);
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
 	return ok;
@@ -299,7 +300,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 		scan->at = r->hole.at;
 		r->hole.open = false;
 	}
-	spool_hole_end(r, segment, ".seg", scan->size > segment->marked ? scan->size : segment->marked);
+	spool_hole_end(r, segment, ".seg", scan->content > segment->marked ? scan->content : segment->marked);
 	return true;
 }
 
@@ -322,8 +323,8 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	}
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = segment_walk(r, segment, &scan, err);
-	end = segment->damaged ? size : scan.at;
-	ok = ok && cut(segment, file, ".seg", end, size, err) &&
+	end = segment->damaged ? scan.content : scan.at;
+	ok = ok && (segment->damaged || cut(segment, &scan, ".seg", end, err)) &&
 	     (end <= segment->marked || secure(segment, file, segment->marked, end, err));
 	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);

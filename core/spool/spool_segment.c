@@ -39,7 +39,7 @@ forget_pending(struct spool_segment *segment)
 {
 	for (uint32_t i = 0; i < segment->pending.n; i++) {
 		segment->core->pending_bytes -= segment->pending.v[i]->n;
-		spool_fresh_unref(segment->pending.v[i]);
+		spool_fresh_give(segment->core, segment->pending.v[i]);
 	}
 	segment->pending.n = 0;
 }
@@ -111,11 +111,61 @@ spool_segment_for(struct spool_core *core, uint64_t bytes)
 	return core->active;
 }
 
+/* ---- arrays that one batch leaves to the next; mostly there is one segment that is written to ---- */
+
+static struct spool_chunks
+chunks_take(struct spool_core *core)
+{
+	struct spool_chunks taken = { 0 };
+
+	for (unsigned i = 0; i < SPOOL_IDLE_N && taken.cap == 0; i++) {
+		taken = core->idle_chunks[i];
+		core->idle_chunks[i] = (struct spool_chunks){ 0 };
+	}
+	return taken;
+}
+
+static void
+notes_take(struct spool_core *core, struct spool_notes *to)
+{
+	for (unsigned i = 0; i < SPOOL_IDLE_N && to->cap == 0; i++) {
+		to->v = core->idle_notes[i].v;
+		to->cap = core->idle_notes[i].cap;
+		core->idle_notes[i] = (struct spool_notes){ 0 };
+	}
+}
+
+void
+spool_chunks_idle(struct spool_core *core, struct spool_chunks *chunks)
+{
+	for (unsigned i = 0; i < SPOOL_IDLE_N && chunks->cap <= SPOOL_IDLE_MAX; i++) {
+		if (core->idle_chunks[i].cap == 0) {
+			core->idle_chunks[i] = (struct spool_chunks){ .v = chunks->v, .cap = chunks->cap };
+			return;
+		}
+	}
+	free(chunks->v);
+}
+
+void
+spool_notes_idle(struct spool_core *core, struct spool_notes *notes)
+{
+	for (unsigned i = 0; i < SPOOL_IDLE_N && notes->cap <= SPOOL_IDLE_MAX; i++) {
+		if (core->idle_notes[i].cap == 0) {
+			core->idle_notes[i] = (struct spool_notes){ .v = notes->v, .cap = notes->cap };
+			return;
+		}
+	}
+	spool_notes_fini(notes);
+}
+
 void
 spool_segment_append(struct spool_segment *segment, struct spool_fresh *record)
 {
 	struct spool_chunks *pending = &segment->pending;
 
+	if (pending->cap == 0)
+		*pending = chunks_take(segment->core);
 	if (pending->n == pending->cap) {
 		pending->cap = pending->cap ? pending->cap * 2 : 16;
 		pending->v = mem_grow(pending->v, pending->cap * sizeof(*pending->v));
@@ -143,6 +193,8 @@ spool_segment_note(struct spool_segment *segment, const struct spool_note *note)
 {
 	struct spool_notes *notes = &segment->notes;
 
+	if (notes->cap == 0)
+		notes_take(segment->core, notes);
 	spool_notes_add(notes, note);
 	if (segment->core->failing.kind && notes->n > 2 * notes->lean + NOTES_THIN)
 		spool_notes_thin(notes);
@@ -295,11 +347,16 @@ spool_segment_files_close(struct spool_segment *segment)
 {
 	const struct disk_ops *ops = segment->core->disk->ops;
 
+	if (segment->file && segment->file_ahead)
+		ops->truncate(segment->file, segment->file_end, NULL);
 	if (segment->file)
 		ops->close(segment->file);
+	if (segment->journal && segment->journal_ahead)
+		ops->truncate(segment->journal, segment->journal_end, NULL);
 	if (segment->journal)
 		ops->close(segment->journal);
 	segment->file = segment->journal = NULL;
+	segment->file_ahead = segment->journal_ahead = 0;
 }
 
 static void

@@ -109,8 +109,8 @@ holds_little_of_a_large_body_in_memory(void **state)
 	for (int i = 0; i < 300; i++) {
 		assert_true(spool_write(writer, span_make(some, sizeof(some)), NULL));
 		hand_settle(&post->hand);
-		assert_true(buf_len(&writer->body) <= SPOOL_PIECE_MAX);
-		assert_true(writer->body.cap <= SPOOL_PIECE_MAX);
+		assert_true(writer->body == NULL || writer->body->n < SPOOL_RECORD_HEADER + SPOOL_PIECE_MAX);
+		assert_true(writer->body == NULL || writer->body->cap <= SPOOL_PIECE_MAX + 2048);
 		assert_int_equal(post->spool->core->pending_bytes, 0);
 	}
 	assert_int_equal(spool_written(writer), 3000000);

@@ -50,7 +50,7 @@ struct fake_disk {
 	bool     dead;
 	int      sys;                   /* what a failure says */
 	uint64_t capacity, used_by_others;
-	unsigned opened, reads, syncs;
+	unsigned opened, reads, syncs, lengths;  /* lengths: syncs that moved one */
 	bool     locked;
 };
 
@@ -277,6 +277,7 @@ fake_sync(struct disk_file *file, struct err *err)
 		if (!file->disk->dead)
 			inode->dirty[b] = 0;
 	}
+	file->disk->lengths += inode->safe_n != inode->now_n;
 	if (!fails || prng_below(&file->disk->prng, 2))
 		inode->safe_n = inode->now_n;
 	file->disk->syncs++;

@@ -1,7 +1,10 @@
 /*
- * Writing a message. A body gathers in the writer; each full 256 KiB leaves as a
- * piece record at once, so a writer never holds more. What is left at the end
- * stands in the message's own record, so that a small message is one record.
+ * Writing a message. A body gathers in the memory of a record; each full 256 KiB leaves as a
+ * piece at once, so a writer never holds more. What is left at the end
+ * becomes the message's own record, so that a small message is one record.
+ *
+ * A writer serves as its message's ticket, and its memory as the next one's; so does
+ * a record's, when nobody needs it any more.
  *
  * All of a message lies in one segment: the first piece pins it, however long
  * the segment then grows. Pieces without a message (aborted, withdrawn, cut by a
@@ -12,16 +15,20 @@
 
 #define PIECES_MAX (1u << 20)
 
-struct spool_writer *
-spool_writer_new(struct spool *face)
+void
+spool_writer_init(struct spool_writer *writer, struct spool *face)
 {
-	struct spool_writer *writer = mem_alloc(sizeof(*writer));
-
-	writer->face = face;
+	writer->ticket.face = face;
+	list_init(&writer->ticket.link);
 	face->open++;
-	buf_init(&writer->body, 0);
 	list_add_tail(&face->core->writers, &writer->link);
-	return writer;
+	writer->body = spool_spare_take(face->core);
+}
+
+static struct spool_core *
+core_of(const struct spool_writer *writer)
+{
+	return writer->ticket.face->core;
 }
 
 void
@@ -29,8 +36,11 @@ spool_writer_end(struct spool_writer *writer)
 {
 	struct spool_segment *segment = writer->segment;
 
-	writer->face->open--;
+	writer->ticket.face->open--;
 	list_remove(&writer->link);
+	if (writer->body)
+		spool_fresh_give(core_of(writer), writer->body);
+	writer->body = NULL;
 	if (segment && --segment->writers == 0) {
 		spool_segment_dirty(segment);   /* the next batch closes its files */
 		spool_segment_review(segment);
@@ -40,9 +50,8 @@ spool_writer_end(struct spool_writer *writer)
 void
 spool_writer_free(struct spool_writer *writer)
 {
-	buf_fini(&writer->body);
 	free(writer->pieces);
-	free(writer);
+	pool_give(&writer->ticket.face->writers, writer, sizeof(*writer));
 }
 
 static void
@@ -50,26 +59,27 @@ writer_pin(struct spool_writer *writer, uint64_t bytes)
 {
 	if (writer->segment)
 		return;
-	writer->segment = spool_segment_for(writer->face->core, bytes);
+	writer->segment = spool_segment_for(core_of(writer), bytes);
 	writer->segment->writers++;
 }
 
 static bool
 may_append(struct spool_writer *writer, uint64_t bytes, struct err *err)
 {
-	struct spool_core *core = writer->face->core;
+	struct spool_core *core = core_of(writer);
+	struct err *own = &writer->ticket.err;
 
-	if (writer->err.kind)
+	if (own->kind)
 		goto fail;
 	if (core->failing.kind)
-		writer->err = core->failing;
+		*own = core->failing;
 	else if (core->pending_bytes + bytes > SPOOL_PENDING_MAX)
-		err_set(&writer->err, ERR_TEMP, "spool: the disk is too slow, %u MiB wait for it", SPOOL_PENDING_MAX >> 20);
-	if (!writer->err.kind)
+		err_set(own, ERR_TEMP, "spool: the disk is too slow, %u MiB wait for it", SPOOL_PENDING_MAX >> 20);
+	if (!own->kind)
 		return true;
 fail:
 	if (err)
-		*err = writer->err;
+		*err = *own;
 	return false;
 }
 
@@ -77,15 +87,16 @@ fail:
 static bool
 piece_out(struct spool_writer *writer, struct spool_fresh *record, struct err *err)
 {
-	struct spool_core *core = writer->face->core;
+	struct spool_core *core = core_of(writer);
 	uint32_t body_bytes = record->n - SPOOL_RECORD_HEADER;
+	struct err *own = &writer->ticket.err;
 
-	if (!writer->err.kind && writer->pieces_n == PIECES_MAX)
-		err_set(&writer->err, ERR_PERM, "spool: the message is too large");
-	if (!writer->err.kind)
-		spool_room(core, SPOOL_RESERVE_BYTES + SPOOL_PIECE_MAX, &writer->err);
+	if (!own->kind && writer->pieces_n == PIECES_MAX)
+		err_set(own, ERR_PERM, "spool: the message is too large");
+	if (!own->kind)
+		spool_room(core, SPOOL_RESERVE_BYTES + SPOOL_PIECE_MAX, own);
 	if (!may_append(writer, body_bytes, err)) {
-		spool_fresh_unref(record);
+		spool_fresh_give(core, record);
 		return false;
 	}
 	if (writer->pieces_n == writer->pieces_cap) {
@@ -100,21 +111,28 @@ piece_out(struct spool_writer *writer, struct spool_fresh *record, struct err *e
 	return true;
 }
 
+/* Not yet in a piece. */
+static uint32_t
+body_bytes(const struct spool_writer *writer)
+{
+	return writer->body ? writer->body->n - SPOOL_RECORD_HEADER : 0;
+}
+
 /* Takes bytes up to a full piece, whose record it gives; NULL: that was all of them. */
 static struct spool_fresh *
 body_take(struct spool_writer *writer, struct span *bytes)
 {
-	size_t room = SPOOL_PIECE_MAX - buf_len(&writer->body);
+	size_t room = SPOOL_PIECE_MAX - (size_t)body_bytes(writer);
 	struct span some = span_first(*bytes, bytes->n < room ? bytes->n : room);
 	struct spool_fresh *record;
 
-	buf_add(&writer->body, some);
+	writer->body = spool_fresh_gather(writer->body, some);
 	writer->written += some.n;
 	*bytes = span_from(*bytes, some.n);
-	if (buf_len(&writer->body) < SPOOL_PIECE_MAX)
+	if (body_bytes(writer) < SPOOL_PIECE_MAX)
 		return NULL;
-	record = spool_record_piece(buf_span(&writer->body));
-	buf_clear(&writer->body);
+	record = spool_record_piece(writer->body);
+	writer->body = NULL;
 	return record;
 }
 
@@ -135,13 +153,13 @@ still_good(struct spool_writer *writer, struct err *err)
 {
 	bool ok;
 
-	if (!writer->segment && !writer->err.kind)
+	if (!writer->segment && !writer->ticket.err.kind)
 		return true;
-	spool_enter(writer->face);
-	ok = !writer->err.kind;
+	spool_enter(writer->ticket.face);
+	ok = !writer->ticket.err.kind;
 	if (!ok && err)
-		*err = writer->err;
-	spool_leave(writer->face);
+		*err = writer->ticket.err;
+	spool_leave(writer->ticket.face);
 	return ok;
 }
 
@@ -152,9 +170,9 @@ spool_write(struct spool_writer *writer, struct span bytes, struct err *err)
 	bool ok = still_good(writer, err);
 
 	while (ok && (record = body_take(writer, &bytes)) != NULL) {
-		spool_enter(writer->face);
+		spool_enter(writer->ticket.face);
 		ok = piece_out(writer, record, err);
-		spool_leave(writer->face);
+		spool_leave(writer->ticket.face);
 	}
 	return ok;
 }
@@ -168,7 +186,7 @@ spool_written(const struct spool_writer *writer)
 void
 spool_abort(struct spool_writer *writer)
 {
-	struct spool *face = writer->face;
+	struct spool *face = writer->ticket.face;
 
 	spool_enter(face);
 	spool_writer_end(writer);
@@ -177,29 +195,33 @@ spool_abort(struct spool_writer *writer)
 	spool_writer_free(writer);
 }
 
-/* NULL: too large. */
+/* The body becomes it. NULL: too large. */
 static struct spool_fresh *
-record_new(const struct spool_writer *writer, const struct spool_message_parts *parts, const struct spool_rcpt_state *states)
+record_new(struct spool_writer *writer, struct spool_message_parts *parts, const struct spool_rcpt_state *states)
 {
 	if (parts->meta.n > SPOOL_HEAD_MAX || parts->head.n > SPOOL_HEAD_MAX)
 		return NULL;
+	parts->body_bytes = writer->written;
+	parts->pieces_n = writer->pieces_n;
+	parts->gathered = writer->body;
+	writer->body = NULL;
 	return spool_record_message(parts, states, writer->pieces);
 }
 
 /* The record goes to what is pending, the ticket waits for it; or fails at once. */
 static void
-writer_commit(struct spool_writer *writer, struct spool_ticket *ticket, struct spool_fresh *record)
+writer_commit(struct spool_writer *writer, struct spool_fresh *record)
 {
-	struct spool_core *core = writer->face->core;
+	struct spool_core *core = core_of(writer);
+	struct spool_ticket *ticket = &writer->ticket;
 	struct spool_segment *segment;
 
-	ticket->face = writer->face;
 	ticket->face->waiting++;
 	if (!record)
-		err_set(&writer->err, ERR_PERM, "spool: the message's header is too large");
-	if (!may_append(writer, record ? record->n : 0, &ticket->err) || !record) {
+		err_set(&ticket->err, ERR_PERM, "spool: the message's header is too large");
+	if (!may_append(writer, record ? record->n : 0, NULL) || !record) {
 		if (record)
-			spool_fresh_unref(record);
+			spool_fresh_give(core, record);
 		spool_tell_later(ticket);
 		spool_writer_end(writer);
 		return;
@@ -219,11 +241,9 @@ writer_commit(struct spool_writer *writer, struct spool_ticket *ticket, struct s
 }
 
 void
-spool_writer_commit(struct spool_writer *writer, struct spool_ticket *ticket,
-		    const struct spool_message_parts *parts, const struct spool_rcpt_state *states)
+spool_writer_commit(struct spool_writer *writer, struct spool_message_parts *parts, const struct spool_rcpt_state *states)
 {
-	writer_commit(writer, ticket, record_new(writer, parts, states));
-	spool_writer_free(writer);
+	writer_commit(writer, record_new(writer, parts, states));
 }
 
 void
@@ -231,18 +251,14 @@ spool_commit(struct spool_writer *writer, struct spool_message *message, uint16_
 	     struct span meta, struct span head,
 	     void (*on_commit)(void *ctx, const struct err *err), void *ctx)
 {
-	struct spool *face = writer->face;
-	struct spool_ticket *ticket = mem_alloc(sizeof(*ticket));
-	struct spool_message_parts parts = {
-		.id = message->id, .body_bytes = writer->written, .rcpts_n = rcpts_n, .pieces_n = writer->pieces_n,
-		.meta = meta, .head = head, .tail = buf_span(&writer->body),
-	};
+	struct spool_ticket *ticket = &writer->ticket;
+	struct spool *face = ticket->face;
+	struct spool_message_parts parts = { .id = message->id, .rcpts_n = rcpts_n, .meta = meta, .head = head };
 	struct spool_fresh *record;
 
 	check(rcpts_n > 0);
 	check(message->id != 0);
 	check(!message->segment);
-	list_init(&ticket->link);
 	ticket->id = message->id;
 	ticket->rcpts_n = rcpts_n;
 	ticket->message = message;
@@ -250,8 +266,7 @@ spool_commit(struct spool_writer *writer, struct spool_message *message, uint16_
 	ticket->ctx = ctx;
 	record = record_new(writer, &parts, NULL);
 	spool_enter(face);
-	writer_commit(writer, ticket, record);
+	writer_commit(writer, record);
 	spool_pump(face->core);
 	spool_leave(face);
-	spool_writer_free(writer);
 }

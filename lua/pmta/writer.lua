@@ -58,14 +58,14 @@ local function pad(text, width)
   return text .. (" "):rep(math.max(0, width - #text))
 end
 
--- Settings that stand together, in columns.
+-- Settings that stand together, in columns; members of a list have no name.
 function writer:run(rows, indent)
   local name_width, text_width = 0, 0
   for _, row in ipairs(rows) do
-    name_width = math.max(name_width, #row.name)
+    name_width = math.max(name_width, row.name and #row.name or 0)
   end
   for i, row in ipairs(rows) do
-    rows[i].text = indent .. pad(row.name, name_width) .. " = " .. row.value .. ","
+    rows[i].text = indent .. (row.name and pad(row.name, name_width) .. " = " or "") .. row.value .. ","
     if row.trail and #row.text < 70 then
       text_width = math.max(text_width, #row.text)
     end

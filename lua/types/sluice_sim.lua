@@ -119,7 +119,7 @@ function world:disk_calls() end
 
 ---@class sim.zone
 ---@field mx? { [1]: string, [2]: integer }[] hosts and preferences; none: there are none
----@field address? string|string[] (one of the world's choice)
+---@field address? string|string[] {}: it has none (one of the world's choice)
 
 ---Felt at the next question. What was asked before a message came in is not asked again for it.
 ---@param zones table<string, sim.zone|"servfail"|"nxdomain"|"timeout">

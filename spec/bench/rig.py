@@ -45,10 +45,10 @@ def wipe(folder):
 
 
 class Bench(harness.Case):
-    def start_sink(self, count, *options):
+    def start_sink(self, count, *options, host="127.0.0.1"):
         """`sluice sink` that ends after so many messages; (process, port)."""
         port = harness.free_port()
-        sink = self.keep(harness.Process([harness.SLUICE, "sink", "--listen", f"127.0.0.1:{port}", "--count", str(count), "--json",
+        sink = self.keep(harness.Process([harness.SLUICE, "sink", "--listen", f"{host}:{port}", "--count", str(count), "--json",
                                           *options], self.path(f"sink-{port}.log")))
         harness.until(lambda: "listening" in sink.log, "the sink listens")
         return sink, port

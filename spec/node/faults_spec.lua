@@ -151,7 +151,7 @@ end)
 -- A header whose length flipped takes those with it that were synced together with its message.
 it("starts after a bit has flipped, and misses no more than the message it was in", function()
   local missing, more = 0, 0
-  for seed = 1, 80 do
+  for seed = 1, 120 do
     local self = story(seed)
     self.host:down()
     self:inject(12)
@@ -180,7 +180,7 @@ end)
 -- A sector holds several small messages; the large ones stand in many.
 it("starts with a sector that went bad, misses no more than stood in it, and goes on", function()
   local missing, whole = 0, 0
-  for seed = 1, 24 do
+  for seed = 1, 40 do
     local self = story(seed)
     self.host:down()
     self:inject(12)

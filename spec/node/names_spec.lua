@@ -9,7 +9,7 @@ describe("names that a spec sets", function()
     world:dns { [domain] = answer }
     world:inject { to = "u@" .. domain, from = "" }
     world:run_until_idle()
-    return world:records { type = "b" }[1].dsnStatus
+    return world:records { type = "b", rcpt = "u@" .. domain }[1].dsnStatus
   end
 
   it("are felt by the next message, however long the last answer would have lasted", function()
@@ -50,6 +50,7 @@ describe("names that a spec sets", function()
     world:inject { to = "u@a.example" }
     world:run_until_idle()
     assert.equal(1, world:receiver "a.example":messages())
+    assert.matches("^5.1.2", bounce_of("none.example", { mx = {}, address = {} }))
     world:dns { ["lo.example"] = { address = "127.0.0.1" } }
     assert.matches("^5.4.4", bounce_of("b.example", { mx = { { "lo.example", 10 } } }))
   end)

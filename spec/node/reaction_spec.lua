@@ -81,13 +81,48 @@ describe("a reaction", function()
     world:inject { to = "u@rp.example", vmta = "mta-2", count = 20 }
     world:run_for "20s"
     assert.equal("total_max_smtp_out", world:why("rp/mta-2").gate)
+    assert.equal(1, world:effective("rp/mta-2").total_max_smtp_out)
+    assert.equal(20, world:effective("rp/mta-2").max_smtp_out)
     assert.equal(1, host:peak_connections { from = 61, to = 80 })
     world:run_for "15m"
+    assert.equal("unlimited", world:effective("rp/mta-2").total_max_smtp_out)
     meet("RCPT", "451 vmtawide")
     world:receiver "x.example" { latency = "1s" }
     world:inject { to = "u@x.example", count = 20 }
     world:run_for "20s"
     assert.equal("vmta.max_smtp_out", world:why("x.example/mta-1").gate)
+  end)
+
+  it("that suspends at a failed connection leaves it a failure: the queue waits, and says why", function()
+    local held = sim.world { policy = "held.lua", text = [[
+      listener "127.0.0.1:2525" { relay_from = { "127.0.0.0/8" } }
+      vmta "default" { source = "203.0.113.1" }
+      domain "*" { retry_after = "2h", retry_jitter = "0%", backoff = { { "slow down", lasts = "1h", suspend = true } } }
+    ]] }
+    held:receiver "a.example":answer { to = "EHLO", with = "421 4.7.0 slow down", times = 1 }
+    held:inject { to = "u@a.example" }
+    held:run_for "1s"
+    assert.equal("retry_after", held:why("a.example/default").gate)
+    assert.equal("suspended", held:queue("a.example/default").mode)
+    assert.equal("421 4.7.0 slow down", held:queue("a.example/default").last_error)
+    assert.equal(1, #held:records { type = "tq" })
+    held:run_until "119m"
+    assert.equal(1, held:receiver "a.example":connections())
+    held:run_until_idle()
+    assert.equal(1, held:receiver "a.example":messages())
+  end)
+
+  it("bounces with the receiver's status: nothing has expired", function()
+    meet("RCPT", "450 4.2.1 killone")
+    assert.matches("^4.2.1 ", world:records { type = "b" }[1].dsnStatus)
+    host { latency = "1s" }
+    host:answer { to = "RCPT", with = "450 4.7.1 killall" }
+    world:inject { to = function(i) return "v" .. i .. "@rp.example" end, count = 30 }
+    world:run_for "1m"
+    assert.equal(31, #world:records { type = "b" })
+    for i = 2, 31 do
+      assert.matches("^4.7.1 ", world:records { type = "b" }[i].dsnStatus)
+    end
   end)
 
   it("by a function counts what it has seen", function()

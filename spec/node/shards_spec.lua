@@ -176,6 +176,23 @@ provider "big" { mx = { "*.big.example" }, max_smtp_out = 2 }
       assert.equal(0, sum(taken(world)))
     end)
 
+    it("a message to domains that share their mail hosts is one transaction", function()
+      local world = new_world(LISTENER .. 'vmta "default" { source = "203.0.113.1" }\n', workers)
+      local zones, to = {}, {}
+      for i = 1, SITES do
+        zones[host_of(i)] = { mx = { { "mx.big.example", 10 } } }
+        to[2 * i - 1], to[2 * i] = "a@" .. host_of(i), "b@" .. host_of(i)
+      end
+      world:dns(zones)
+      local big = world:receiver "mx.big.example" { latency = LATENCY }
+      local transactions = 0
+      big:answer { to = "MAIL", fn = function() transactions = transactions + 1 end }
+      world:inject { to = to }
+      world:run_until_idle()
+      assert.equal(2 * SITES, big:messages())
+      assert.equal(1, transactions)
+    end)
+
     it("mail follows its domain from one provider to another", function()
       local world = new_world(LISTENER .. [[
 vmta "mta-1" { source = "203.0.113.1" }

@@ -60,6 +60,18 @@ describe("a world", function()
     assert.matches("^552", refusal)
   end)
 
+  it("injects messages of any size that the listener takes", function()
+    for _, size in ipairs { "64K", "127K", "128K", "256K", "24M" } do
+      local big = sim.world { policy = "big.lua", text = [[
+        listener "127.0.0.1:2525" { relay_from = { "127.0.0.0/8" } }
+        vmta "default" { source = "203.0.113.10" }
+      ]] }
+      assert.equal(1, (big:inject { to = "a@example.org", size = size }))
+      big:run_until_idle()
+      assert.equal(1, #big:records { type = "d" })
+    end
+  end)
+
   it("spreads an injection over time", function()
     world:inject { to = "a@example.org", count = 60, over = "1h" }
     world:run_for "30m"
@@ -139,6 +151,32 @@ describe("a world", function()
     assert.equal(1, total(all, "b"))
     assert.equal("smtp;550 5.1.1 no such user", world:records({ type = "b" })[1].dsnDiag)
     assert.equal("example.org/mta-1", world:records({ type = "t" })[1].queue)
+  end)
+
+  it("injects in the very instant in which the node came back", function()
+    for _, workers in ipairs { 1, 4 } do
+      local function send() assert.equal(10, (world:inject { to = "a@example.org", count = 10 })) end
+      send()
+      world:restart { workers = workers }
+      send()
+      world:crash()
+      world:restart()
+      send()
+    end
+    world:run_until_idle()
+    assert.is_true(#world:records { type = "d" } >= 60)
+  end)
+
+  it("tells right after a restart what holds a queue, not that names are being asked for", function()
+    world:receiver("gmail.com"):answer { to = "EHLO", with = "421 4.3.2 busy" }
+    world:inject { to = "a@gmail.com" }
+    world:run_for "1s"
+    assert.equal("retry_after", world:why("google/mta-1").gate)
+    world:restart()
+    assert.equal("retry_after", world:why("google/mta-1").gate)
+    world:crash()
+    world:restart()
+    assert.equal("retry_after", world:why("google/mta-1").gate)
   end)
 
   it("plays the same seed to the same bytes, and another one to others", function()

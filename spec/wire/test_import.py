@@ -316,6 +316,11 @@ class Import(harness.Case):
         self.assertIn('vmta "p-1"', answer["policy"])
         self.assertIn("empty pool", self.note(answer, 1))
 
+    def test_a_pool_whose_last_line_is_a_comment_keeps_both(self):
+        policy = self.imported("<virtual-mta a>\n</virtual-mta>\n<virtual-mta-pool p>\n virtual-mta a\n # the last word\n"
+                              "</virtual-mta-pool>\n")["policy"]
+        self.assertIn('pool "p" {\n  "a",\n  -- the last word\n}\n', policy)
+
     def test_as_names_the_domain_of_bare_lines(self):
         answer = self.imported("max-smtp-out 3\n", "--as", "domain", "a.example")
         self.assertIn('domain "a.example" { max_smtp_out = 3 }', answer["policy"])

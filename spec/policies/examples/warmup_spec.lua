@@ -96,6 +96,23 @@ describe("warming up", function()
     assert.equal(40, delivered(world, "mta-new"))
   end)
 
+  it("begins a day with its very first instant, whatever the workers", function()
+    for _, workers in ipairs { 1, 4 } do
+      local world = sim.world { policy = "days.lua", workers = workers, text = [[
+        listener "127.0.0.1:2525" { relay_from = { "127.0.0.0/8" } }
+        vmta "new" { source = "203.0.113.1", warmup = { start = "2026-01-01", per_day = { 20, 40, 70 }, overflow = "old" } }
+        vmta "old" { source = "203.0.113.2" }
+        pool "default" { "new" }
+      ]] }
+      for _, most in ipairs { 20, 40, 70 } do
+        local before = delivered(world, "new")
+        world:inject { to = "user@a.example", count = 100 }
+        world:run_for "24h"
+        assert.equal(most, delivered(world, "new") - before)
+      end
+    end
+  end)
+
   it("takes six weeks", function()
     local world = begin()
     for day, most in ipairs(DAYS) do
