@@ -237,6 +237,9 @@ struct ruleset {
 
 void ruleset_free(struct ruleset *ruleset);
 
+/* Equal, also in another process, where the same mail counts in the same limiters, and the same ones limit. Not by how much. */
+uint64_t ruleset_digest(const struct ruleset *ruleset);
+
 const struct ruleset_vmta *ruleset_vmta(const struct ruleset *ruleset, struct span name);       /* NULL: none */
 const struct ruleset_pool *ruleset_pool(const struct ruleset *ruleset, struct span name);
 const struct ruleset_provider *ruleset_provider(const struct ruleset *ruleset, struct span name);

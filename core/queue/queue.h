@@ -349,6 +349,7 @@ struct queues {
 	struct table   saved;           /* what the last run knew, until its owner is there again */
 	struct now     saved_at;        /* when that was, on this run's clocks */
 	mono_us_t      spent_at;        /* what a limiter that comes now could have let go until then counts as spent; 0: nothing */
+	uint64_t       digest;          /* of the ruleset */
 	bool           changed;         /* since queues_save() */
 	struct scope   node;
 	struct scope **vmtas, **pools;  /* by index */

@@ -135,6 +135,13 @@ scope_declared(struct scope *scope, const struct scope_limits *before, bool spen
 	scope_wake_soon(scope, now.mono);
 }
 
+void
+scope_spend(struct scope *scope, mono_us_t now)
+{
+	rate_spend_all(&scope->use->connects, &scope->limits.max_connect_rate, now);
+	rate_spend_all(&scope->use->messages, &scope->limits.max_msg_rate, now);
+}
+
 static void
 redeclare(const struct queues *queues, struct scope *scope, struct scope_limits limits, struct now now)
 {

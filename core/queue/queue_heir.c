@@ -9,6 +9,8 @@
  *   2  a queue that no route leads to any more leaves to each queue that its mail goes to
  *      now, if the swap has made it, what was learnt of the receiver: its wait after a
  *      failure, its overlays, what its warm-up has used
+ *      Each that gets a route of another queue, however old it is, begins with rates that are
+ *      used up: it does not know what that one has let go
  *   3  sessions go where the mail for their hosts goes, and count there, or a receiver would
  *      see those of two queues at once. On another shard they only count (queue_guest.c)
  *
@@ -101,6 +103,16 @@ bequeath(const struct queue *q, struct queue *heir)
 		heir->retry_step = q->retry_step;
 }
 
+/* The receiver that its new mail is for has counted that of another queue until now. */
+static void
+takes_over(struct queue *heir)
+{
+	mono_us_t now = loop_now(heir->queues->o.loop).mono;
+
+	scope_spend(&heir->scope, now);
+	scope_spend(&heir->site->scope, now);
+}
+
 static void
 find_heirs(struct queues *queues)
 {
@@ -111,6 +123,7 @@ find_heirs(struct queues *queues)
 
 		if (heir == NULL || heir == from)
 			continue;
+		takes_over(heir);
 		if (bequest->lane != NULL && route->hosts != NULL && strcmp(route->hosts->key, bequest->lane->hosts->key) == 0)
 			bequest->lane->heir = heir;
 		if (!list_empty(&from->routes))
@@ -161,8 +174,10 @@ heir_of(const struct queue_slot *slot)
 	if (q->heir != NULL)
 		return q->heir;
 	heir = by_ruleset(q, lane->hosts);
-	if (heir != q)
+	if (heir != q) {
+		takes_over(heir);
 		bequeath(q, heir);
+	}
 	return heir;
 }
 

@@ -219,6 +219,59 @@ what_is_left_goes_on_to_where_the_mail_ends(void **state)
 	shards_free(s);
 }
 
+/* ---- rates ---- */
+
+static int
+earlier(const void *a, const void *b)
+{
+	mono_us_t x = *(const mono_us_t *)a, y = *(const mono_us_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* More than that in any window, whatever queues and shards it went by? */
+static void
+assert_sent_at_most(const struct shards *s, unsigned most, int64_t window_us)
+{
+	static mono_us_t at[10000];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < s->peers.n; i++)
+		for (size_t k = 0; k < s->w[i]->sent_n && n < countof(at); k++)
+			at[n++] = s->w[i]->sent[k].at;
+	qsort(at, n, sizeof at[0], earlier);
+	assert_true(n > 0);
+	for (size_t i = most; i < n; i++)
+		if (at[i] - at[i - most] < window_us)
+			fail_msg("%u within %lld us", most + 1, (long long)(at[i] - at[i - most]));
+}
+
+/* The queue that was left is still there, under the limits of others, when its mail comes back. */
+static void
+mail_that_goes_to_and_fro_between_queues_finds_limiters_that_are_used_up(void **state)
+{
+	static const char *const rates[] = { "max_msg_rate = \"24/10s\"", "total_max_msg_rate = { \"24/10s\", burst = 12 }" };
+
+	for (unsigned i = 0; i < 8 * countof(numbers); i++) {
+		struct shards *s = shards_new(numbers[i / 8], V1, i);
+		const char *names[] = { name_at(s, 0, 'p'), name_at(s, 1, 'q') }, *rate = rates[i % 2];
+		bool both = i / 2 % 2;
+		char policy[700], other[200];
+
+		for (unsigned k = 0; k < 60; k++) {
+			snprintf(other, sizeof other, "provider \"%s\" { domains = { \"b.example\" }, %s }\n", names[1 - k % 2], rate);
+			snprintf(policy, sizeof policy, V1 "domain \"*\" { max_msg_rate = { \"1000/m\", burst = 500 }, total_max_msg_rate = \"2000/m\" }\n"
+				 "provider \"%s\" { domains = { \"a.example\" }, %s }\n%s", names[k % 2], rate, both ? other : "");
+			shards_swap(s, policy);
+			if (k == 0)
+				put(s->w[0], "a.example", .messages = 2000);
+			shards_run(s, MS(1) * (int64_t)prng_below(&s->prng, i / 4 % 2 ? 1500 : 9000));
+		}
+		assert_sent_at_most(s, 24, SEC(10));
+		shards_free(s);
+	}
+}
+
 int
 main(void)
 {
@@ -226,6 +279,7 @@ main(void)
 		cmocka_unit_test(a_session_that_no_route_is_left_of_counts_where_mail_for_its_hosts_would_go),
 		cmocka_unit_test(a_swap_that_changes_nothing_leaves_it_where_it_is),
 		cmocka_unit_test(all_that_get_some_of_the_mail_inherit_and_count_their_own_sessions),
+		cmocka_unit_test(mail_that_goes_to_and_fro_between_queues_finds_limiters_that_are_used_up),
 		cmocka_unit_test(what_is_left_goes_on_to_where_the_mail_ends),
 		cmocka_unit_test(what_lies_on_a_site_lies_on_its_heir_however_many_queues_that_has),
 	};

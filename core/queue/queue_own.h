@@ -86,7 +86,7 @@ bool queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough);   
 void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
 /* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10, SAVED_SPENT = 11 };
+enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10, SAVED_SPENT = 11, SAVED_DIGEST = 12 };
 void queues_pauses_init(struct queues *queues);
 void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
 /* until: MONO_NEVER: by hand. */
@@ -128,6 +128,8 @@ void queues_scopes_redeclare(struct queues *queues, struct scopes_before *before
 void queues_scopes_drop(struct queues *queues, struct scopes_before *before, struct now now);   /* nobody points to what has not stayed */
 /* `before` was declared, and now something else is. spends: a rate that is new begins as if it were used up. */
 void scope_declared(struct scope *scope, const struct scope_limits *before, bool spends, struct now now);
+
+void scope_spend(struct scope *scope, mono_us_t now);   /* its rates: mail comes that others have counted until now */
 
 /* queue_heir.c: while a swap is under way */
 void queue_loses_route(struct queue *from, struct lane *lane, struct route *route);    /* lane: to its hosts, NULL: it had none */

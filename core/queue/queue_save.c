@@ -13,6 +13,9 @@
  * A checkpoint is written only when something changed, so its age says nothing
  * of when the node crashed. After a crash, whatever could have been spent since
  * counts as spent: each limiter, known or not, begins as if it were used up now.
+ * The same where the ruleset of this run is not the last one's: what a limiter
+ * holds back now may have gone by another one until then. One that says another
+ * amount, and nothing else, goes on with what is left.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
@@ -261,6 +264,10 @@ queues_save(struct queues *queues, struct now now, struct buf *out)
 	queues->changed = false;
 	buf_put_u8(out, is_first ? SAVED_VERSION : SAVED_PART);
 	buf_put_u64(out, (uint64_t)now.wall.ms);
+	if (is_first) {
+		buf_put_u8(out, SAVED_DIGEST);
+		buf_put_u64(out, queues->digest);
+	}
 	if (queues->spent_at != 0) {
 		buf_put_u8(out, SAVED_SPENT);
 		buf_put_u64(out, (uint64_t)(now.mono - queues->spent_at));
@@ -293,6 +300,7 @@ is_declared(struct span key)
 struct part {
 	struct queues *queues;
 	bool       clean;
+	bool       same_ruleset;        /* as far as limiters go */
 	struct now since;               /* now, but not before it was saved: a clock that was set back prolongs nothing */
 	mono_us_t  saved_at;
 };
@@ -460,6 +468,11 @@ get_entry(struct part *part, uint8_t kind, struct span *in, struct now now)
 		return warmups_load(queues, in, part->clean);
 	case SAVED_SPENT:
 		return get_spent(part, in);
+	case SAVED_DIGEST:
+		if (!span_get_u64(in, &value))
+			return false;
+		part->same_ruleset = value == queues->digest;
+		return true;
 	case SAVED_PART:
 		if (!span_get_u64(in, &value))
 			return false;
@@ -492,6 +505,8 @@ queues_load(struct queues *queues, struct span in, bool clean, struct now now)
 		queues->spent_at = now.mono;
 		break;
 	}
+	if (!part.same_ruleset)
+		queues->spent_at = now.mono;
 	queues_overlays_start(queues, now);
 	queues_scopes_restore(queues, now);
 }

@@ -11,8 +11,9 @@
  * hands over all it has: its mail (queue_move_on(), a piece a turn), and the rest when
  * all shards have swapped (queue_heir.c).
  *
- * No limiter starts fresh: one that is new, or limits for the first time, begins as if
- * it were used up at the swap, for the same mail may have gone by another one before.
+ * No limiter starts fresh: one that is new, limits for the first time, or gets mail of
+ * another queue, begins as if it were used up at the swap, for that mail may have gone by
+ * another one before.
  * What goes is remembered as over a restart (queue_save.c), should it come back.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -246,14 +247,25 @@ routes_take_ruleset(struct queues *queues, struct now now)
 	}
 }
 
+/* A provider's, from now on: it gets the mail of all its hosts. */
 static void
-site_take_provider(struct site *site, const struct ruleset *fresh)
+site_begins(struct site *site, mono_us_t now)
+{
+	scope_spend(&site->scope, now);
+	list_each(node, &site->queues)
+		scope_spend(&list_entry(node, struct queue, in_site)->scope, now);
+}
+
+static void
+site_take_provider(struct site *site, const struct ruleset *fresh, mono_us_t now)
 {
 	const struct ruleset_provider *before = site->provider;
 
 	site->provider = ruleset_provider(fresh, span_text(site->name));
 	if (before != NULL && before->domains_n > 0 && site->provider == NULL)
 		site->domain = mem_strdup(before->domains[0]);
+	if (before == NULL && site->provider != NULL)
+		site_begins(site, now);
 }
 
 static void
@@ -287,10 +299,11 @@ queues_swap(struct queues *queues, const struct ruleset *fresh, struct now now)
 	forget_routes(queues, fresh);
 	forget_queues(queues, fresh, now);
 	queues->o.ruleset = fresh;
+	queues->digest = ruleset_digest(fresh);
 	interned_init(&queues->settings, settings.by_value.seed);
 	queues_scopes_redeclare(queues, &before, now);
 	while ((site = table_next(&queues->sites, &pos)) != NULL)
-		site_take_provider(site, fresh);
+		site_take_provider(site, fresh, now.mono);
 	routes_take_ruleset(queues, now);
 	sites_take_ruleset(queues, now);
 	queues_scopes_drop(queues, &before, now);

@@ -164,6 +164,37 @@ mail_that_moves_to_another_site_finds_a_limiter_that_is_used_up(void **state)
 	world_free(w);
 }
 
+/* No route leads to either queue when the name comes back, and neither is full. */
+static void
+a_provider_whose_name_comes_back_finds_a_limiter_that_is_used_up(void **state)
+{
+#define BURST "max_msg_rate = { \"400/h\", burst = 300 }"
+	static const char *const policies[] = {
+		V1 "domain \"*\" { " BURST " }\nprovider \"one\" { domains = { \"a.example\" }, " BURST " }\n",
+		V1 "domain \"*\" { " BURST " }\nprovider \"other\" { domains = { \"a.example\" }, " BURST " }\n",
+	};
+#undef BURST
+	struct world *w = world_new(policies[0]);
+	size_t sent;
+
+	w->play.reply_us = MS(1);
+	put(w, "a.example", .messages = 290);
+	assert_true(run_until_empty(w, MINS(1)));
+	swap_to(w, policies[1]);
+	world_run(w, HOUR(2));
+	sent = w->sent_n;
+	put(w, "a.example", .messages = 190);
+	assert_true(run_until_empty(w, MINS(1)));
+	world_run(w, MINS(2));
+	assert_true(list_empty(&queue_called(w, "one/v1")->routes));
+	assert_true(list_empty(&queue_called(w, "other/v1")->routes));
+	swap_to(w, policies[0]);
+	put(w, "a.example", .messages = 500);
+	world_run(w, MINS(55));
+	assert_in_range(w->sent_n - sent, 190 + 80, 400);
+	world_free(w);
+}
+
 /* ---- where mail goes ---- */
 
 static void
@@ -481,6 +512,7 @@ main(void)
 		cmocka_unit_test(swaps_hand_out_no_fresh_bucket),
 		cmocka_unit_test(nor_does_a_limit_that_goes_and_comes_back),
 		cmocka_unit_test(mail_that_moves_to_another_site_finds_a_limiter_that_is_used_up),
+		cmocka_unit_test(a_provider_whose_name_comes_back_finds_a_limiter_that_is_used_up),
 		cmocka_unit_test(waiting_mail_moves_with_its_domain_and_keeps_its_time),
 		cmocka_unit_test(a_provider_told_by_mx_takes_what_is_routed_already),
 		cmocka_unit_test(a_question_under_way_is_answered_by_the_new_policy),

@@ -348,6 +348,7 @@ queues_new(const struct queues_options *options, struct now now)
 	struct queues *queues = mem_alloc(sizeof *queues);
 
 	queues->o = *options;
+	queues->digest = ruleset_digest(options->ruleset);
 	queues->shards_n = options->peers != NULL ? options->peers->n : 1;
 	prng_seed(&queues->prng, options->seed);
 	table_init(&queues->queues, prng_u64(&queues->prng));
