@@ -309,7 +309,7 @@ static void
 part_begins(struct part *part, uint64_t wall_ms, struct now now)
 {
 	/* A clock that was set back must not put the checkpoint into the future. */
-	part->saved_at = now.mono - max_i64(0, now.wall.ms - (int64_t)wall_ms) * US_PER_MS;
+	part->saved_at = now.mono - (wall_ms < (uint64_t)now.wall.ms ? now.wall.ms - (int64_t)wall_ms : 0) * US_PER_MS;
 	part->since = now;
 	part->since.wall.ms = max_i64(now.wall.ms, (int64_t)wall_ms);
 }
@@ -431,7 +431,8 @@ get_spent(const struct part *part, struct span *in)
 	if (!span_get_u64(in, &age))
 		return false;
 	/* Before the machine was up is its first instant: the stricter side. */
-	queues->spent_at = max_i64(queues->spent_at, age < (uint64_t)part->saved_at ? part->saved_at - (int64_t)age : 1);
+	queues->spent_at = max_i64(queues->spent_at,
+				   part->saved_at > 0 && age < (uint64_t)part->saved_at ? part->saved_at - (int64_t)age : 1);
 	return true;
 }
 

@@ -142,6 +142,24 @@ after_a_crash_every_limiter_begins_as_if_it_were_used_up(void **state)
 }
 
 static void
+what_counts_as_spent_does_so_after_the_machine_began_anew_too(void **state)
+{
+	struct world *w = world_new(POLICY), *booted = world_new(POLICY);
+	struct buf saved;
+
+	world_run(w, HOUR(2));
+	world_restart(w, NULL, false, SEC(1), 0);
+	buf_init(&saved, 0);
+	queues_save(w->queues, w->loop.now, &saved);
+	booted->loop.now.wall.ms = w->loop.now.wall.ms + world_now(booted) / US_PER_MS + 1000;
+	queues_load(booted->queues, buf_span(&saved), true, booted->loop.now);
+	assert_int_equal(booted->queues->spent_at, 1);
+	buf_fini(&saved);
+	world_free(booted);
+	world_free(w);
+}
+
+static void
 a_clean_restart_soon_after_a_crash_hands_out_no_more(void **state)
 {
 	struct world *w = world_new(POLICY);
@@ -433,6 +451,7 @@ main(void)
 		cmocka_unit_test(no_rate_is_passed_in_any_window_across_a_restart),
 		cmocka_unit_test(after_a_crash_every_limiter_begins_as_if_it_were_used_up),
 		cmocka_unit_test(a_clean_restart_soon_after_a_crash_hands_out_no_more),
+		cmocka_unit_test(what_counts_as_spent_does_so_after_the_machine_began_anew_too),
 		cmocka_unit_test(limits_survive_a_clean_restart_of_the_machine),
 		cmocka_unit_test(a_rate_that_was_changed_while_the_node_was_down_is_no_fresh_one),
 		cmocka_unit_test(mail_that_counts_elsewhere_after_a_restart_finds_a_limiter_that_is_used_up),
