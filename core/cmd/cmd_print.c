@@ -49,7 +49,8 @@ cmd_print_json(const json_t *value)
 void
 cmd_print_text(const struct buf *text)
 {
-	fwrite(buf_span(text).p, 1, buf_len(text), stdout);
+	if (buf_len(text) > 0)
+		fwrite(buf_span(text).p, 1, buf_len(text), stdout);
 }
 
 void
