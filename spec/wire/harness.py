@@ -12,6 +12,7 @@ Nothing here sleeps for time to pass: until() waits for a condition, with a
 deadline that SLOW stretches.
 """
 import csv
+import glob
 import json
 import os
 import platform
@@ -218,6 +219,14 @@ class Node(Process):
         with open(f"/proc/{self.popen.pid}/stat", encoding="ascii") as stat:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def waited_seconds(self):
+        """How long its threads have stood in line for a processor, all together; 0 where the system does not count it."""
+        total = 0
+        for task in glob.glob(f"/proc/{self.popen.pid}/task/*/schedstat"):
+            with open(task, encoding="ascii") as stat:
+                total += int(stat.read().split()[1])
+        return total / 1e9
 
 
 def command(*argv, stdin=None, deadline_s=20.0, env=None, cwd=None):

@@ -99,13 +99,18 @@ class Shards(harness.Case):
 vmta "m1" {{ source = "any" }}
 vmta "m2" {{ source = "any" }}
 pool "default" {{ "m1", "m2", max_msg_rate = "50/2s" }}
-domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings='max_smtp_in = 1000')
+domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings='max_smtp_in = 1000', paused=True)
         self.fill(node, 4)
-        node.wait_empty(30)
+        waited_s = node.waited_seconds()
+        node.command("resume", "*")
+        until(lambda: len(mx.attempts) >= 4 * len(DOMAINS), "all are sent", 30)
+        waited_s = node.waited_seconds() - waited_s
         times = sorted(at for at, _ in mx.attempts)
         self.assertEqual(len(times), 4 * len(DOMAINS))
         self.assertLessEqual(max_in_window(times, 2 - JITTER_S), 50)
-        self.assertLessEqual(times[-1] - times[0], (len(times) - 1) * 2 / 50 * 2, "it is used; how well, spec/node/shards says")
+        # A limiter makes up for being late by one message, beyond that it is lost: not by the node, though, if it stood in line for a processor.
+        lost_s = sum(max(0, later - at - 2 * 2 / 50) for at, later in zip(times, times[1:]))
+        self.assertLessEqual(0.9 * (times[-1] - times[0] - min(lost_s, waited_s)), (len(times) - 1) * 2 / 50, "it is used")
 
     @each_count
     def test_no_more_clients_come_in_than_may(self, n):
