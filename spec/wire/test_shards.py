@@ -94,6 +94,8 @@ class Shards(harness.Case):
 
     @each_count
     def test_the_rate_of_a_pool_holds_and_is_used(self, n):
+        """A limiter makes up for 50 ms that it was late: so nobody shall be before it and the receiver."""
+        self.first_in_line()
         mx = self.receiver(keep=False)
         node = self.workers(n, f'''
 vmta "m1" {{ source = "any" }}
@@ -108,9 +110,7 @@ domain "*" {{ smtp_hosts = "{mx.at}" }}''', settings='max_smtp_in = 1000', pause
         times = sorted(at for at, _ in mx.attempts)
         self.assertEqual(len(times), 4 * len(DOMAINS))
         self.assertLessEqual(max_in_window(times, 2 - JITTER_S), 50)
-        # A limiter makes up for being late by one message, beyond that it is lost: not by the node, though, if it stood in line for a processor.
-        lost_s = sum(max(0, later - at - 2 * 2 / 50) for at, later in zip(times, times[1:]))
-        self.assertLessEqual(0.9 * (times[-1] - times[0] - min(lost_s, waited_s)), (len(times) - 1) * 2 / 50, "it is used")
+        self.assertLessEqual(0.95 * (times[-1] - times[0] - waited_s), (len(times) - 1) * 2 / 50, "it is used")
 
     @each_count
     def test_no_more_clients_come_in_than_may(self, n):
