@@ -14,6 +14,10 @@ JITTER_S = 0.05 * harness.SLOW
 
 
 class Limits(harness.Case):
+    def setUp(self):
+        super().setUp()
+        self.first_in_line()
+
     def receiver(self, **options):
         mx = Receiver(keep=False, **options)
         self.addCleanup(mx.stop)
@@ -46,7 +50,7 @@ class Limits(harness.Case):
 domain "connects.example" {{ smtp_hosts = "{connects.at}", max_connect_rate = "10/2s", max_msg_per_connection = 1 }}
 domain "messages.example" {{ smtp_hosts = "{messages.at}", max_msg_rate = "40/4s" }}
 domain "rcpts.example"    {{ smtp_hosts = "{rcpts.at}", max_msg_rate = "20/2s" }}
-domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s", burst = 10 }} }}''')
+domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s", burst = 10 }} }}''', paused=True)
         self.fill(node, 40, "connects.example")
         self.fill(node, 80, "messages.example", "burst.example")
         self.fill(node, 20, "rcpts.example", rcpts=4)
@@ -54,6 +58,7 @@ domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s
             why = node.command("why", f"{queue}.example/default")
             entry = next(g for g in why["gates"] if g["gate"] == gate)
             self.assertRegex(entry["declared_at"], r"policy\.lua:\d+$")
+        node.command("resume", "*")
         node.wait_records(40 + 80 + 80 + 80, "d", deadline_s=25)
         self.assert_paced(connects.connected_at(), 10, 2, "max_connect_rate")
         self.assert_paced([at for at, _ in messages.attempts], 40, 4, "max_msg_rate")
@@ -70,8 +75,9 @@ domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s
     def test_refusals_count_as_attempts(self):
         mx = self.receiver()
         mx.answer("RCPT", "550 5.1.1 no")
-        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_msg_rate = "20/2s" }}')
+        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_msg_rate = "20/2s" }}', paused=True)
         self.fill(node, 50, "a.example")
+        node.command("resume", "*")
         node.wait_records(50, "b")
         self.assert_paced([at for at, _ in mx.attempts], 20, 2, "max_msg_rate")
 
@@ -106,9 +112,10 @@ vmta "m1" {{ source = "any" }}
 vmta "m2" {{ source = "any" }}
 pool "pooled" {{ "m1", "m2", max_msg_rate = "20/2s" }}
 on.message(function(msg) if msg:header "X-Pool" then msg.pool = "pooled" end end)
-{hosts}''')
+{hosts}''', paused=True)
         self.fill(node, 30, "v1.example", "v2.example")
         self.fill(node, 30, "p1.example", "p2.example", headers=b"X-Pool: yes\r\n")
+        node.command("resume", "*")
         node.wait_records(120, "d", deadline_s=25)
         for what, names in [("vmta.max_msg_rate", ("v1", "v2")), ("pool.max_msg_rate", ("p1", "p2"))]:
             self.assert_paced([at for n in names for at, _ in mx[n].attempts], 20, 2, what)
@@ -116,8 +123,9 @@ on.message(function(msg) if msg:header "X-Pool" then msg.pool = "pooled" end end
     def test_the_nodes_rate_holds(self):
         a, b = self.receiver(), self.receiver()
         node = self.node(f'domain "a.example" {{ smtp_hosts = "{a.at}" }}\ndomain "b.example" {{ smtp_hosts = "{b.at}" }}',
-                         settings='max_msg_rate = "20/2s"')
+                         settings='max_msg_rate = "20/2s"', paused=True)
         self.fill(node, 30, "a.example", "b.example")
+        node.command("resume", "*")
         node.wait_records(60, "d", deadline_s=20)
         self.assert_paced([at for mx in (a, b) for at, _ in mx.attempts], 20, 2, "node.max_msg_rate")
 
