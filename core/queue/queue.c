@@ -47,20 +47,40 @@ pick(struct lane *lane, struct now now)
 	return NULL;
 }
 
+static bool
+goes_along(const struct rcpt *rcpt, const struct stream *stream, mono_us_t now)
+{
+	return !route_moved(rcpt, stream->lane) && !rcpt_expired(rcpt, now);
+}
+
 /* Recipients of the same message that may go in the same transaction. The first to be ready
- * need not be the first of the message: they come from several shards, and back from retries. */
+ * need not be the first of the message, nor do they stand together: they come from several shards, and back
+ * from retries. All stand in one stream; so we look through that or through the message, whichever has fewer:
+ * one to each of thousands of sites would be looked through for each. */
 static unsigned
-gather(struct lane *lane, struct rcpt *first, struct rcpt **rcpts, unsigned max, mono_us_t now)
+gather(struct rcpt *first, struct rcpt **rcpts, unsigned max, mono_us_t now)
 {
 	struct message *message = first->message;
+	struct stream *stream = first->stream;
 	unsigned n = 1;
 
 	rcpts[0] = first;
+	if (stream->ready_n < message->spool.rcpts_n) {
+		list_each (pos, &stream->ready) {
+			struct rcpt *other = list_entry(pos, struct rcpt, node);
+
+			if (n == max)
+				break;
+			if (other != first && other->message == message && goes_along(other, stream, now))
+				rcpts[n++] = other;
+		}
+		return n;
+	}
 	for (unsigned i = 1; i < message->spool.rcpts_n && n < max; i++) {
 		struct rcpt *other = &message->rcpts[(first->index + i) % message->spool.rcpts_n];
 
-		if (rcpt_is_of(other, lane->queue->queues->o.me) && other->state == RCPT_READY && other->stream->lane == lane &&
-		    !route_moved(other, lane) && !rcpt_expired(other, now))
+		if (rcpt_is_of(other, stream->lane->queue->queues->o.me) && other->state == RCPT_READY && other->stream == stream &&
+		    goes_along(other, stream, now))
 			rcpts[n++] = other;
 	}
 	return n;
@@ -87,7 +107,7 @@ send_one(struct queue *q, struct queue_slot *slot, struct now now)
 		max = available;
 	if (max > BATCH_MAX)
 		max = BATCH_MAX;
-	n = gather(lane, first, rcpts, max, now.mono);
+	n = gather(first, rcpts, max, now.mono);
 	if (!queue_take_messages(q, n, now.mono))
 		return false;
 	warmup_take(q, n, now);

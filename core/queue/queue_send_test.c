@@ -46,6 +46,24 @@ recipients_at_two_sites_are_two_transactions(void **state)
 }
 
 static void
+a_message_to_two_sites_is_split_at_each_by_max_rcpt_per_message(void **state)
+{
+	struct world *w = world_with("max_smtp_out = 1, max_rcpt_per_message = 2");
+	unsigned n[3] = { 0 };
+
+	put(w, "a.example,b.example", .n = 6);
+	assert_true(run_until_empty(w, SEC(10)));
+	assert_int_equal(w->sent_n, 6);
+	for (size_t i = 0; i < w->sent_n; i++) {
+		assert_in_range(w->sent[i].batch, 1, 2);
+		n[w->sent[i].batch]++;
+	}
+	assert_int_equal(n[2], 4);
+	assert_int_equal(n[1], 2);
+	world_free(w);
+}
+
+static void
 a_paced_rate_splits_a_transaction_and_a_burst_does_not(void **state)
 {
 	struct world *w = world_with("max_msg_rate = \"60/m\"");
@@ -349,6 +367,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(recipients_of_a_message_go_together_as_far_as_the_receiver_takes_them),
 		cmocka_unit_test(recipients_at_two_sites_are_two_transactions),
+		cmocka_unit_test(a_message_to_two_sites_is_split_at_each_by_max_rcpt_per_message),
 		cmocka_unit_test(a_paced_rate_splits_a_transaction_and_a_burst_does_not),
 		cmocka_unit_test(a_session_ends_after_max_msg_per_connection_messages),
 		cmocka_unit_test(an_idle_session_waits_its_idle_timeout_and_takes_what_comes),
