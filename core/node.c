@@ -30,8 +30,6 @@
 
 #define SPOOL_BUILT_IN "/var/spool/sluice"
 #define STOP_TICK_US   (50 * US_PER_MS)
-#define STOP_US        (6 * US_PER_S)
-#define STOP_FINAL_US  (8 * US_PER_S)   /* for replies to messages sent whole: cut, they are sent twice */
 
 struct node {
 	const struct node_options *given;
@@ -57,7 +55,7 @@ struct node {
 	char           *control_path;   /* where it listens */
 	struct endpoint resolver;
 	struct timer    stop_tick;
-	mono_us_t       stop_at;
+	mono_us_t       stop_began;
 	bool            stopping;
 };
 
@@ -67,11 +65,10 @@ static void
 on_stop_tick(void *ctx, struct now now)
 {
 	struct node *node = ctx;
-	bool finished = shards_are_idle(node->shards);
-	bool cut = now.mono >= node->stop_at && (now.mono >= node->stop_at + (STOP_FINAL_US - STOP_US) ||
-						 shards_waiting_final(node->shards) == 0);
+	mono_us_t lasts = now.mono - node->stop_began;
 
-	if (finished || cut) {
+	if (shards_are_idle(node->shards) || lasts >= SHARDS_STOP_FINAL_US ||
+	    (lasts >= SHARDS_STOP_US && shards_waiting_final(node->shards) == 0)) {
 		loop_stop(node->loop);
 		return;
 	}
@@ -101,7 +98,7 @@ on_signal(void *ctx, int signum)
 	log_info(&node->log, "stopping: transactions in flight are finished");
 	notify_say(&node->notify, "STOPPING=1");
 	node->stopping = true;
-	node->stop_at = loop_now(node->loop).mono + STOP_US;
+	node->stop_began = loop_now(node->loop).mono;
 	shards_stop(node->shards);
 	timer_start(&node->loop->timers, &node->stop_tick, loop_now(node->loop).mono);
 }
