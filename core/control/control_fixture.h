@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "control/control_trace.h"
 #include "delivery/outcome.h"
+#include "queue/queue_hand.h"
 #include "queue/warmup.h"
 
 /* ---- the engine ---- */

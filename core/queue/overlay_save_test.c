@@ -75,6 +75,30 @@ the_end_is_worked_out_anew_so_that_no_saved_one_keeps_it_in_recovery_for_ever(vo
 	overlays_fini(&again);
 }
 
+/* What was laid at T0 and saved 10 minutes later, 20 minutes before the start at 5 s. */
+static void
+assert_as_it_was(const struct overlay *o, const struct ip *source)
+{
+	assert_string_equal(o->name, "all");
+	assert_string_equal(o->pattern, "all");
+	assert_string_equal(o->reply, "421 4.7.0 no");
+	assert_string_equal(o->where.file, "p.lua");
+	assert_int_equal(o->where.line, 7);
+	assert_string_equal(o->reroute, "clean");
+	assert_true(o->suspend);
+	assert_true(ip_eq(&o->source, source));
+	/* Half an hour after it was laid half an hour is left. */
+	assert_int_equal(o->since, 5 * S - 30 * MIN);
+	assert_int_equal(o->until, 5 * S + 30 * MIN);
+	assert_int_equal(o->changes_n, 3);
+	assert_int_equal(o->changes[0].to.count, 10);
+	assert_int_equal(o->changes[0].declared_count, 20);
+	assert_int_equal(o->changes[1].to.rate.burst, 10);
+	assert_int_equal(o->changes[1].declared_rate.count, 2000);
+	assert_int_equal(o->changes[2].to.durations.us[1], H);
+	assert_int_equal(o->ends, 5 * S + 30 * MIN + 5 * MIN);
+}
+
 static void
 a_restart_keeps_everything_by_the_wall_clock(void **state)
 {
@@ -110,25 +134,8 @@ a_restart_keeps_everything_by_the_wall_clock(void **state)
 	assert_int_equal(again.n, 2);
 	struct overlay_target *target = overlays_of(&again, OVERLAY_QUEUE, "a/m");
 	const struct overlay *o = list_first(&target->overlays, struct overlay, node);
-	assert_string_equal(o->name, "all");
-	assert_string_equal(o->pattern, "all");
-	assert_string_equal(o->reply, "421 4.7.0 no");
-	assert_string_equal(o->where.file, "p.lua");
-	assert_int_equal(o->where.line, 7);
-	assert_string_equal(o->reroute, "clean");
-	assert_true(o->suspend);
-	assert_true(ip_eq(&o->source, &source));
-	/* Half an hour after it was laid half an hour is left. */
-	assert_int_equal(o->since, 5 * S - 30 * MIN);
-	assert_int_equal(o->until, 5 * S + 30 * MIN);
+	assert_as_it_was(o, &source);
 	assert_int_equal(overlays_next(&again), o->until);
-	assert_int_equal(o->changes_n, 3);
-	assert_int_equal(o->changes[0].to.count, 10);
-	assert_int_equal(o->changes[0].declared_count, 20);
-	assert_int_equal(o->changes[1].to.rate.burst, 10);
-	assert_int_equal(o->changes[1].declared_rate.count, 2000);
-	assert_int_equal(o->changes[2].to.durations.us[1], H);
-	assert_int_equal(o->ends, 5 * S + 30 * MIN + 5 * MIN);
 	assert_int_equal(list_entry(target->overlays.prev, struct overlay, node)->until, MONO_NEVER);
 	/* A rule's next match renews what was read. */
 	struct queue_settings halved = b->declared;
