@@ -50,6 +50,18 @@ fail(struct err *err, const char *verb, const char *name)
 	return false;
 }
 
+/* The place tells which sector it was. */
+static bool
+fail_at(struct err *err, const char *verb, const char *name, uint64_t at)
+{
+	char place[NAME_MAX + 32];
+	int sys = errno;
+
+	snprintf(place, sizeof(place), "%s at byte %llu", name, (unsigned long long)at);
+	errno = sys;
+	return fail(err, verb, place);
+}
+
 static bool
 sync_folder(struct disk_os *os, struct err *err)
 {
@@ -118,7 +130,7 @@ os_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov_n
 			if (wrote == 0)
 				errno = EIO;
 			if (wrote <= 0)
-				return fail(err, "write", file->name);
+				return fail_at(err, "write", file->name, at);
 			at += (uint64_t)wrote;
 			iov_advance(some, &first, n, (size_t)wrote);
 		}
@@ -138,7 +150,7 @@ os_read(struct disk_file *file, uint64_t at, void *to, size_t n, size_t *n_out, 
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0)
-			return fail(err, "read", file->name);
+			return fail_at(err, "read", file->name, at + got);
 		if (k == 0)
 			break;
 		got += (size_t)k;
