@@ -200,6 +200,7 @@ spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 	list_init(&core->dead);
 	list_init(&core->writers);
 	list_init(&core->tickets);
+	list_init(&core->slow);
 	list_init(&core->fresh);
 	list_init(&core->spares);
 	core->next_number = core->next_id = 1;

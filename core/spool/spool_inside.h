@@ -99,6 +99,7 @@ struct spool_ticket {
 	uint16_t rcpts_n;
 	struct err err;                         /* kind set: it failed, or can no longer be committed */
 	void (*on_commit)(void *ctx, const struct err *err);
+	void (*on_room)(void *ctx);             /* not NULL: no commit, its writer waits to go on */
 	void  *ctx;
 };
 
@@ -147,6 +148,7 @@ struct spool_core {
 
 	struct list segments, dirty, dead, writers;
 	struct list tickets;            /* of pending records */
+	struct list slow;               /* tickets of writers that wait to go on */
 	struct spool_segment *active;   /* where new messages go */
 	uint64_t next_number, next_id;
 	uint64_t pending_bytes;
@@ -280,6 +282,7 @@ void spool_writer_init(struct spool_writer *writer, struct spool *face);        
 bool spool_writer_add(struct spool_writer *writer, struct span bytes, struct err *err);        /* spool_write(), under the lock */
 void spool_writer_end(struct spool_writer *writer);
 void spool_writer_free(struct spool_writer *writer);    /* after that; without the lock as well */
+void spool_writers_go_on(struct spool_core *core);      /* those that waited for what is now written, or failed */
 /* Both, under the lock. Its ticket has id, rcpts_n and who is told. parts: but for what the writer knows. */
 void spool_writer_commit(struct spool_writer *writer, struct spool_message_parts *parts,
 			 const struct spool_rcpt_state *states);
