@@ -5,8 +5,9 @@ A module of tests ends with `harness.main()`. It runs inside name spaces of its
 own (network, mounts, processes) where the system allows that: ports never
 collide, addresses such as 192.0.2.10 exist, and nothing outlives the module.
 A module that can't do without says NEEDS_NAMESPACE = True, and is skipped with
-the reason where the system refuses. ALONE = True keeps spec/run from running
-others beside it: it measures a pace.
+the reason where the system refuses. One that measures a pace says PACED = True,
+and spec/run runs it beside others of that kind only; or ALONE = True, where it
+needs much of the machine, and it runs beside none.
 
 Nothing here sleeps for time to pass: until() waits for a condition, with a
 deadline that SLOW stretches.
