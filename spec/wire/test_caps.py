@@ -16,6 +16,10 @@ SEEDS = '''
 class Caps(queues.Case):
     sender = ""
 
+    def setUp(self):
+        super().setUp()
+        self.first_in_line()
+
     # --- rates ---
 
     def test_wider_rates_hold_as_well(self):

@@ -11,6 +11,10 @@ PACED = True
 class Limits(queues.Case):
     sender = ""
 
+    def setUp(self):
+        super().setUp()
+        self.first_in_line()
+
     def test_rates_are_kept_used_and_paced(self):
         """Four queues of one node at once, each with a rate of its own."""
         connects, messages, rcpts, burst = (self.receiver() for _ in range(4))
