@@ -156,6 +156,7 @@ every_failure_is_a_451_and_a_line_in_the_log(void **state)
 		{ "msg.priority = 1.5", "msg.priority: write a whole number from 0 to 100" },
 		{ "msg.job = ('x'):rep(128)", "msg.job: 128 bytes are too long: at most 127" },
 		{ "msg.job = 'a\\nb'", "msg.job: has a control character in it" },
+		{ "msg.job = 'a\\226\\128\\168b'", "msg.job: has a control character in it" },
 		{ "msg.sender = 'x'", "msg.sender: cannot be set" },
 		{ "msg.sendr = 'x'", "msg.sendr: no such field (sender?)" },
 		{ "return msg.sendr", "msg.sendr: no such field (sender?)" },

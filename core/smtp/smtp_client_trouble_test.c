@@ -108,6 +108,30 @@ does_not_believe_an_acceptance_before_the_end_of_the_body(void **state)
 }
 
 static void
+does_not_believe_a_reply_to_what_has_not_left(void **state)
+{
+	static const struct { const char *reply, *record; } rows[] = {
+		{ "250 queued\r\n", "[final: 400 4.5.0 a reply that nothing asked for]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
+		{ "552 5.3.4 too big\r\n", "[final: 552 5.3.4 too big]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
+	};
+	struct talk talk;
+
+	for (size_t i = 0; i < countof(rows); i++) {
+		reach_body(&talk);
+		smtp_client_feed(&talk.client, span_text(rows[i].reply));
+		smtp_client_body_sent(&talk.client);
+		run(&talk);
+		assert_string_equal(buf_text(&talk.record), rows[i].record);
+		end(&talk);
+	}
+	begin(&talk, &plain, 1);
+	smtp_client_feed(&talk.client, SPAN("220 mx\r\n220 mx\r\n"));
+	run(&talk);
+	assert_string_equal(buf_text(&talk.record), "[failed ehlo: 400 4.5.0 a reply that nothing asked for]\r\n");
+	end(&talk);
+}
+
+static void
 answers_everybody_when_the_connection_breaks(void **state)
 {
 	struct smtp_reply lost;
@@ -223,6 +247,7 @@ main(void)
 		cmocka_unit_test(fails_when_bytes_follow_the_reply_to_starttls),
 		cmocka_unit_test(believes_a_refusal_in_the_middle_of_the_body),
 		cmocka_unit_test(does_not_believe_an_acceptance_before_the_end_of_the_body),
+		cmocka_unit_test(does_not_believe_a_reply_to_what_has_not_left),
 		cmocka_unit_test(answers_everybody_when_the_connection_breaks),
 		cmocka_unit_test(keeps_the_reply_to_mail_when_the_connection_breaks_behind_it),
 		cmocka_unit_test(hears_the_peer_hang_up_between_transactions),

@@ -131,6 +131,20 @@ answers_the_other_commands(void **state)
 }
 
 static void
+takes_no_body_for_commands_where_data_was_refused(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(HELLO MAIL DATA "Subject: x\r\n\r\nRSET\r\n" OPEN, HELLO_OUT MAIL_OUT "554 5.5.1 No valid recipients\r\n"
+			 "500 5.5.2 The message was not asked for\r\n[reset]\r\n[close: a body behind a refused DATA]\r\n"),
+		DIALOGUE(HELLO DATA "\r\nRSET\r\n" OPEN, HELLO_OUT "503 5.5.1 Say MAIL first\r\n"
+			 "500 5.5.2 The message was not asked for\r\n[close: a body behind a refused DATA]\r\n"),
+		DIALOGUE(HELLO DATA "RSET\r\nFOO\r\n" MAIL, HELLO_OUT "503 5.5.1 Say MAIL first\r\n250 2.0.0 OK\r\n"
+			 "500 5.5.2 Command not known\r\n" MAIL_OUT),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
 counts_errors_and_ends_at_the_limit(void **state)
 {
 	static const struct dialogue dialogues[] = {
@@ -279,6 +293,19 @@ ends_a_session_that_only_chats(void **state)
 }
 
 static void
+ends_a_session_that_sends_empty_chunks_for_ever(void **state)
+{
+	struct drive drive;
+
+	drive_begin(&drive, &plain);
+	drive_feed(&drive, SPAN(OPEN));
+	for (unsigned i = 0; i < 2 * SMTP_SERVER_JUNK_MAX && !drive.closed; i++)
+		drive_feed(&drive, SPAN("BDAT 0\r\n"));
+	assert_true(drive.closed);
+	drive_end(&drive);
+}
+
+static void
 ends_a_session_that_sends_more_than_may_be_buffered(void **state)
 {
 	static char flood[SMTP_SERVER_INPUT_MAX];
@@ -369,6 +396,7 @@ main(void)
 		cmocka_unit_test(refuses_a_mail_that_is_not_well_formed),
 		cmocka_unit_test(refuses_a_recipient_that_is_not_well_formed),
 		cmocka_unit_test(answers_the_other_commands),
+		cmocka_unit_test(takes_no_body_for_commands_where_data_was_refused),
 		cmocka_unit_test(counts_errors_and_ends_at_the_limit),
 		cmocka_unit_test(has_a_limit_for_lines),
 		cmocka_unit_test(forgets_everything_when_tls_begins),
@@ -377,6 +405,7 @@ main(void)
 		cmocka_unit_test(tells_the_command_as_it_was_said),
 		cmocka_unit_test(refuses_at_the_greeting),
 		cmocka_unit_test(ends_a_session_that_only_chats),
+		cmocka_unit_test(ends_a_session_that_sends_empty_chunks_for_ever),
 		cmocka_unit_test(ends_a_session_that_sends_more_than_may_be_buffered),
 		cmocka_unit_test(tells_each_command_once),
 	};

@@ -93,6 +93,16 @@ class In(harness.Case):
                 except ConnectionResetError:
                     pass
 
+    def test_a_body_that_was_not_asked_for_is_not_taken_for_commands(self):
+        """The client does not wait for the reply to DATA, and somebody else wrote the message."""
+        node, mx = self.relay()
+        for refused in b"RCPT TO:<bad@@example.com>\r\n", b"":
+            with self.subTest(refused), Client(node.port) as c:
+                c.send(b"MAIL FROM:<a@sender.example>\r\n" + refused + b"DATA\r\nSubject: first\r\n\r\nRSET\r\n" + SECOND)
+                self.assertTrue(c.closed())
+                self.assertRegex(c.buffer, rb"(?s)^250 .*\r\n554 [^\n]*\r\n500 [^\n]*\r\n$")
+        self.assertEqual((node.status()["received"], mx.messages), (0, []))
+
     def test_what_is_too_large_as_a_chunk_is_not_taken_for_commands(self):
         node, mx = self.relay('max_message_size = "1K"')
         with Client(node.port) as c:
@@ -196,6 +206,16 @@ class Header(harness.Case):
                 self.assertEqual(self.fields(message), ["Received", "Subject"])
                 self.assertNotRegex(message.mail, r"[\x00-\x1f\x7f]")
         self.assertLess(good, 5)
+
+    def test_a_first_line_that_begins_with_a_blank_adds_nothing_to_received(self):
+        node, mx = self.relay()
+        for n, line in enumerate([b" by evil.example; Mon, 1 Jan 2001 00:00:00 +0000\r\n", b"\tX-Evil: 1\r\nX-Evil: 2\r\n", b" \r\n", b"\t\r\n\r\n"], 1):
+            with self.subTest(line=line):
+                self.assertEqual(self.send(node, body=line + b"Subject: x\r\n\r\nbody\r\n").code, 250)
+                message = self.delivered(mx, n)
+                self.assertEqual(self.fields(message), ["Received"])
+                self.assertTrue(message.headers.endswith(b" +0000\r\n"), message.headers)
+                self.assertEqual(message.body, line + b"Subject: x\r\n\r\nbody\r\n", "it is whole, and body")
 
     def test_dsn_parameters_add_no_line_to_a_report(self):
         """xtext can hold anything: it goes on as xtext, and is shown in a report as one line."""
