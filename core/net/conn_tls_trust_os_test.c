@@ -168,19 +168,29 @@ who_was_refused_is_never_resumed(void **state)
 	tear_down(&f);
 }
 
+/* The server as after a restart. Gives the one before. */
+static struct tls_server *
+begin_anew(struct fixture *f)
+{
+	struct tls_server *before = f->tls_server;
+	struct err err = { 0 };
+
+	f->tls_server = tls_server_new(in_dir("good.pem"), in_dir("good.key"), &err);
+	if (!f->tls_server)
+		fail_msg("%s", err.text);
+	return before;
+}
+
 static void
 a_server_that_has_forgotten_makes_a_whole_handshake(void **state)
 {
 	struct tls_peer mx = { .host = "mx.example.com", .verify = true, .whose = "mta-1" };
 	struct tls_server *before;
 	struct fixture f;
-	struct err err;
 
 	set_up_tls(&f, "good.pem", "good.key");
 	assert_false(resumes(&f, mx));
-	before = f.tls_server;
-	f.tls_server = tls_server_new(in_dir("good.pem"), in_dir("good.key"), &err);
-	assert_non_null(f.tls_server);
+	before = begin_anew(&f);
 	assert_false(resumes(&f, mx));
 	assert_true(resumes(&f, mx));
 	tear_down(&f);
@@ -193,13 +203,10 @@ servers_that_share_their_tickets_know_each_others_clients(void **state)
 	struct tls_peer mx = { .host = "mx.example.com", .verify = true, .whose = "mta-1" };
 	struct tls_server *before;
 	struct fixture f;
-	struct err err;
 
 	set_up_tls(&f, "good.pem", "good.key");
 	assert_false(resumes(&f, mx));
-	before = f.tls_server;
-	f.tls_server = tls_server_new(in_dir("good.pem"), in_dir("good.key"), &err);
-	assert_non_null(f.tls_server);
+	before = begin_anew(&f);
 	tls_server_share_tickets(f.tls_server, before);
 	assert_true(resumes(&f, mx));
 	tls_server_free(before);

@@ -20,6 +20,7 @@ import json
 import os
 import random
 import select
+import shutil
 import socket
 import stat
 import struct
@@ -40,7 +41,7 @@ def why_not():
     for name in ("/dev/fuse", "/dev/loop-control"):
         if not os.path.exists(name):
             return f"no {name}"
-    return None
+    return None if shutil.which("mkfs.ext4") else "no mkfs.ext4"
 
 
 class Disk:
