@@ -79,6 +79,7 @@ part_write(struct spool_batch *batch, struct part *part, const struct disk_ops *
 	iov = (struct iovec *)buf_grow(&batch->iov, (n + SPOOL_AHEAD_IOVS) * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++) {
 		struct spool_fresh *record = part->chunks.v[i];
+		record->round = at ? segment->file_round : 0;
 		spool_fresh_seal(record, segment->number, at);
 		iov[i] = (struct iovec){ record->p, record->n };
 		at += record->n;
@@ -140,6 +141,7 @@ segments_sync(struct spool_batch *batch, const struct disk_ops *ops)
 			part->sync_failed = true;
 			return false;
 		}
+		part->segment->file_round = spool_round_after(part->segment->file_round);
 	}
 	for (uint32_t i = 0; i < batch->parts_n; i++) {
 		if (batch->parts[i].sync)
@@ -182,8 +184,8 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	if (segment->journal_end == 0)
 		spool_record_journal_start(buf, segment->number, 0);
 	if (part->synced > part->marked || part->force_journal)
-		spool_record_synced(buf, segment->number, segment->journal_end, part->synced);
-	spool_record_notes(buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
+		spool_record_synced(buf, segment->number, segment->journal_round, segment->journal_end, part->synced);
+	spool_record_notes(buf, segment->number, segment->journal_round, segment->journal_end, part->notes.v, part->notes.n);
 	iov[0] = (struct iovec){ buf->p + buf->start, buf_len(buf) };
 	ok = spool_ahead_write(ops, segment->journal, segment->journal_end, iov, 1, part->ahead.journal, &segment->journal_ahead, err);
 	if (ok && sync) {
@@ -192,8 +194,10 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	}
 	if (ok) {
 		segment->journal_end += buf_len(buf);
-		if (sync)
+		if (sync) {
 			segment->journal_synced = segment->journal_end;
+			segment->journal_round = spool_round_after(segment->journal_round);
+		}
 	}
 	part->marked = ok ? part->synced : 0;
 	segment->journal_bad = !ok;

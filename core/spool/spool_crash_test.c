@@ -16,6 +16,8 @@ open_again(struct model *model)
 	model->fake.fail_permille = 0;
 	if (!model_open(model, &err))
 		fail_msg("%s: %s", model->context, err.text);
+	if (model->spool->core->damages)
+		fail_msg("%s: %llu damages", model->context, (unsigned long long)model->spool->core->damages);
 	model_check_recovered(model);
 	model->fake.fail_permille = (unsigned)permille;
 }

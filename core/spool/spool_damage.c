@@ -12,6 +12,12 @@
  * What the disk cannot read is such a hole as well, only that it is never taken for a
  * torn tail. Reading goes around it by blocks (spool_read_some()).
  *
+ * A power cut may tear what a sync was to make durable at any sector, so that good records follow bad
+ * ones (zeros had been written ahead, or the file had grown). Nobody was told of any of it, and
+ * no record of a later round was ever written: so it is told from damage, and cut off from its first
+ * bad byte on. That a sector of zeros must be there, as a write that was not carried out leaves it, keeps a bit that flipped
+ * in what was durable, and last, from taking others along.
+ *
  * A damaged segment stays where it is until its live messages have been copied out or
  * are over; it is compacted at once (spool_segment.c), and what is left is renamed
  * instead of removed (spool_remove.c). Nothing is written into the file, so a crash
@@ -82,21 +88,85 @@ place_behind(struct spool_recovery *r, uint64_t at)
 /* ---- holes ---- */
 
 void
-spool_hole_begin(struct spool_recovery *r, uint64_t at, const char *why)
+spool_hole_begin(struct spool_recovery *r, struct spool_segment *segment, uint64_t at, uint32_t round, const char *why)
 {
-	if (!r->hole.open)
-		r->hole = (struct spool_hole){ .open = true, .at = at };
+	struct spool_hole *hole = &r->hole;
+
+	if (!hole->open) {
+		*hole = (struct spool_hole){
+			.open = true, .at = at, .round = round, .copies_n = r->copies_n, .heard_n = r->heard_n, .places_n = r->places_n,
+			.records = r->core->counts ? r->core->counts->records : 0, .marked = segment->marked,
+		};
+	} else if (!hole->round) {
+		hole->round = round;
+	} else if (round && hole->round != round) {
+		hole->round = SPOOL_ROUNDS;
+	}
+	hole->to = 0;
 	if (why)
-		r->hole.why = why;
+		hole->why = why;
+}
+
+/* Behind it stand records that waited for the same sync, and none that waited for a later one. */
+static bool
+may_be_torn(struct spool_recovery *r, const struct spool_segment *segment, bool journal, const struct spool_scan *scan,
+	    const struct spool_record *record)
+{
+	struct spool_hole *hole = &r->hole;
+
+	if (!hole->round)
+		hole->round = record->round;
+	if (!record->round || hole->round != record->round || hole->why || hole->at == 0 || r->core->was_clean ||
+	    segment->damaged || segment->journal_damaged || (!journal && hole->at < segment->marked))
+		return false;
+	return hole->to || spool_scan_has_zeros(scan, hole->at, record->at);
+}
+
+void
+spool_hole_followed(struct spool_recovery *r, struct spool_segment *segment, const char *suffix,
+		    const struct spool_scan *scan, const struct spool_record *record)
+{
+	struct spool_hole *hole = &r->hole;
+
+	if (!hole->open)
+		return;
+	if (may_be_torn(r, segment, strcmp(suffix, ".jnl") == 0, scan, record)) {
+		hole->to = hole->to ? hole->to : record->at;
+		hole->followed = true;
+	} else {
+		spool_hole_end(r, segment, suffix, hole->to ? hole->to : record->at);
+	}
 }
 
 bool
-spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan)
+spool_hole_is_torn(const struct spool_recovery *r)
+{
+	return !r->hole.why && (!r->hole.followed || r->hole.round != SPOOL_ROUNDS);
+}
+
+uint64_t
+spool_hole_take_back(struct spool_recovery *r, struct spool_segment *segment)
+{
+	const struct spool_hole *hole = &r->hole;
+
+	r->copies_n = hole->copies_n;
+	r->heard_n = hole->heard_n;
+	r->places_n = hole->places_n;
+	segment->marked = hole->marked;
+	if (r->core->counts)
+		r->core->counts->records = hole->records;
+	r->hole.open = false;
+	return hole->at;
+}
+
+bool
+spool_hole_skip(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan)
 {
 	uint64_t place = place_behind(r, scan->bad_to ? scan->bad_to - 1 : scan->at);
 	uint64_t to = scan->beyond && scan->beyond <= place ? scan->beyond : place;
 
-	spool_hole_begin(r, scan->at, scan->bad_to ? SPOOL_UNREADABLE : NULL);
+	spool_hole_begin(r, segment, scan->at, to == scan->beyond && scan->round ? scan->round : SPOOL_ROUNDS,
+			 scan->bad_to ? SPOOL_UNREADABLE : NULL);
 	if (to == scan->beyond)
 		r->hole.messages += scan->kind == SPOOL_MESSAGE;
 	else
@@ -170,7 +240,7 @@ spool_file_lost(struct spool_segment *segment, const char *suffix)
 void
 spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why)
 {
-	spool_hole_begin(r, copy->at, why);
+	spool_hole_begin(r, copy->segment, copy->at, SPOOL_ROUNDS, why);
 	r->hole.messages = 1;
 	spool_hole_end(r, copy->segment, ".seg", copy->at + copy->record_bytes);
 }

@@ -82,6 +82,7 @@ struct spool_segment {
 	uint64_t file_end;              /* where the last batch that was written ended, */
 	uint64_t file_ahead;            /* and how many zeros stand behind it */
 	uint64_t journal_end, journal_synced;
+	uint32_t file_round, journal_round;     /* of what is written next */
 	uint64_t journal_ahead;         /* zeros behind journal_end */
 	bool journal_made, file_made, made_badly, journal_bad;
 	unsigned journal_fails;         /* tries that failed, one after the other, because of the file itself */

@@ -132,7 +132,7 @@ say_record(struct spool_segment *segment, const struct spool_record *record, uin
 
 	if (record->at >= *place + PLACES_APART) {
 		*place = record->at;
-		spool_record_synced(&renewal->bytes, segment->number, 0, record->at);
+		spool_record_synced(&renewal->bytes, segment->number, 1, 0, record->at);
 	}
 	if (segment->damaged || record->kind != SPOOL_MESSAGE || !spool_record_parts(record->payload, record->at, &parts) ||
 	    spool_number_among(renewal->live, renewal->live_n, parts.id))
@@ -185,8 +185,8 @@ say(struct spool_segment *segment)
 		renewal->notes.n = notes_n;
 		return false;
 	}
-	spool_record_synced(bytes, segment->number, 0, renewal->synced);
-	spool_record_notes(bytes, segment->number, 0, renewal->notes.v, renewal->notes.n);
+	spool_record_synced(bytes, segment->number, 1, 0, renewal->synced);
+	spool_record_notes(bytes, segment->number, 1, 0, renewal->notes.v, renewal->notes.n);
 	return true;
 }
 
@@ -200,13 +200,13 @@ say_again(struct spool_recovery *r, struct spool_segment *segment, size_t heard_
 	renewal->synced = segment->end;
 	spool_record_journal_start(bytes, segment->number, 0);
 	for (size_t i = 0; i < r->places_n; i++)
-		spool_record_synced(bytes, segment->number, 0, r->places[i]);
-	spool_record_synced(bytes, segment->number, 0, segment->end);
+		spool_record_synced(bytes, segment->number, 1, 0, r->places[i]);
+	spool_record_synced(bytes, segment->number, 1, 0, segment->end);
 	for (size_t i = heard_from; i < r->heard_n; i++) {
 		if (!r->heard[i].in_record)
 			spool_notes_add(&renewal->notes, &r->heard[i].note);
 	}
-	spool_record_notes(bytes, segment->number, 0, renewal->notes.v, renewal->notes.n);
+	spool_record_notes(bytes, segment->number, 1, 0, renewal->notes.v, renewal->notes.n);
 }
 
 /* ---- its place ---- */
@@ -259,6 +259,7 @@ renew_done(struct spool_core *core)
 			    name, renewal->aside);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = buf_len(&renewal->bytes);
 	segment->journal_ahead = 0;
+	segment->journal_round = 2;
 	segment->journal_bad = false;
 	segment->journal_fails = 0;
 	if (segment->marked < renewal->synced)

@@ -24,6 +24,7 @@ spool_segment_new(struct spool_core *core, uint64_t number)
 
 	segment->core = core;
 	segment->number = number;
+	segment->file_round = segment->journal_round = 1;
 	list_init(&segment->dirty_link);
 	list_init(&segment->dead_link);
 	list_init(&segment->messages);
