@@ -223,7 +223,7 @@ class Dns(harness.Case):
             with self.subTest(domain):
                 self.assert_bounced(domain, "5.4.4", diagnosis="leads back here or nowhere")
 
-    def listening_on_25(self, at, source='"any"'):
+    def listening_on_25(self, at, source):
         """Whom DNS may send back to itself."""
         port = harness.free_port()
         return self.node(f'''listener "127.0.0.1:{port}" {{ relay_from = {{ "127.0.0.0/8" }} }}
@@ -233,7 +233,7 @@ domain "*" {{ retry_after = "1h", retry_jitter = "0%" }}
 ''', port=port, options=self.dns.option)
 
     def test_a_listener_of_our_own_is_no_mail_exchanger(self):
-        for at, source in ("192.0.2.16", '"any"'), ("0.0.0.0", '{ "192.0.2.15", "192.0.2.16" }'):
+        for at, source in ("192.0.2.16", '"any"'), ("0.0.0.0", '{ "192.0.2.15", "192.0.2.16" }'), ("0.0.0.0", '"any"'):
             with self.subTest(at):
                 node = self.listening_on_25(at, source)
                 for n, domain in enumerate(("self.test", "selfmapped.test"), 1):
@@ -245,7 +245,7 @@ domain "*" {{ retry_after = "1h", retry_jitter = "0%" }}
 
     def test_behind_a_listener_of_our_own_the_next_host_is_asked(self):
         self.receiver("192.0.2.11")
-        node = self.listening_on_25("192.0.2.16")
+        node = self.listening_on_25("192.0.2.16", '"any"')
         self.send(node, to="u@selfs.test")
         record, = node.wait_records(1, "d")
         self.assertEqual(record["dlvDestinationIp"], "192.0.2.11")
