@@ -375,14 +375,14 @@ class Certificates:
     def openssl(self, *argv):
         subprocess.run([program("openssl"), *argv], check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
-    def issue(self, host, days="2"):
-        """(certificate, key) for the host; both PEM."""
-        base = os.path.join(self.folder, f"{self.name}-{host}")
+    def issue(self, host, days="2", names=None, mark=""):
+        """(certificate, key) for the host, or what `names` says as a subjectAltName; both PEM. mark: for another of that host."""
+        base = os.path.join(self.folder, f"{self.name}-{host}{mark}")
         cert, key, request, extensions = (base + end for end in (".pem", ".key", ".csr", ".ext"))
         if os.path.exists(cert):
             return cert, key
         with open(extensions, "w", encoding="ascii") as file:
-            file.write(f"subjectAltName=DNS:{host}\n")
+            file.write(f"subjectAltName={names or 'DNS:' + host}\n")
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={host}",
                      "-keyout", key, "-out", request)
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial",

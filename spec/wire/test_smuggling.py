@@ -4,11 +4,12 @@ slipped into headers, reports, the log, the accounting file and a terminal. Each
 import csv
 import email
 import os
+import pty
 import re
 import struct
 
 import harness
-from client import Client
+from client import Client, Closed
 from harness import until
 from records import CRC_AT, HEADER, crc32c
 
@@ -262,6 +263,40 @@ class Lines(harness.Case):
             self.assertRegex(line, r"^(\d{4}-\d\d-\d\dT[\d:.]+Z (info|warning|error) |ready$)")
         self.assertNotRegex(node.log, CONTROLS)
         self.one_record_a_line(node)
+
+    def test_no_dialogue_drives_a_terminal(self):
+        node, _ = self.relay()
+        for options in (), ("--json",):
+            with self.subTest(options=options):
+                master, slave = pty.openpty()
+                self.addCleanup(os.close, master)
+                self.keep(harness.Process([harness.SLUICE, "trace", "--control", node.control, *options], f"/proc/self/fd/{slave}", env={"NO_COLOR": "1"}))
+                os.close(slave)
+                os.set_blocking(master, False)
+                self.seen = ""
+                self.until_seen(node, master, "NOOP it has begun")
+                for said in self.SAID:
+                    with Client(node.port) as c:
+                        c.send(f"NOOP {said}\r\n")
+                        try:
+                            c.reply()
+                        except (Closed, ConnectionResetError):
+                            pass
+                self.until_seen(node, master, "NOOP it is over")
+                self.assertIn("gnp.exe", self.seen)
+                # JSON leaves DEL as it is; no terminal does anything at it.
+                self.assertEqual(re.findall(CONTROLS, self.seen.replace("\r\n", "\n").replace("\x7f", "" if options else "\x7f")), [])
+
+    def until_seen(self, node, master, words):
+        def seen():
+            with Client(node.port) as c:
+                c.command(words)
+            try:
+                self.seen += os.read(master, 1 << 20).decode("utf-8", "replace")
+            except BlockingIOError:
+                pass
+            return words in self.seen
+        until(seen, "the trace tells it")
 
     def one_record_a_line(self, node):
         node.stop()
