@@ -4,8 +4,7 @@
  *
  * Start: policy, doors, shards, control socket; only when all that is there does
  * anybody get in. A swap asks here for what of the node's settings is not the shards':
- * the accounting file, the control socket, the name servers. Stop: transactions in flight end, for a while; then what is
- * left is cut.
+ * the accounting file, the control socket, the name servers. Stop: transactions in flight end, for a while; the rest is cut.
  *
  * Until go() and again once the first loop has ended this is the only thread that a
  * loop runs on.
@@ -27,9 +26,7 @@
 #include "util/log_stderr.h"
 #include "workers.h"
 
-#define STOP_TICK_US   (50 * US_PER_MS)
-#define STOP_US        (6 * US_PER_S)
-#define STOP_FINAL_US  (8 * US_PER_S)   /* for replies to messages sent whole: cut, they are sent twice */
+#define TICK_US (50 * US_PER_MS)        /* so far behind is who follows the accounting file */
 
 struct node {
 	const struct node_options *given;
@@ -53,26 +50,33 @@ struct node {
 	const struct ruleset_node *next;
 	char           *control_path;   /* where it listens */
 	struct endpoint resolver;
-	struct timer    stop_tick;
-	mono_us_t       stop_at;
+	struct timer    tick;
+	mono_us_t       stop_began;
 	bool            stopping;
 };
 
 /* ---- while it runs ---- */
 
+static bool
+has_stopped(struct node *node, struct now now)
+{
+	mono_us_t lasts = now.mono - node->stop_began;
+
+	return shards_are_idle(node->shards) || lasts >= SHARDS_STOP_FINAL_US ||
+	       (lasts >= SHARDS_STOP_US && shards_waiting_final(node->shards) == 0);
+}
+
 static void
-on_stop_tick(void *ctx, struct now now)
+on_tick(void *ctx, struct now now)
 {
 	struct node *node = ctx;
-	bool finished = shards_are_idle(node->shards);
-	bool cut = now.mono >= node->stop_at && (now.mono >= node->stop_at + (STOP_FINAL_US - STOP_US) ||
-						 shards_waiting_final(node->shards) == 0);
 
-	if (finished || cut) {
+	if (node->shards->account != NULL)
+		account_flush(node->shards->account);
+	if (node->stopping && has_stopped(node, now))
 		loop_stop(node->loop);
-		return;
-	}
-	timer_start(&node->loop->timers, &node->stop_tick, now.mono + STOP_TICK_US);
+	else
+		timer_start(&node->loop->timers, &node->tick, now.mono + TICK_US);
 }
 
 static void
@@ -98,9 +102,9 @@ on_signal(void *ctx, int signum)
 	log_info(&node->log, "stopping: transactions in flight are finished");
 	notify_say(&node->notify, "STOPPING=1");
 	node->stopping = true;
-	node->stop_at = loop_now(node->loop).mono + STOP_US;
+	node->stop_began = loop_now(node->loop).mono;
 	shards_stop(node->shards);
-	timer_start(&node->loop->timers, &node->stop_tick, loop_now(node->loop).mono);
+	timer_start(&node->loop->timers, &node->tick, loop_now(node->loop).mono);
 }
 
 /* ---- putting together ---- */
@@ -197,27 +201,19 @@ on_bound(void *ctx, struct shards *shards, struct err *err)
 
 	if ((gives && !process_give_folder(node->settings.spool, user, err)) || (user != NULL && !process_become(user, err)))
 		return false;
-	if (path == NULL)
-		return true;
-	shards->account = account_open(path, node->settings.accounting_records, &node->log, err);
-	return shards->account != NULL;
+	if (path != NULL)
+		shards->account = account_open(path, node->settings.accounting_records, &node->log, err);
+	return path == NULL || shards->account != NULL;
 }
 
 /* ---- a swap's part that is ours ---- */
 
 static bool
-same(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool
 prepare_account(struct node *node, const struct ruleset_node *settings, struct err *err)
 {
-	const char *path = settings->accounting_file;
+	const char *path = settings->accounting_file, *now = node->settings.accounting_file;
 
-	if (path == NULL || (same(path, node->settings.accounting_file) &&
-			     settings->accounting_records == node->settings.accounting_records))
+	if (path == NULL || (now != NULL && strcmp(path, now) == 0 && settings->accounting_records == node->settings.accounting_records))
 		return true;
 	node->next_account_made = access(path, F_OK) != 0;
 	node->next_account = account_open(path, settings->accounting_records, &node->log, err);
@@ -363,7 +359,8 @@ go(struct node *node, struct err *err)
 
 	for (unsigned i = 0; i < countof(signals); i++)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
-	timer_init(&node->stop_tick, on_stop_tick, node);
+	timer_init(&node->tick, on_tick, node);
+	timer_start(&node->loop->timers, &node->tick, loop_now(node->loop).mono);
 	shards_start(node->shards);
 	process_memory_aside();
 	if (!workers_start(node->workers, node->watchdog, err))

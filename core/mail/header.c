@@ -16,11 +16,17 @@
 
 #define LINE_MAX_BYTES 998
 
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
 size_t
 header_block_end(struct span message)
 {
 	static const struct span end = { "\r\n\r\n", 4 };
-	if (span_starts(message, SPAN("\r\n")))
+	if (span_starts(message, SPAN("\r\n")) || (message.n > 0 && is_blank(message.p[0])))
 		return 0;
 	size_t at = span_find_text(message, end);
 	return at == SIZE_MAX ? SIZE_MAX : at + 2;
@@ -38,12 +44,6 @@ line_length(struct span block)
 {
 	size_t lf = span_find(block, '\n');
 	return lf == SIZE_MAX ? block.n : lf + 1;
-}
-
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
 }
 
 static size_t

@@ -31,6 +31,8 @@ the_block_ends_before_the_empty_line(void **state)
 		{ "A: b\r\n\r\nbody\r\n", 6 },
 		{ "A: b\r\nC: d\r\n\r\n", 12 },
 		{ "\r\nbody", 0 },
+		{ " X: folded\r\nA: b\r\n\r\n", 0 },
+		{ "\tA: b\r\n", 0 },
 		{ "A: b\r\n", SIZE_MAX },
 		{ "A: b\r\n\nC: d\r\n", SIZE_MAX },
 		{ "A: b\r\n\r", SIZE_MAX },

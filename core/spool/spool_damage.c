@@ -14,13 +14,11 @@
  *
  * A damaged segment stays where it is until its live messages have been copied out or
  * are over; it is compacted at once (spool_segment.c), and what is left is renamed
- * instead of removed (spool_compact.c). Nothing is written into the file, so a crash
+ * instead of removed (spool_remove.c). Nothing is written into the file, so a crash
  * on the way finds the same damage again.
  *
  * A journal is written on, and where a sector of it is bad that may fail for good. So
- * a damaged one is set aside at once, for a new one that says what could be read of it.
- * The new one is there, synced, under another name before the old one is renamed: a crash
- * between the two renames loses nothing (spool_names.c).
+ * a damaged one is set aside at once, for a new one that says what could be read of it (spool_renew.c).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_recover.h"
@@ -177,63 +175,6 @@ spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, cons
 	spool_hole_end(r, copy->segment, ".seg", copy->at + copy->record_bytes);
 }
 
-/* ---- journals ---- */
-
-static void
-say_again(struct spool_recovery *r, const struct spool_segment *segment, size_t heard_from, struct buf *out)
-{
-	struct spool_notes notes = { 0 };
-
-	spool_record_journal_start(out, segment->number, 0);
-	for (size_t i = 0; i < r->places_n; i++)
-		spool_record_synced(out, segment->number, 0, r->places[i]);
-	spool_record_synced(out, segment->number, 0, segment->end);
-	for (size_t i = heard_from; i < r->heard_n; i++) {
-		if (!r->heard[i].in_record)
-			spool_notes_add(&notes, &r->heard[i].note);
-	}
-	spool_record_notes(out, segment->number, 0, notes.v, notes.n);
-	spool_notes_fini(&notes);
-}
-
-/* What is missing need not be set aside. */
-static bool
-take_place(struct spool_segment *segment, const char *fresh, const char *name, struct err *err)
-{
-	struct disk *disk = segment->core->disk;
-	char aside[SPOOL_NAME_MAX];
-	bool there;
-
-	if (!spool_name_is_there(disk, name, &there, err) || (there && !spool_set_aside(disk, name, aside, err)) ||
-	    !disk->ops->rename(disk, fresh, name, err))
-		return false;
-	if (there)
-		log_warning(segment->core->log, "spool: what can be read of the damaged %s is taken; it is set aside as %s", name, aside);
-	return true;
-}
-
-bool
-spool_journal_renew(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from, struct err *err)
-{
-	char name[SPOOL_NAME_MAX], fresh[SPOOL_NAME_MAX];
-	struct buf buf;
-	bool ok;
-
-	if (segment->core->look)
-		return true;
-	spool_segment_name(segment, ".jnl", name);
-	spool_segment_name(segment, SPOOL_RENEWED, fresh);
-	buf_init(&buf, 0);
-	say_again(r, segment, heard_from, &buf);
-	ok = spool_file_put(segment->core->disk, fresh, buf_span(&buf), err) && take_place(segment, fresh, name, err);
-	segment->journal_end = segment->journal_synced = segment->journal_bytes = buf_len(&buf);
-	if (segment->marked < segment->end)
-		segment->marked = segment->end;
-	segment->journal_damaged = false;
-	buf_fini(&buf);
-	return ok;
-}
-
 /* The segment may have given ids that can be read nowhere any more, and what is noted of an id
  * must not meet another message. */
 void
@@ -260,7 +201,7 @@ spool_journal_away(struct spool_segment *segment)
 	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	spool_segment_name(segment, ".jnl", name);
-	if (segment->damaged)
+	if (segment->damaged || segment->renewal)
 		spool_set_aside(disk, name, aside, NULL);
 	else
 		disk->ops->remove(disk, name, NULL);

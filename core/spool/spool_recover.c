@@ -348,8 +348,8 @@ segments_read(struct spool_recovery *r, struct err *err)
 			return false;
 		if (segment->damaged || segment->journal_damaged)
 			spool_damaged_ids(r, segment, heard_from);
-		if (segment->journal_damaged && !spool_journal_renew(r, segment, heard_from, err))
-			return false;
+		if (segment->journal_damaged)
+			spool_journal_renew(r, segment, heard_from);
 		if (core->next_id <= segment->max_id)
 			core->next_id = segment->max_id + 1;
 	}

@@ -72,9 +72,11 @@ void spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, con
 void spool_journal_missing(struct spool_segment *segment);
 void spool_file_lost(struct spool_segment *segment, const char *suffix);        /* it cannot be opened */
 void spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why);
-/* In place of the damaged one, which is set aside: what was heard from it, and that all of the segment is synced. */
-bool spool_journal_renew(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from, struct err *err);
 void spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from);
+
+/* spool_renew.c: in place of the damaged one, which is set aside: what was heard from it, and that all of the segment is
+ * synced. What the disk does not take now is tried again when the node runs. */
+void spool_journal_renew(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from);
 
 /* Puts copies and notes of each message together, and tells the owner, oldest first. */
 bool spool_regroup(struct spool_recovery *r, struct err *err);
