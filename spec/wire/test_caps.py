@@ -32,9 +32,10 @@ vmta "m1" {{ source = "any" }}
 vmta "m2" {{ source = "any" }}
 pool "pooled" {{ "m1", "m2", max_msg_rate = "20/2s" }}
 on.message(function(msg) if msg:header "X-Pool" then msg.pool = "pooled" end end)
-{hosts}''')
+{hosts}''', paused=True)
         self.fill(node, 30, "v1.example", "v2.example")
         self.fill(node, 30, "p1.example", "p2.example", headers=b"X-Pool: yes\r\n")
+        node.command("resume", "*")
         node.wait_records(120, "d", deadline_s=25)
         for what, names in [("vmta.max_msg_rate", ("v1", "v2")), ("pool.max_msg_rate", ("p1", "p2"))]:
             self.assert_paced([at for n in names for at, _ in mx[n].attempts], 20, 2, what)
@@ -42,8 +43,9 @@ on.message(function(msg) if msg:header "X-Pool" then msg.pool = "pooled" end end
     def test_the_nodes_rate_holds(self):
         a, b = self.receiver(), self.receiver()
         node = self.node(f'domain "a.example" {{ smtp_hosts = "{a.at}" }}\ndomain "b.example" {{ smtp_hosts = "{b.at}" }}',
-                         settings='max_msg_rate = "20/2s"')
+                         settings='max_msg_rate = "20/2s"', paused=True)
         self.fill(node, 30, "a.example", "b.example")
+        node.command("resume", "*")
         node.wait_records(60, "d", deadline_s=20)
         self.assert_paced([at for mx in (a, b) for at, _ in mx.attempts], 20, 2, "node.max_msg_rate")
 

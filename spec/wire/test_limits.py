@@ -22,7 +22,7 @@ class Limits(queues.Case):
 domain "connects.example" {{ smtp_hosts = "{connects.at}", max_connect_rate = "10/2s", max_msg_per_connection = 1 }}
 domain "messages.example" {{ smtp_hosts = "{messages.at}", max_msg_rate = "40/4s" }}
 domain "rcpts.example"    {{ smtp_hosts = "{rcpts.at}", max_msg_rate = "20/2s" }}
-domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s", burst = 10 }} }}''')
+domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s", burst = 10 }} }}''', paused=True)
         self.fill(node, 40, "connects.example")
         self.fill(node, 80, "messages.example", "burst.example")
         self.fill(node, 20, "rcpts.example", rcpts=4)
@@ -30,6 +30,7 @@ domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s
             why = node.command("why", f"{queue}.example/default")
             entry = next(g for g in why["gates"] if g["gate"] == gate)
             self.assertRegex(entry["declared_at"], r"policy\.lua:\d+$")
+        node.command("resume", "*")
         node.wait_records(40 + 80 + 80 + 80, "d", deadline_s=25)
         self.assert_paced(connects.connected_at(), 10, 2, "max_connect_rate")
         self.assert_paced([at for at, _ in messages.attempts], 40, 4, "max_msg_rate")
@@ -46,8 +47,9 @@ domain "burst.example"    {{ smtp_hosts = "{burst.at}", max_msg_rate = {{ "40/4s
     def test_refusals_count_as_attempts(self):
         mx = self.receiver()
         mx.answer("RCPT", "550 5.1.1 no")
-        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_msg_rate = "20/2s" }}')
+        node = self.node(f'domain "a.example" {{ smtp_hosts = "{mx.at}", max_msg_rate = "20/2s" }}', paused=True)
         self.fill(node, 50, "a.example")
+        node.command("resume", "*")
         node.wait_records(50, "b")
         self.assert_paced([at for at, _ in mx.attempts], 20, 2, "max_msg_rate")
 
