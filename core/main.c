@@ -5,6 +5,9 @@
 #include "cmd/cmd.h"
 #include "util/span.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 static const struct cmd *const cmds[] = {
 	&cmd_run,
 	&cmd_check,
@@ -114,11 +117,25 @@ finish(int status)
 	return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
+/* Whoever started us may have closed them; a socket or a file in their place would be written to. */
+static void
+fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct cmd *cmd;
 
+	fill_standard_descriptors();
 	if (argc < 2) {
 		print_overview(stderr);
 		return EXIT_MISUSED;

@@ -4,25 +4,6 @@
 
 #define BASE "vmta 'mta-1' { source = 'any' } vmta 'mta-2' { source = 'any' } pool 'marketing' { 'mta-1', 'mta-2' }\n"
 
-struct logged { char text[8000]; size_t n; };
-
-static void
-keep_line(void *ctx, const char *line, size_t n)
-{
-	struct logged *logged = ctx;
-	if (logged->n + n < sizeof(logged->text)) {
-		memcpy(logged->text + logged->n, line, n);
-		logged->n += n;
-		logged->text[logged->n] = '\0';
-	}
-}
-
-static wall_ms_t
-wall(void *ctx)
-{
-	return (wall_ms_t){ 0 };
-}
-
 struct world {
 	struct logged logged;
 	struct log log;
@@ -39,7 +20,7 @@ set_up(struct world *w, const char *text)
 {
 	char errors[2000], warnings[2000];
 	memset(w, 0, sizeof(*w));
-	w->log = (struct log){ .level = LOG_INFO, .wall = wall, .sink = keep_line, .sink_ctx = &w->logged };
+	w->log = fixture_log(&w->logged);
 	struct policy_env env = { .log = &w->log, .seed = 1 };
 	w->policy = fixture_load(text, &env, errors, warnings, sizeof(errors));
 	if (!w->policy)

@@ -98,7 +98,7 @@ struct spool_owner {
  * segment was synced, is cut, with a line in the log. Damage before that place is named there
  * with file and offset, and so is what the disk cannot read; what can still be read is taken, and the file set
  * aside under NAME.damaged: a segment when nothing in it waits any more, another at once. Where a journal is
- * damaged, some get their mail again. */
+ * damaged, some get their mail again. If there is no room for a new one the spool refuses until there is. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
 /* Another loop's face. The loop may be the first's as well: then its on_commit runs with those of the first.
@@ -119,6 +119,9 @@ struct spool_writer *spool_begin(struct spool *spool, struct err *err);
 /* Body bytes, wire form, in order. Large bodies leave memory as they grow. */
 bool spool_write(struct spool_writer *writer, struct span bytes, struct err *err);
 uint64_t spool_written(const struct spool_writer *writer);      /* body bytes so far */
+/* So much of the body waits for the disk that no more should come. True: on_room is called once, when some may again, or
+ * the writer has failed; not after its end, and never from within this call. */
+bool spool_writer_waits(struct spool_writer *writer, void (*on_room)(void *ctx), void *ctx);
 /* Ends the writer, whatever comes of it. meta is opaque to the spool; head is what goes
  * before the body on the wire (the header block and its empty line). message->id must be set, the rest
  * zero. on_commit comes later, never from within this call: err NULL: durable. */

@@ -20,13 +20,16 @@
  *
  * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
  * what is synced and the notes are written again. A crash meanwhile would undo them, so
- * when there are many of them, or for long, nobody should begin more (spool_stalls()).
+ * when there are many of them, or for long, nobody should begin more (spool_stalls()). A journal
+ * that fails twice for itself (a bad sector, a file that is gone) is written anew elsewhere (spool_renew.c).
  *
  * Either way the spool then refuses (`failing`) and tries a batch each second,
  * which must sync something real; the first that succeeds opens it again.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
+
+#include <errno.h>
 
 #define IDLE_BYTES_MAX (256u * 1024u)   /* of a batch's own arrays, kept for the next one */
 
@@ -40,6 +43,7 @@ struct part {
 	bool cut, sync, force_journal, keep_files;
 	/* the worker's answers */
 	bool touched, sync_failed, cut_failed, created, journal_ok;
+	int journal_sys;                /* what its journal failed with, if it is bad for good */
 	uint64_t journal_bytes;
 };
 
@@ -57,6 +61,8 @@ struct spool_batch {
 	struct err   journal_err;
 };
 
+#define FAILS_MAX 2u                    /* of a journal, before a new one takes its place */
+
 /* ---- on the worker ---- */
 
 static bool
@@ -73,6 +79,7 @@ part_write(struct spool_batch *batch, struct part *part, const struct disk_ops *
 	iov = (struct iovec *)buf_grow(&batch->iov, (n + SPOOL_AHEAD_IOVS) * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++) {
 		struct spool_fresh *record = part->chunks.v[i];
+		record->round = at ? segment->file_round : 0;
 		spool_fresh_seal(record, segment->number, at);
 		iov[i] = (struct iovec){ record->p, record->n };
 		at += record->n;
@@ -134,6 +141,7 @@ segments_sync(struct spool_batch *batch, const struct disk_ops *ops)
 			part->sync_failed = true;
 			return false;
 		}
+		part->segment->file_round = spool_round_after(part->segment->file_round);
 	}
 	for (uint32_t i = 0; i < batch->parts_n; i++) {
 		if (batch->parts[i].sync)
@@ -176,8 +184,8 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	if (segment->journal_end == 0)
 		spool_record_journal_start(buf, segment->number, 0);
 	if (part->synced > part->marked || part->force_journal)
-		spool_record_synced(buf, segment->number, segment->journal_end, part->synced);
-	spool_record_notes(buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
+		spool_record_synced(buf, segment->number, segment->journal_round, segment->journal_end, part->synced);
+	spool_record_notes(buf, segment->number, segment->journal_round, segment->journal_end, part->notes.v, part->notes.n);
 	iov[0] = (struct iovec){ buf->p + buf->start, buf_len(buf) };
 	ok = spool_ahead_write(ops, segment->journal, segment->journal_end, iov, 1, part->ahead.journal, &segment->journal_ahead, err);
 	if (ok && sync) {
@@ -186,13 +194,25 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	}
 	if (ok) {
 		segment->journal_end += buf_len(buf);
-		if (sync)
+		if (sync) {
 			segment->journal_synced = segment->journal_end;
+			segment->journal_round = spool_round_after(segment->journal_round);
+		}
 	}
 	part->marked = ok ? part->synced : 0;
 	segment->journal_bad = !ok;
 	segment->journal_ahead = ok ? segment->journal_ahead : 0;
 	return ok;
+}
+
+/* Once may be chance; a disk without room, or a file system that is read only now, is no better elsewhere. */
+static void
+journal_failed(struct part *part, const struct err *err)
+{
+	if (!spool_is_unreadable(err) && err->sys != ENOENT)
+		return;
+	if (++part->segment->journal_fails >= FAILS_MAX)
+		part->journal_sys = err->sys;
 }
 
 static void
@@ -202,11 +222,17 @@ journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 		struct part *part = &batch->parts[i];
 		struct err err = { 0 };
 
+		if (part->segment->renewal)
+			err = *spool_renewal_err(part->segment->renewal);
 		/* Without its segment a journal has nothing to say. */
-		if (!part->notes.n && !part->force_journal && part->synced <= part->marked)
+		else if (!part->notes.n && !part->force_journal && part->synced <= part->marked)
 			part->journal_ok = true;
 		else if (part->segment->file_made && part->synced > 0)
 			part->journal_ok = journal_write(batch, part, ops, &err);
+		if (part->journal_ok)
+			part->segment->journal_fails = 0;
+		else if (!part->segment->renewal)
+			journal_failed(part, &err);
 		if (!part->journal_ok && !batch->journal_err.kind)
 			batch->journal_err = err;
 		part->journal_bytes = part->segment->journal_end;
@@ -342,6 +368,8 @@ part_done(struct part *part, bool failed)
 		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
 		spool_segment_dirty(segment);
+		if (part->journal_sys)
+			spool_renew(segment, part->journal_sys);
 	}
 }
 
@@ -421,6 +449,7 @@ batch_done(struct spool_core *core)
 		part_done(&batch->parts[i], failed);
 	if (failed)
 		fail_the_rest(core, batch);
+	spool_writers_go_on(core);
 	fail_or_mend(core, batch);
 	core->syncs += batch->syncs;
 	for (uint32_t i = 0; i < batch->parts_n; i++)

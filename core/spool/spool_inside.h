@@ -30,6 +30,7 @@
 #define SPOOL_AHEAD_IOVS 8                              /* that zeros written ahead take, at most */
 
 struct spool_job;
+struct spool_renewal;
 struct spool_batch;
 struct spool_compact_item;
 
@@ -72,6 +73,7 @@ struct spool_segment {
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
 	mono_us_t retry_at;
+	struct spool_renewal *renewal;  /* its journal is not written any more, for a new one is to take its place; NULL: it is */
 
 	struct disk_file *read_file;    /* while there are readers */
 
@@ -80,8 +82,10 @@ struct spool_segment {
 	uint64_t file_end;              /* where the last batch that was written ended, */
 	uint64_t file_ahead;            /* and how many zeros stand behind it */
 	uint64_t journal_end, journal_synced;
+	uint32_t file_round, journal_round;     /* of what is written next */
 	uint64_t journal_ahead;         /* zeros behind journal_end */
 	bool journal_made, file_made, made_badly, journal_bad;
+	unsigned journal_fails;         /* tries that failed, one after the other, because of the file itself */
 };
 
 /* Who waits for a message to be durable. */
@@ -96,6 +100,7 @@ struct spool_ticket {
 	uint16_t rcpts_n;
 	struct err err;                         /* kind set: it failed, or can no longer be committed */
 	void (*on_commit)(void *ctx, const struct err *err);
+	void (*on_room)(void *ctx);             /* not NULL: no commit, its writer waits to go on */
 	void  *ctx;
 };
 
@@ -144,6 +149,7 @@ struct spool_core {
 
 	struct list segments, dirty, dead, writers;
 	struct list tickets;            /* of pending records */
+	struct list slow;               /* tickets of writers that wait to go on */
 	struct spool_segment *active;   /* where new messages go */
 	uint64_t next_number, next_id;
 	uint64_t pending_bytes;
@@ -175,6 +181,8 @@ struct spool_core {
 	struct spool_job   *job;        /* under way */
 	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch, *idle_batch;
+	struct spool_segment *renewing; /* whose journal */
+	unsigned renewals_n;
 	struct spool_segment *removing;
 	uint64_t removing_left;         /* bytes of its file that are not yet freed */
 	struct spool_compaction *compaction;
@@ -275,6 +283,7 @@ void spool_writer_init(struct spool_writer *writer, struct spool *face);        
 bool spool_writer_add(struct spool_writer *writer, struct span bytes, struct err *err);        /* spool_write(), under the lock */
 void spool_writer_end(struct spool_writer *writer);
 void spool_writer_free(struct spool_writer *writer);    /* after that; without the lock as well */
+void spool_writers_go_on(struct spool_core *core);      /* those that waited for what is now written, or failed */
 /* Both, under the lock. Its ticket has id, rcpts_n and who is told. parts: but for what the writer knows. */
 void spool_writer_commit(struct spool_writer *writer, struct spool_message_parts *parts,
 			 const struct spool_rcpt_state *states);
@@ -300,13 +309,23 @@ bool spool_set_aside(struct disk *disk, const char *name, char aside_out[SPOOL_N
 /* NULL: *err; if spool_is_unreadable() says that of it, there is a file. One that fails is tried again. */
 struct disk_file *spool_file_open(struct disk *disk, const char *name, uint64_t *size_out, struct err *err);
 
-/* spool_compact.c */
+/* spool_renew.c */
+void spool_renew(struct spool_segment *segment, int sys);       /* its journal cannot be written: another is to take its place */
+bool spool_renew_start(struct spool_core *core);        /* false: nothing to write anew yet */
+void spool_renew_last(struct spool_core *core);         /* here: what can be at the spool's end */
+void spool_renewal_end(struct spool_segment *segment);
+const struct err *spool_renewal_err(const struct spool_renewal *renewal);       /* why it is not there yet */
+
+/* spool_remove.c */
 bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
 bool spool_remove_waits(const struct spool_core *core);        /* for its next try */
+
+/* spool_compact.c */
 bool spool_compact_start(struct spool_core *core);
 void spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note);
 void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err);
 void spool_compact_end(struct spool_core *core);
+bool spool_compact_stop(struct spool_segment *segment); /* if it is that one's; false: what is copied is still on its way */
 
 /* spool_state.c */
 bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);

@@ -4,7 +4,7 @@
  * Its life: made in memory with its start record pending; created by the first
  * batch (journal first, so that a segment without a journal never is a crash's
  * doing); appended to while it is the active one or a writer pins it; dead when
- * nobody lives in it or holds it; removed by spool_compact.c.
+ * nobody lives in it or holds it; removed by spool_remove.c.
  *
  * Offsets: synced <= written <= end. Behind `written` stands only what is pending
  * in memory, so forgetting that is all it takes to be where the disk is.
@@ -24,6 +24,7 @@ spool_segment_new(struct spool_core *core, uint64_t number)
 
 	segment->core = core;
 	segment->number = number;
+	segment->file_round = segment->journal_round = 1;
 	list_init(&segment->dirty_link);
 	list_init(&segment->dead_link);
 	list_init(&segment->messages);
@@ -52,6 +53,7 @@ spool_segment_free(struct spool_segment *segment)
 	forget_pending(segment);
 	free(segment->pending.v);
 	spool_notes_fini(&segment->notes);
+	spool_renewal_end(segment);
 	if (segment->read_file)
 		core->disk->ops->close(segment->read_file);
 	spool_segment_files_close(segment);

@@ -4,24 +4,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
 
-static int
-set_up(void **state)
-{
-	struct post *post = post_new();
-
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
-}
-
 static void
 tells_a_commit_only_when_it_is_synced(void **state)
 {
@@ -302,7 +284,7 @@ refuses_a_header_that_is_too_large(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(tells_a_commit_only_when_it_is_synced),
 		TEST(serves_all_that_came_meanwhile_with_one_sync),

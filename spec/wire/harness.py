@@ -5,13 +5,15 @@ A module of tests ends with `harness.main()`. It runs inside name spaces of its
 own (network, mounts, processes) where the system allows that: ports never
 collide, addresses such as 192.0.2.10 exist, and nothing outlives the module.
 A module that can't do without says NEEDS_NAMESPACE = True, and is skipped with
-the reason where the system refuses. ALONE = True keeps spec/run from running
-others beside it: it measures a pace.
+the reason where the system refuses. One that measures a pace says PACED = True,
+and spec/run runs it beside others of that kind only; or ALONE = True, where it
+needs much of the machine, and it runs beside none.
 
 Nothing here sleeps for time to pass: until() waits for a condition, with a
 deadline that SLOW stretches.
 """
 import csv
+import glob
 import json
 import os
 import platform
@@ -219,6 +221,14 @@ class Node(Process):
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def waited_seconds(self):
+        """How long its threads have stood in line for a processor, all together; 0 where the system does not count it."""
+        total = 0
+        for task in glob.glob(f"/proc/{self.popen.pid}/task/*/schedstat"):
+            with open(task, encoding="ascii") as stat:
+                total += int(stat.read().split()[1])
+        return total / 1e9
+
 
 def command(*argv, stdin=None, deadline_s=20.0, env=None, cwd=None):
     """Runs `sluice …` to its end."""
@@ -277,6 +287,14 @@ class Case(unittest.TestCase):
         again = Node(node.folder, policy, node.port, spool=node.spool, **options)
         self.keep(again)
         return again.wait_ready()
+
+    def first_in_line(self):
+        """Threads and processes that the test begins from now on get a processor before any others, where the system lets us."""
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        except PermissionError:
+            return
+        self.addCleanup(os.sched_setscheduler, 0, os.SCHED_OTHER, os.sched_param(0))
 
     def keep(self, process):
         self.processes.append(process)

@@ -11,6 +11,7 @@ import struct
 import harness
 from client import Client, Closed
 from harness import until
+from records import CRC_AT, HEADER, crc32c
 
 SECOND = b"MAIL FROM:<evil@sender.example>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
 # Every way to end a message that some server takes for the end, and RFC 5321 does not.
@@ -120,15 +121,6 @@ class In(harness.Case):
         self.assertEqual(mx.messages, [])
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
 class Out(harness.Case):
     def change(self, node, old, new):
         """In the spool of a node that does not run, with sums that are right: as a bug in some version would have stored it."""
@@ -140,12 +132,13 @@ class Out(harness.Case):
                     at = 0
                     while data[at:at + 4] == b"SOPL":
                         size, = struct.unpack_from("<I", data, at + 8)
-                        payload = bytes(data[at + 32:at + 32 + size]).replace(old, new)
-                        if payload != data[at + 32:at + 32 + size]:
+                        begin, end = at + HEADER, at + HEADER + size
+                        payload = bytes(data[begin:end]).replace(old, new)
+                        if payload != data[begin:end]:
                             changed += 1
-                            data[at + 32:at + 32 + size] = payload
-                            struct.pack_into("<I", data, at + 28, crc32c(bytes(data[at:at + 28]) + payload))
-                        at += 32 + size
+                            data[begin:end] = payload
+                            struct.pack_into("<I", data, at + CRC_AT, crc32c(bytes(data[at:at + CRC_AT]) + payload))
+                        at = end
                     file.seek(0)
                     file.write(data)
         self.assertEqual(changed, 1)
