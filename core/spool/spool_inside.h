@@ -179,6 +179,8 @@ struct spool_core {
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
+	mono_us_t job_since;            /* when it was given to the worker */
+	bool      job_late;             /* and the log knows that it takes too long */
 	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch, *idle_batch;
 	struct spool_segment *renewing; /* whose journal */
@@ -233,6 +235,7 @@ uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kep
 void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
 /* Works it here if the worker has not begun, else waits for it; done() runs here. No other begins before the loop was told. */
 void spool_job_finish(struct spool_core *core);
+bool spool_job_hangs(struct spool_core *core, struct err *err); /* the disk does not answer; *err says so */
 void spool_job_free(struct spool_core *core);
 
 /* spool_segment.c */
