@@ -228,6 +228,40 @@ breaks_off_a_compaction_that_would_hold_back_the_new_one(void **state)
 	}
 }
 
+/* ---- a start with a file that can be read, and not written ---- */
+
+static void
+starts_with_a_file_that_it_cannot_write_and_leaves_it(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		bool journal = i / 2, torn = i % 2;
+		struct stuck stuck;
+		struct post *post;
+		struct box box;
+
+		box_init(&box, 300);
+		post = box.post;
+		stuck_init(&stuck, &post->fake);
+		stuck.inode = fake_file(&post->fake, journal ? box.jnl : box.seg);
+		stuck.syncs = true;
+		if (torn)
+			fake_put(stuck.inode, journal ? box.jnl_end : box.at[SENT], "torn", 4);
+		post_open(post);
+		assert_back(&box, "0124");
+		assert_said(&box, "error spool: %s cannot be written (Input/output error)", journal ? box.jnl : box.seg);
+		post_rest(post);
+		assert_false(spool_refuses(post->spool));
+		assert_ptr_equal(fake_file(&post->fake, journal ? box.jnl_aside : box.seg_aside), stuck.inode);
+		buf_clear(&post->lines);
+		post_power_cut(post);
+		post_open(post);
+		assert_back(&box, "0124");
+		assert_int_equal(buf_len(&post->lines), 0);
+		stuck_fini(&stuck, &post->fake);
+		box_fini(&box);
+	}
+}
+
 /* ---- a start without room ---- */
 
 static void
@@ -357,6 +391,7 @@ main(void)
 		cmocka_unit_test(writes_a_journal_anew_that_is_gone),
 		cmocka_unit_test(forgets_nothing_whatever_fails_on_the_way),
 		cmocka_unit_test(breaks_off_a_compaction_that_would_hold_back_the_new_one),
+		cmocka_unit_test(starts_with_a_file_that_it_cannot_write_and_leaves_it),
 		cmocka_unit_test(starts_on_a_full_disk_and_writes_the_journal_when_there_is_room),
 		cmocka_unit_test(begins_nothing_new_when_too_much_is_not_written_down_on_a_full_disk),
 		cmocka_unit_test(finds_the_same_at_the_next_start_when_there_was_no_room),
