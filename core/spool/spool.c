@@ -1,13 +1,13 @@
 /*
  * Opening, closing, what becomes of recipients, and which job the worker gets next.
  *
- * There is one job at a time: a batch, or something in the background (the
- * engine's state file, a removal, a step of compaction). Batches come first, but
+ * There is one job at a time: a batch, or something in the background (a journal written
+ * anew, the engine's state file, a removal, a step of compaction). Batches come first, but
  * never twice while the background waits, so that a spool under load still gives
  * back its room.
  *
  * spool_face.c says who may call when, spool_batch.c what makes a message durable, spool_recover.c what a restart
- * makes of the files, spool_compact.c in which order files go.
+ * makes of the files, spool_remove.c in which order files go.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
@@ -47,7 +47,7 @@ static bool
 background_start(struct spool_core *core)
 {
 	core->was_background = true;
-	if (spool_state_start(core) || spool_remove_start(core) || spool_compact_start(core))
+	if (spool_renew_start(core) || spool_state_start(core) || spool_remove_start(core) || spool_compact_start(core))
 		return true;
 	core->was_background = false;
 	return false;
@@ -117,7 +117,7 @@ accepts(struct spool_core *core, struct err *err)
 			*err = core->failing;
 		return false;
 	}
-	return spool_room(core, spool_floor(core), err);
+	return !spool_job_hangs(core, err) && spool_room(core, spool_floor(core), err);
 }
 
 /* What is dead in the active segment is room as well, if a new one is begun. */
@@ -284,6 +284,7 @@ close_all(struct spool_core *core)
 	spool_enter(&core->first);
 	core->closing = true;
 	spool_job_finish(core);
+	spool_renew_last(core);
 	spool_leave(&core->first);
 	spool_tell(&core->first);
 	/* on_commit may settle what it hears of, once or twice over. */

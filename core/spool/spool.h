@@ -98,7 +98,7 @@ struct spool_owner {
  * segment was synced, is cut, with a line in the log. Damage before that place is named there
  * with file and offset, and so is what the disk cannot read; what can still be read is taken, and the file set
  * aside under NAME.damaged: a segment when nothing in it waits any more, another at once. Where a journal is
- * damaged, some get their mail again. */
+ * damaged, some get their mail again. If there is no room for a new one the spool refuses until there is. */
 struct spool *spool_open(struct disk *disk, struct worker *worker, struct loop *loop,
 			 const struct spool_options *options, const struct spool_owner *owner, struct err *err);
 /* Another loop's face. The loop may be the first's as well: then its on_commit runs with those of the first.

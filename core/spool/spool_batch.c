@@ -14,19 +14,23 @@
  * where it stood before (after a failed sync: to what is known to be synced, since
  * the kernel may have dropped the rest and call it clean), and the cut is synced
  * before anybody is told, so that a message refused with 452 does not return. If
- * even the cut fails, nothing is accepted until it succeeds. What came after the
- * batch carries offsets that are void now, so it fails as well. After a failed sync
- * the segment is sealed.
+ * even the cut fails, nothing is accepted until it succeeds, or until the journal says that
+ * the refused are not there (MOVED), and the segment is given up. What came after the
+ * batch carries offsets that are void now, so it fails as well. After a failed sync,
+ * or a write that fails for the file itself, the segment is sealed.
  *
  * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
  * what is synced and the notes are written again. A crash meanwhile would undo them, so
- * when there are many of them, or for long, nobody should begin more (spool_stalls()).
+ * when there are many of them, or for long, nobody should begin more (spool_stalls()). A journal
+ * that fails twice for itself (a bad sector, a file that is gone) is written anew elsewhere (spool_renew.c).
  *
  * Either way the spool then refuses (`failing`) and tries a batch each second,
  * which must sync something real; the first that succeeds opens it again.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
+
+#include <errno.h>
 
 #define IDLE_BYTES_MAX (256u * 1024u)   /* of a batch's own arrays, kept for the next one */
 
@@ -39,7 +43,8 @@ struct part {
 	struct spool_ahead ahead;
 	bool cut, sync, force_journal, keep_files;
 	/* the worker's answers */
-	bool touched, sync_failed, cut_failed, created, journal_ok;
+	bool touched, write_failed, sync_failed, cut_failed, created, journal_ok;
+	int journal_sys;                /* what its journal failed with, if it is bad for good */
 	uint64_t journal_bytes;
 };
 
@@ -51,11 +56,12 @@ struct spool_batch {
 	/* of this one */
 	uint32_t     parts_n;
 	struct list  tickets;
-	uint64_t     number;
-	uint64_t     syncs;
+	uint64_t     number, syncs;
 	struct err   err;               /* of steps 1 to 3 */
 	struct err   journal_err;
 };
+
+#define FAILS_MAX 2u                    /* of a file, before another takes its place */
 
 /* ---- on the worker ---- */
 
@@ -73,6 +79,7 @@ part_write(struct spool_batch *batch, struct part *part, const struct disk_ops *
 	iov = (struct iovec *)buf_grow(&batch->iov, (n + SPOOL_AHEAD_IOVS) * sizeof(*iov));
 	for (uint32_t i = 0; i < n; i++) {
 		struct spool_fresh *record = part->chunks.v[i];
+		record->round = at ? segment->file_round : 0;
 		spool_fresh_seal(record, segment->number, at);
 		iov[i] = (struct iovec){ record->p, record->n };
 		at += record->n;
@@ -113,8 +120,10 @@ segments_write(struct spool_batch *batch, const struct disk_ops *ops)
 		struct part *part = &batch->parts[i];
 		if (part->chunks.n && !spool_segment_file(part->segment, &batch->err))
 			return false;
-		if (!part_write(batch, part, ops))
+		if (!part_write(batch, part, ops)) {
+			part->write_failed = spool_is_unreadable(&batch->err);
 			return false;
+		}
 	}
 	return true;
 }
@@ -134,6 +143,7 @@ segments_sync(struct spool_batch *batch, const struct disk_ops *ops)
 			part->sync_failed = true;
 			return false;
 		}
+		part->segment->file_round = spool_round_after(part->segment->file_round);
 	}
 	for (uint32_t i = 0; i < batch->parts_n; i++) {
 		if (batch->parts[i].sync)
@@ -176,8 +186,8 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	if (segment->journal_end == 0)
 		spool_record_journal_start(buf, segment->number, 0);
 	if (part->synced > part->marked || part->force_journal)
-		spool_record_synced(buf, segment->number, segment->journal_end, part->synced);
-	spool_record_notes(buf, segment->number, segment->journal_end, part->notes.v, part->notes.n);
+		spool_record_synced(buf, segment->number, segment->journal_round, segment->journal_end, part->synced);
+	spool_record_notes(buf, segment->number, segment->journal_round, segment->journal_end, part->notes.v, part->notes.n);
 	iov[0] = (struct iovec){ buf->p + buf->start, buf_len(buf) };
 	ok = spool_ahead_write(ops, segment->journal, segment->journal_end, iov, 1, part->ahead.journal, &segment->journal_ahead, err);
 	if (ok && sync) {
@@ -186,8 +196,10 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	}
 	if (ok) {
 		segment->journal_end += buf_len(buf);
-		if (sync)
+		if (sync) {
 			segment->journal_synced = segment->journal_end;
+			segment->journal_round = spool_round_after(segment->journal_round);
+		}
 	}
 	part->marked = ok ? part->synced : 0;
 	segment->journal_bad = !ok;
@@ -202,11 +214,19 @@ journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 		struct part *part = &batch->parts[i];
 		struct err err = { 0 };
 
+		if (part->segment->renewal)
+			err = *spool_renewal_err(part->segment->renewal);
 		/* Without its segment a journal has nothing to say. */
-		if (!part->notes.n && !part->force_journal && part->synced <= part->marked)
+		else if (!part->notes.n && !part->force_journal && part->synced <= part->marked)
 			part->journal_ok = true;
 		else if (part->segment->file_made && part->synced > 0)
 			part->journal_ok = journal_write(batch, part, ops, &err);
+		if (part->journal_ok)
+			part->segment->journal_fails = 0;
+		/* Once may be chance; a disk without room, or one that is read only now, is no better elsewhere. */
+		else if (!part->segment->renewal && (spool_is_unreadable(&err) || err.sys == ENOENT) &&
+			 ++part->segment->journal_fails >= FAILS_MAX)
+			part->journal_sys = err.sys;
 		if (!part->journal_ok && !batch->journal_err.kind)
 			batch->journal_err = err;
 		part->journal_bytes = part->segment->journal_end;
@@ -238,7 +258,8 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 	*part = (struct part){
 		.segment = segment, .chunks = segment->pending, .notes = segment->notes,
 		.at = segment->written, .bytes = segment->end - segment->written,
-		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
+		.synced = segment->synced, .marked = segment->marked,
+		.cut = segment->cut && (segment->synced || !segment->sealed),   /* else it is removed */
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
 	if (part->keep_files)
@@ -298,11 +319,22 @@ part_wrote(struct part *part)
 	struct spool_segment *segment = part->segment;
 
 	segment->written = part->at + part->bytes;
-	segment->cut = false;
+	segment->cut = segment->cut && !part->cut;
+	segment->cut_fails = segment->cut ? segment->cut_fails : 0;
+	segment->write_fails = part->chunks.n ? 0 : segment->write_fails;
+}
+
+/* Of what was never synced nothing is kept. Where not even that can be removed, the disk is bad, not the file. */
+static bool
+is_to_seal(const struct part *part)
+{
+	bool bad = part->cut_failed || part->segment->write_fails >= FAILS_MAX;
+
+	return part->synced > 0 ? bad || part->sync_failed : bad && list_empty(&part->segment->core->dead);
 }
 
 static void
-part_withdrew(struct part *part)
+part_withdrew(struct part *part, struct list *tickets)
 {
 	struct spool_segment *segment = part->segment;
 
@@ -310,15 +342,17 @@ part_withdrew(struct part *part)
 		segment->written = part->at;
 		segment->cut = part->cut_failed;
 	}
-	if ((part->sync_failed || part->cut_failed) && part->synced > 0)
-		segment->sealed = true;
+	segment->write_fails += part->write_failed;
+	segment->sealed = segment->sealed || is_to_seal(part);
+	if (part->cut_failed)
+		spool_segment_void(segment, tickets);
 	spool_segment_reset(segment);
 	if (segment->cut)
 		spool_segment_dirty(segment);
 }
 
 static void
-part_done(struct part *part, bool failed)
+part_done(struct part *part, struct list *tickets, bool failed)
 {
 	struct spool_segment *segment = part->segment;
 	struct spool_core *core = segment->core;
@@ -333,15 +367,19 @@ part_done(struct part *part, bool failed)
 	segment->journal_bytes = part->journal_bytes;
 	segment->created = part->created;
 	if (failed)
-		part_withdrew(part);
+		part_withdrew(part, tickets);
 	else
 		part_wrote(part);
 	if (part->journal_ok) {
 		spool_notes_idle(core, &part->notes);
+		if (segment->cut && segment->synced && segment->cut_fails >= FAILS_MAX && !segment->notes.n)
+			spool_segment_give_up(segment);
 	} else {
-		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
+		core->unsafe += core->journals_fail ? 0 : spool_notes_outcomes(&part->notes);        /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
 		spool_segment_dirty(segment);
+		if (part->journal_sys)
+			spool_renew(segment, part->journal_sys);
 	}
 }
 
@@ -418,7 +456,7 @@ batch_done(struct spool_core *core)
 	core->batch = NULL;
 	batch->err.kind = failed ? ERR_TEMP : ERR_NONE;
 	for (uint32_t i = 0; i < batch->parts_n; i++)
-		part_done(&batch->parts[i], failed);
+		part_done(&batch->parts[i], &batch->tickets, failed);
 	if (failed)
 		fail_the_rest(core, batch);
 	spool_writers_go_on(core);

@@ -3,6 +3,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_model.h"
+#include "spool/spool_stuck_fixture.h"
 
 #define SEEDS 120u
 
@@ -15,6 +16,8 @@ open_again(struct model *model)
 	model->fake.fail_permille = 0;
 	if (!model_open(model, &err))
 		fail_msg("%s: %s", model->context, err.text);
+	if (model->spool->core->damages)
+		fail_msg("%s: %llu damages", model->context, (unsigned long long)model->spool->core->damages);
 	model_check_recovered(model);
 	model->fake.fail_permille = (unsigned)permille;
 }
@@ -101,6 +104,61 @@ keeps_its_promises_through_crashes_of_a_failing_disk(void **state)
 		run_lives(seed, seed % 3 ? 15 : 80, seed % 2 ? EIO : ENOSPC);
 }
 
+/* One of its journals or segments, or none. */
+static void
+stick(struct model *model, struct stuck *stuck)
+{
+	const struct fake_name *name = &model->fake.names[prng_below(&model->prng, 12)];
+
+	stuck->inode = name->now && strchr(name->name, '.') ? name->now : NULL;
+	stuck->syncs = prng_below(&model->prng, 2);
+	stuck->writes = !stuck->syncs || prng_below(&model->prng, 2);
+}
+
+static unsigned
+run_with_bad_files(uint64_t seed)
+{
+	struct model *model = mem_alloc(sizeof(*model));
+	struct stuck stuck;
+	unsigned aside = 0;
+	char context[64];
+
+	snprintf(context, sizeof(context), "bad files, %llu", (unsigned long long)seed);
+	model_init(model, seed);
+	stuck_init(&stuck, &model->fake);
+	model->context = context;
+	model->fake.fail_permille = seed % 2 ? 5 : 0;
+	model->faults = true;
+	for (unsigned life = 0; life < 3; life++) {
+		stuck.inode = NULL;
+		open_again(model);
+		for (unsigned i = 0; i < 6; i++) {
+			stick(model, &stuck);
+			live(model, 100);
+		}
+		model_crash(model, seed % 3 > 0);
+	}
+	stuck.inode = NULL;
+	open_again(model);
+	finish(model);
+	for (unsigned i = 0; i < FAKE_FILES; i++)
+		aside += strstr(model->fake.names[i].name, SPOOL_DAMAGED) != NULL;
+	stuck_fini(&stuck, &model->fake);
+	model_fini(model);
+	free(model);
+	return aside;
+}
+
+static void
+keeps_its_promises_when_files_go_bad_while_it_runs(void **state)
+{
+	unsigned aside = 0;
+
+	for (uint64_t seed = 1; seed <= SEEDS; seed++)
+		aside += run_with_bad_files(seed);
+	assert_true(aside > SEEDS / 2);
+}
+
 /* The same run each time, cut at its n-th call. */
 static void
 survives_a_cut_at_every_call(void **state)
@@ -169,6 +227,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_its_promises_through_crashes),
 		cmocka_unit_test(keeps_its_promises_through_crashes_of_a_failing_disk),
+		cmocka_unit_test(keeps_its_promises_when_files_go_bad_while_it_runs),
 		cmocka_unit_test(survives_a_cut_at_every_call),
 		cmocka_unit_test(survives_a_failure_of_every_call),
 	};

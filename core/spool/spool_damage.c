@@ -12,15 +12,19 @@
  * What the disk cannot read is such a hole as well, only that it is never taken for a
  * torn tail. Reading goes around it by blocks (spool_read_some()).
  *
+ * A power cut may tear what a sync was to make durable at any sector, so that good records follow bad
+ * ones (zeros had been written ahead, or the file had grown). Nobody was told of any of it, and
+ * no record of a later round was ever written: so it is told from damage, and cut off from its first
+ * bad byte on. That a sector of zeros must be there, as a write that was not carried out leaves it, keeps a bit that flipped
+ * in what was durable, and last, from taking others along.
+ *
  * A damaged segment stays where it is until its live messages have been copied out or
  * are over; it is compacted at once (spool_segment.c), and what is left is renamed
- * instead of removed (spool_compact.c). Nothing is written into the file, so a crash
+ * instead of removed (spool_remove.c). Nothing is written into the file, so a crash
  * on the way finds the same damage again.
  *
  * A journal is written on, and where a sector of it is bad that may fail for good. So
- * a damaged one is set aside at once, for a new one that says what could be read of it.
- * The new one is there, synced, under another name before the old one is renamed: a crash
- * between the two renames loses nothing (spool_names.c).
+ * a damaged one is set aside at once, for a new one that says what could be read of it (spool_renew.c).
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_recover.h"
@@ -84,21 +88,85 @@ place_behind(struct spool_recovery *r, uint64_t at)
 /* ---- holes ---- */
 
 void
-spool_hole_begin(struct spool_recovery *r, uint64_t at, const char *why)
+spool_hole_begin(struct spool_recovery *r, struct spool_segment *segment, uint64_t at, uint32_t round, const char *why)
 {
-	if (!r->hole.open)
-		r->hole = (struct spool_hole){ .open = true, .at = at };
+	struct spool_hole *hole = &r->hole;
+
+	if (!hole->open) {
+		*hole = (struct spool_hole){
+			.open = true, .at = at, .round = round, .copies_n = r->copies_n, .heard_n = r->heard_n, .places_n = r->places_n,
+			.records = r->core->counts ? r->core->counts->records : 0, .marked = segment->marked,
+		};
+	} else if (!hole->round) {
+		hole->round = round;
+	} else if (round && hole->round != round) {
+		hole->round = SPOOL_ROUNDS;
+	}
+	hole->to = 0;
 	if (why)
-		r->hole.why = why;
+		hole->why = why;
+}
+
+/* Behind it stand records that waited for the same sync, and none that waited for a later one. */
+static bool
+may_be_torn(struct spool_recovery *r, const struct spool_segment *segment, bool journal, const struct spool_scan *scan,
+	    const struct spool_record *record)
+{
+	struct spool_hole *hole = &r->hole;
+
+	if (!hole->round)
+		hole->round = record->round;
+	if (!record->round || hole->round != record->round || hole->why || hole->at == 0 || r->core->was_clean ||
+	    segment->damaged || segment->journal_damaged || (!journal && hole->at < segment->marked))
+		return false;
+	return hole->to || spool_scan_has_zeros(scan, hole->at, record->at);
+}
+
+void
+spool_hole_followed(struct spool_recovery *r, struct spool_segment *segment, const char *suffix,
+		    const struct spool_scan *scan, const struct spool_record *record)
+{
+	struct spool_hole *hole = &r->hole;
+
+	if (!hole->open)
+		return;
+	if (may_be_torn(r, segment, strcmp(suffix, ".jnl") == 0, scan, record)) {
+		hole->to = hole->to ? hole->to : record->at;
+		hole->followed = true;
+	} else {
+		spool_hole_end(r, segment, suffix, hole->to ? hole->to : record->at);
+	}
 }
 
 bool
-spool_hole_skip(struct spool_recovery *r, struct spool_scan *scan)
+spool_hole_is_torn(const struct spool_recovery *r)
+{
+	return !r->hole.why && (!r->hole.followed || r->hole.round != SPOOL_ROUNDS);
+}
+
+uint64_t
+spool_hole_take_back(struct spool_recovery *r, struct spool_segment *segment)
+{
+	const struct spool_hole *hole = &r->hole;
+
+	r->copies_n = hole->copies_n;
+	r->heard_n = hole->heard_n;
+	r->places_n = hole->places_n;
+	segment->marked = hole->marked;
+	if (r->core->counts)
+		r->core->counts->records = hole->records;
+	r->hole.open = false;
+	return hole->at;
+}
+
+bool
+spool_hole_skip(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan)
 {
 	uint64_t place = place_behind(r, scan->bad_to ? scan->bad_to - 1 : scan->at);
 	uint64_t to = scan->beyond && scan->beyond <= place ? scan->beyond : place;
 
-	spool_hole_begin(r, scan->at, scan->bad_to ? SPOOL_UNREADABLE : NULL);
+	spool_hole_begin(r, segment, scan->at, to == scan->beyond && scan->round ? scan->round : SPOOL_ROUNDS,
+			 scan->bad_to ? SPOOL_UNREADABLE : NULL);
 	if (to == scan->beyond)
 		r->hole.messages += scan->kind == SPOOL_MESSAGE;
 	else
@@ -168,70 +236,28 @@ spool_file_lost(struct spool_segment *segment, const char *suffix)
 		"cannot be opened, so nothing of it can be read; it is set aside when the disk allows it" });
 }
 
+void
+spool_file_stuck(struct spool_segment *segment, const char *suffix, const struct err *why)
+{
+	bool journal = strcmp(suffix, ".jnl") == 0;
+	char name[SPOOL_NAME_MAX], text[TEXT_MAX];
+
+	if (journal)
+		segment->journal_damaged = true;
+	else
+		segment->damaged = true;
+	spool_segment_name(segment, suffix, name);
+	snprintf(text, sizeof(text), "cannot be written (%s): what it says is written elsewhere, and it is set aside", strerror(why->sys));
+	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .damage = true, .text = text });
+}
+
 /* Found behind the scan, by itself. */
 void
 spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why)
 {
-	spool_hole_begin(r, copy->at, why);
+	spool_hole_begin(r, copy->segment, copy->at, SPOOL_ROUNDS, why);
 	r->hole.messages = 1;
 	spool_hole_end(r, copy->segment, ".seg", copy->at + copy->record_bytes);
-}
-
-/* ---- journals ---- */
-
-static void
-say_again(struct spool_recovery *r, const struct spool_segment *segment, size_t heard_from, struct buf *out)
-{
-	struct spool_notes notes = { 0 };
-
-	spool_record_journal_start(out, segment->number, 0);
-	for (size_t i = 0; i < r->places_n; i++)
-		spool_record_synced(out, segment->number, 0, r->places[i]);
-	spool_record_synced(out, segment->number, 0, segment->end);
-	for (size_t i = heard_from; i < r->heard_n; i++) {
-		if (!r->heard[i].in_record)
-			spool_notes_add(&notes, &r->heard[i].note);
-	}
-	spool_record_notes(out, segment->number, 0, notes.v, notes.n);
-	spool_notes_fini(&notes);
-}
-
-/* What is missing need not be set aside. */
-static bool
-take_place(struct spool_segment *segment, const char *fresh, const char *name, struct err *err)
-{
-	struct disk *disk = segment->core->disk;
-	char aside[SPOOL_NAME_MAX];
-	bool there;
-
-	if (!spool_name_is_there(disk, name, &there, err) || (there && !spool_set_aside(disk, name, aside, err)) ||
-	    !disk->ops->rename(disk, fresh, name, err))
-		return false;
-	if (there)
-		log_warning(segment->core->log, "spool: what can be read of the damaged %s is taken; it is set aside as %s", name, aside);
-	return true;
-}
-
-bool
-spool_journal_renew(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from, struct err *err)
-{
-	char name[SPOOL_NAME_MAX], fresh[SPOOL_NAME_MAX];
-	struct buf buf;
-	bool ok;
-
-	if (segment->core->look)
-		return true;
-	spool_segment_name(segment, ".jnl", name);
-	spool_segment_name(segment, SPOOL_RENEWED, fresh);
-	buf_init(&buf, 0);
-	say_again(r, segment, heard_from, &buf);
-	ok = spool_file_put(segment->core->disk, fresh, buf_span(&buf), err) && take_place(segment, fresh, name, err);
-	segment->journal_end = segment->journal_synced = segment->journal_bytes = buf_len(&buf);
-	if (segment->marked < segment->end)
-		segment->marked = segment->end;
-	segment->journal_damaged = false;
-	buf_fini(&buf);
-	return ok;
 }
 
 /* The segment may have given ids that can be read nowhere any more, and what is noted of an id
@@ -260,7 +286,7 @@ spool_journal_away(struct spool_segment *segment)
 	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
 
 	spool_segment_name(segment, ".jnl", name);
-	if (segment->damaged)
+	if (segment->damaged || segment->renewal)
 		spool_set_aside(disk, name, aside, NULL);
 	else
 		disk->ops->remove(disk, name, NULL);

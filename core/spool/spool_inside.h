@@ -30,6 +30,7 @@
 #define SPOOL_AHEAD_IOVS 8                              /* that zeros written ahead take, at most */
 
 struct spool_job;
+struct spool_renewal;
 struct spool_batch;
 struct spool_compact_item;
 
@@ -65,13 +66,15 @@ struct spool_segment {
 	struct spool_notes  notes;      /* not yet in the journal */
 
 	bool created;                   /* both files are there, and the start of it is synced */
-	bool sealed;                    /* nothing more is appended: a sync failed */
-	bool cut;                       /* what stands behind `written` must go before anything is accepted */
+	bool sealed;                    /* nothing more is appended: the file fails */
+	bool cut;                       /* what stands behind `written` must go before anything is accepted; */
+	unsigned cut_fails, write_fails;        /* tries of that; and of a write to it */
 	bool damaged;                   /* set aside, not removed, when it is dead */
 	bool journal_damaged;           /* until recovery has written it anew */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
 	mono_us_t retry_at;
+	struct spool_renewal *renewal;  /* its journal is not written any more, for a new one is to take its place; NULL: it is */
 
 	struct disk_file *read_file;    /* while there are readers */
 
@@ -80,8 +83,10 @@ struct spool_segment {
 	uint64_t file_end;              /* where the last batch that was written ended, */
 	uint64_t file_ahead;            /* and how many zeros stand behind it */
 	uint64_t journal_end, journal_synced;
+	uint32_t file_round, journal_round;     /* of what is written next */
 	uint64_t journal_ahead;         /* zeros behind journal_end */
 	bool journal_made, file_made, made_badly, journal_bad;
+	unsigned journal_fails;         /* tries that failed, one after the other, because of the file itself */
 };
 
 /* Who waits for a message to be durable. */
@@ -175,8 +180,12 @@ struct spool_core {
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
+	mono_us_t job_since;            /* when it was given to the worker */
+	bool      job_late;             /* and the log knows that it takes too long */
 	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch, *idle_batch;
+	struct spool_segment *renewing; /* whose journal */
+	unsigned renewals_n;
 	struct spool_segment *removing;
 	uint64_t removing_left;         /* bytes of its file that are not yet freed */
 	struct spool_compaction *compaction;
@@ -227,6 +236,7 @@ uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kep
 void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
 /* Works it here if the worker has not begun, else waits for it; done() runs here. No other begins before the loop was told. */
 void spool_job_finish(struct spool_core *core);
+bool spool_job_hangs(struct spool_core *core, struct err *err); /* the disk does not answer; *err says so */
 void spool_job_free(struct spool_core *core);
 
 /* spool_segment.c */
@@ -238,6 +248,8 @@ void spool_segment_rotate(struct spool_core *core);
 void spool_segment_append(struct spool_segment *segment, struct spool_fresh *record);   /* takes a reference */
 void spool_segment_reset(struct spool_segment *segment);        /* forgets what is not written */
 void spool_segment_dirty(struct spool_segment *segment);
+void spool_segment_void(struct spool_segment *segment, struct list *tickets);   /* these are refused, and cannot be cut off now */
+void spool_segment_give_up(struct spool_segment *segment);      /* nor later: its journal says so, and what lives in it goes elsewhere */
 void spool_segment_note(struct spool_segment *segment, const struct spool_note *note);
 void spool_segment_link(struct spool_segment *segment, struct spool_message *message);
 void spool_segment_unlink(struct spool_message *message);
@@ -252,6 +264,7 @@ void spool_segment_files_close(struct spool_segment *segment);                  
 void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
 void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
 void spool_notes_thin(struct spool_notes *notes);
+uint32_t spool_notes_outcomes(const struct spool_notes *notes);        /* how many of them say what became of a recipient */
 void spool_notes_fini(struct spool_notes *notes);
 void spool_notes_idle(struct spool_core *core, struct spool_notes *notes);      /* fini, but the memory is the next ones' */
 void spool_chunks_idle(struct spool_core *core, struct spool_chunks *chunks);   /* n 0 */
@@ -303,13 +316,23 @@ bool spool_set_aside(struct disk *disk, const char *name, char aside_out[SPOOL_N
 /* NULL: *err; if spool_is_unreadable() says that of it, there is a file. One that fails is tried again. */
 struct disk_file *spool_file_open(struct disk *disk, const char *name, uint64_t *size_out, struct err *err);
 
-/* spool_compact.c */
+/* spool_renew.c */
+void spool_renew(struct spool_segment *segment, int sys);       /* its journal cannot be written: another is to take its place */
+bool spool_renew_start(struct spool_core *core);        /* false: nothing to write anew yet */
+void spool_renew_last(struct spool_core *core);         /* here: what can be at the spool's end */
+void spool_renewal_end(struct spool_segment *segment);
+const struct err *spool_renewal_err(const struct spool_renewal *renewal);       /* why it is not there yet */
+
+/* spool_remove.c */
 bool spool_remove_start(struct spool_core *core);      /* false: nothing to remove yet */
 bool spool_remove_waits(const struct spool_core *core);        /* for its next try */
+
+/* spool_compact.c */
 bool spool_compact_start(struct spool_core *core);
 void spool_compact_settled(struct spool_core *core, const struct spool_message *message, const struct spool_note *note);
 void spool_compact_told(struct spool_core *core, struct spool_ticket *ticket, const struct err *err);
 void spool_compact_end(struct spool_core *core);
+bool spool_compact_stop(struct spool_segment *segment); /* if it is that one's; false: what is copied is still on its way */
 
 /* spool_state.c */
 bool spool_name_is_there(struct disk *disk, const char *name, bool *there_out, struct err *err);

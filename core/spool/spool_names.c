@@ -4,7 +4,7 @@
  *
  *   - a journal alone is the rest of a removal, or of a creation: removed; or, if its
  *     segment was set aside, the rest of that: set aside as well;
- *   - a journal written anew in place of a damaged one (spool_damage.c) takes the place
+ *   - a journal written anew in place of a damaged one (spool_renew.c) takes the place
  *     if that is empty: the damaged one had been renamed. Else it is no more than begun.
  */
 /* SPDX-License-Identifier: Apache-2.0 */

@@ -11,8 +11,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_record.h"
 
-#include <errno.h>
-
 #include "util/crc.h"
 
 #define MAGIC 0x4c504f53u               /* "SOPL" on disk */
@@ -22,8 +20,7 @@
 #define NOTE_BYTES 21u
 #define MESSAGE_FIXED 32u
 #define FLAG_STATES 1u
-#define WINDOW_BYTES (1024u * 1024u)
-#define BLOCK_BYTES 4096u               /* a page, and the sector of most disks */
+#define ROUND_MAX 0xffffffu
 
 /* Unrolled, the compiler makes one store of it; of get() one load. */
 static inline char *
@@ -55,13 +52,15 @@ get(const char *p, unsigned bytes)
 }
 
 void
-spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind kind, uint64_t number, uint64_t at)
+spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind kind, uint32_t round,
+		  uint64_t number, uint64_t at)
 {
 	char *p = record;
 	uint32_t crc;
 
 	p = put(p, MAGIC, 4);
-	p = put(p, kind, 4);
+	p = put(p, kind, 1);
+	p = put(p, round, 3);
 	p = put(p, payload_bytes, 4);
 	p = put(p, number, 8);
 	p = put(p, at, 8);
@@ -72,15 +71,33 @@ spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind k
 void
 spool_fresh_seal(struct spool_fresh *fresh, uint64_t number, uint64_t at)
 {
-	spool_record_seal(fresh->p, fresh->n - SPOOL_RECORD_HEADER, fresh->kind, number, at);
+	spool_record_seal(fresh->p, fresh->n - SPOOL_RECORD_HEADER, fresh->kind, fresh->round, number, at);
 }
 
 bool
 spool_record_peek(const char *header, uint64_t number, uint64_t at, uint32_t *payload_bytes_out)
 {
 	*payload_bytes_out = (uint32_t)get(header + 8, 4);
-	return get(header, 4) == MAGIC && get(header + 4, 4) <= UINT8_MAX &&
+	return get(header, 4) == MAGIC &&
 	       get(header + 12, 8) == number && get(header + 20, 8) == at;
+}
+
+bool
+spool_record_is_mostly(const char *header, uint64_t number, uint64_t at)
+{
+	return get(header + 8, 4) > 0 && (get(header, 4) == MAGIC) + (get(header + 12, 8) == number) + (get(header + 20, 8) == at) >= 2;
+}
+
+uint32_t
+spool_record_round(const char *header)
+{
+	return (uint32_t)get(header + 5, 3);
+}
+
+uint32_t
+spool_round_after(uint32_t round)
+{
+	return round == 0 ? 0 : round < ROUND_MAX ? round + 1 : 1;
 }
 
 uint32_t
@@ -99,6 +116,7 @@ spool_record_parse(struct span bytes, uint64_t number, uint64_t at, struct spool
 	    payload_bytes != bytes.n - SPOOL_RECORD_HEADER)
 		return false;
 	out->kind = (uint8_t)bytes.p[4];
+	out->round = spool_record_round(bytes.p);
 	out->at = at;
 	out->payload = span_from(bytes, SPOOL_RECORD_HEADER);
 	crc = spool_record_crc_begin(bytes.p, &want);
@@ -250,9 +268,9 @@ journal_room(struct buf *to, uint32_t payload_bytes)
 
 static void
 journal_seal(struct buf *to, char *record, uint32_t payload_bytes, enum spool_record_kind kind,
-	     uint64_t number, uint64_t base)
+	     uint32_t round, uint64_t number, uint64_t base)
 {
-	spool_record_seal(record, payload_bytes, kind, number, base + buf_len(to));
+	spool_record_seal(record, payload_bytes, kind, round, number, base + buf_len(to));
 	buf_grow_commit(to, SPOOL_RECORD_HEADER + payload_bytes);
 }
 
@@ -262,20 +280,20 @@ spool_record_journal_start(struct buf *to, uint64_t number, uint64_t base)
 	char *record = journal_room(to, 4);
 
 	put(record + SPOOL_RECORD_HEADER, SPOOL_FORMAT, 4);
-	journal_seal(to, record, 4, SPOOL_JOURNAL_START, number, base);
+	journal_seal(to, record, 4, SPOOL_JOURNAL_START, 0, number, base);
 }
 
 void
-spool_record_synced(struct buf *to, uint64_t number, uint64_t base, uint64_t synced)
+spool_record_synced(struct buf *to, uint64_t number, uint32_t round, uint64_t base, uint64_t synced)
 {
 	char *record = journal_room(to, 8);
 
 	put(record + SPOOL_RECORD_HEADER, synced, 8);
-	journal_seal(to, record, 8, SPOOL_SYNCED, number, base);
+	journal_seal(to, record, 8, SPOOL_SYNCED, round, number, base);
 }
 
 void
-spool_record_notes(struct buf *to, uint64_t number, uint64_t base, const struct spool_note *notes, uint32_t n)
+spool_record_notes(struct buf *to, uint64_t number, uint32_t round, uint64_t base, const struct spool_note *notes, uint32_t n)
 {
 	while (n > 0) {
 		uint32_t some = n < SPOOL_NOTES_MAX ? n : SPOOL_NOTES_MAX;
@@ -286,7 +304,7 @@ spool_record_notes(struct buf *to, uint64_t number, uint64_t base, const struct 
 			p = put(p, notes[i].rcpt, 2);
 			p = put_state(p, &notes[i].state);
 		}
-		journal_seal(to, record, some * NOTE_BYTES, SPOOL_NOTES, number, base);
+		journal_seal(to, record, some * NOTE_BYTES, SPOOL_NOTES, round, number, base);
 		notes += some;
 		n -= some;
 	}
@@ -301,213 +319,4 @@ spool_record_note(struct span *payload, struct spool_note *out)
 		return false;
 	*out = (struct spool_note){ .id = get(one.p, 8), .rcpt = (uint16_t)get(one.p + 8, 2), .state = get_state(one.p + 10) };
 	return true;
-}
-
-bool
-spool_is_unreadable(const struct err *err)
-{
-	switch (err->sys) {
-	case EIO: case ENODATA: case EILSEQ:            /* the device */
-	case EBADMSG: case EUCLEAN:                     /* a file system with sums */
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Block by block, up to the one that fails. */
-static bool
-read_blocks(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
-	    size_t *got_out, uint64_t *bad_to_out, struct err *err)
-{
-	size_t got = 0, want = 0, some = 0;
-
-	for (; got < n && some == want; got += some) {
-		uint64_t from = at + got, end = from - from % BLOCK_BYTES + BLOCK_BYTES;
-
-		want = end - from < n - got ? (size_t)(end - from) : n - got;
-		if (ops->read(file, from, to + got, want, &some, err))
-			continue;
-		if (!spool_is_unreadable(err))
-			return false;
-		*bad_to_out = end;
-		break;
-	}
-	*got_out = got;
-	return true;
-}
-
-bool
-spool_read_some(const struct disk_ops *ops, struct disk_file *file, uint64_t at, char *to, size_t n,
-		size_t *got_out, uint64_t *bad_to_out, struct err *err)
-{
-	struct err trouble = { 0 };
-
-	*bad_to_out = 0;
-	if (ops->read(file, at, to, n, got_out, &trouble))
-		return true;
-	if (spool_is_unreadable(&trouble) && read_blocks(ops, file, at, to, n, got_out, bad_to_out, &trouble))
-		return true;
-	if (err)
-		*err = trouble;
-	return false;
-}
-
-void
-spool_scan_init(struct spool_scan *scan, const struct disk_ops *ops, struct disk_file *file,
-		uint64_t number, uint64_t size)
-{
-	*scan = (struct spool_scan){ .ops = ops, .file = file, .number = number, .size = size, .content = size };
-	buf_init(&scan->window, 0);
-}
-
-void
-spool_scan_fini(struct spool_scan *scan)
-{
-	buf_fini(&scan->window);
-}
-
-/* At least n bytes in the window; the caller knows that the file has them. */
-static bool
-window_fill(struct spool_scan *scan, uint64_t n, bool *short_out, struct err *err)
-{
-	size_t have = buf_len(&scan->window), got;
-	uint64_t want, left = scan->size - scan->next - have, bad_to;
-	char *room;
-
-	*short_out = false;
-	if (have >= n)
-		return true;
-	want = n - have > WINDOW_BYTES ? n - have : WINDOW_BYTES;
-	if (want > left)
-		want = left;
-	room = buf_grow(&scan->window, (size_t)want);
-	check(room != NULL);
-	if (!spool_read_some(scan->ops, scan->file, scan->next + have, room, (size_t)want, &got, &bad_to, err))
-		return false;
-	buf_grow_commit(&scan->window, got);
-	*short_out = have + got < n;
-	scan->bad_to = *short_out ? bad_to : 0;
-	return true;
-}
-
-/* Of magic, number and place two are right: so few bytes are wrong that the length most likely is not among them. */
-static bool
-is_mostly_header(const char *header, uint64_t number, uint64_t at)
-{
-	return (get(header, 4) == MAGIC) + (get(header + 12, 8) == number) + (get(header + 20, 8) == at) >= 2;
-}
-
-static size_t
-without_zeros(const char *p, size_t n)
-{
-	while (n > 0 && !p[n - 1])
-		n--;
-	return n;
-}
-
-/* From the file's end, and once: a hostile file of zeros with holes must not be looked through again for each. */
-static bool
-content_find(struct spool_scan *scan, struct err *err)
-{
-	char some[BLOCK_BYTES];
-	uint64_t end = scan->size;
-	size_t want, got, left = 0;
-	uint64_t bad_to;
-
-	for (; end > 0 && left == 0; end -= want - left) {
-		want = end % BLOCK_BYTES ? (size_t)(end % BLOCK_BYTES) : BLOCK_BYTES;
-		if (!spool_read_some(scan->ops, scan->file, end - want, some, want, &got, &bad_to, err))
-			return false;
-		left = bad_to ? want : without_zeros(some, got);
-	}
-	scan->content = end;
-	scan->looked = true;
-	return true;
-}
-
-static enum spool_step
-record_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
-{
-	uint64_t left = scan->size - scan->next;
-	struct span window;
-	uint32_t payload_bytes;
-	bool cut, whole;
-
-	scan->at = scan->next;
-	scan->beyond = scan->bad_to = 0;
-	if (left == 0)
-		return SPOOL_STEP_END;
-	if (left < SPOOL_RECORD_HEADER)
-		return SPOOL_STEP_BAD;
-	if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
-		return SPOOL_STEP_ERROR;
-	if (cut)
-		return SPOOL_STEP_BAD;
-	window = buf_span(&scan->window);
-	check(window.n >= SPOOL_RECORD_HEADER);
-	whole = spool_record_peek(window.p, scan->number, scan->at, &payload_bytes);
-	if (payload_bytes > left - SPOOL_RECORD_HEADER)
-		return SPOOL_STEP_BAD;
-	if (whole || is_mostly_header(window.p, scan->number, scan->at))
-		scan->beyond = scan->at + SPOOL_RECORD_HEADER + payload_bytes;
-	scan->kind = (uint8_t)window.p[4];
-	if (!whole)
-		return SPOOL_STEP_BAD;
-	if (!window_fill(scan, SPOOL_RECORD_HEADER + (uint64_t)payload_bytes, &cut, err))
-		return SPOOL_STEP_ERROR;
-	if (cut || !spool_record_parse(span_first(buf_span(&scan->window), SPOOL_RECORD_HEADER + (size_t)payload_bytes),
-				       scan->number, scan->at, out))
-		return SPOOL_STEP_BAD;
-	/* Consuming moves no bytes: the payload stays where it is until the next fill. */
-	buf_consume(&scan->window, SPOOL_RECORD_HEADER + (size_t)payload_bytes);
-	scan->next += SPOOL_RECORD_HEADER + (uint64_t)payload_bytes;
-	return SPOOL_STEP_RECORD;
-}
-
-enum spool_step
-spool_scan_next(struct spool_scan *scan, struct spool_record *out, struct err *err)
-{
-	enum spool_step step = record_next(scan, out, err);
-
-	if (step != SPOOL_STEP_BAD)
-		return step;
-	if (!scan->looked && !content_find(scan, err))
-		return SPOOL_STEP_ERROR;
-	return scan->at >= scan->content ? SPOOL_STEP_END : SPOOL_STEP_BAD;
-}
-
-void
-spool_scan_seek(struct spool_scan *scan, uint64_t at)
-{
-	if (at >= scan->next && at - scan->next <= buf_len(&scan->window))
-		buf_consume(&scan->window, (size_t)(at - scan->next));
-	else
-		buf_clear(&scan->window);
-	scan->next = at;
-}
-
-enum spool_step
-spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err)
-{
-	struct span window;
-	uint32_t payload_bytes;
-	bool cut;
-
-	for (uint64_t at = scan->at + 1; at < scan->content && scan->size - at >= SPOOL_RECORD_HEADER; at++) {
-		spool_scan_seek(scan, at);
-		if (!window_fill(scan, SPOOL_RECORD_HEADER, &cut, err))
-			return SPOOL_STEP_ERROR;
-		if (cut && !scan->bad_to)
-			break;
-		if (cut) {
-			at = scan->bad_to - 1;
-			continue;
-		}
-		window = buf_span(&scan->window);
-		check(window.n >= SPOOL_RECORD_HEADER);
-		if (spool_record_peek(window.p, scan->number, at, &payload_bytes) && payload_bytes <= payload_max)
-			return SPOOL_STEP_RECORD;
-	}
-	return SPOOL_STEP_END;
 }

@@ -3,10 +3,12 @@
  *
  * A file is a row of records, each a header of 32 bytes and a payload, numbers
  * little-endian:
- *   0 magic u32 · 4 kind u8 · 5 zero · 8 payload bytes u32 · 12 segment's number u64
+ *   0 magic u32 · 4 kind u8 · 5 round u24 · 8 payload bytes u32 · 12 segment's number u64
  *   20 own offset u64 · 28 CRC-32C u32 over the 28 bytes before it and the payload
  * Number and offset keep a stale record, whole but of another place or time, from
- * being taken for this one.
+ * being taken for this one. Records that one sync of their file made durable have the same round, and
+ * what comes after it the next: so a record of a later round says that all before it was durable. 0: nothing
+ * is known of that; so it is in format 1, and in the first record, which is what tells the format.
  *
  * Ownership  Parsed spans point into the bytes given.
  * Limits     What is parsed is hostile: any bytes give a record, or say no.
@@ -18,7 +20,7 @@
 #include "spool/spool.h"
 #include "util/buf.h"
 
-#define SPOOL_FORMAT 1u
+#define SPOOL_FORMAT 2u                 /* and 1 is read */
 #define SPOOL_RECORD_HEADER 32u
 #define SPOOL_PIECE_MAX (256u * 1024u)
 #define SPOOL_NOTES_MAX 2048u           /* in one record */
@@ -35,6 +37,7 @@ enum spool_record_kind {
 
 struct spool_record {
 	uint8_t     kind;
+	uint32_t    round;
 	uint64_t    at;
 	struct span payload;
 };
@@ -46,6 +49,7 @@ struct spool_fresh {
 	unsigned refs;
 	unsigned readers;
 	uint8_t  kind;
+	uint32_t round;                 /* to be set before it is sealed; 0: none */
 	struct spool_message *message;  /* whose ->fresh this is */
 	struct list link;               /* among the spool's, oldest first; or among its spares */
 	uint32_t n, cap;
@@ -90,9 +94,13 @@ struct spool_message_parts {
 
 /* Writes the header of a record whose payload already stands behind it. */
 void spool_record_seal(char *record, uint32_t payload_bytes, enum spool_record_kind kind,
-		       uint64_t number, uint64_t at);
+		       uint32_t round, uint64_t number, uint64_t at);
 /* The header alone: is it one of this place? Its payload is still to be checked. */
 bool spool_record_peek(const char *header, uint64_t number, uint64_t at, uint32_t *payload_bytes_out);
+/* Of magic, number and place two are right: so few bytes are wrong that the length, if it is not 0, most likely is not among them. */
+bool spool_record_is_mostly(const char *header, uint64_t number, uint64_t at);
+uint32_t spool_record_round(const char *header);
+uint32_t spool_round_after(uint32_t round);     /* the next one; of 0: 0 */
 /* All of it, which must be exactly bytes. */
 bool spool_record_parse(struct span bytes, uint64_t number, uint64_t at, struct spool_record *out);
 /* The running sum of a record whose payload is read bit by bit, and what it must come to. */
@@ -111,10 +119,11 @@ struct spool_piece spool_parts_piece(const struct spool_message_parts *parts, un
 
 /* Journal records go to the end of *to, whose first byte stands at `base` in the journal. */
 void spool_record_journal_start(struct buf *to, uint64_t number, uint64_t base);
-void spool_record_synced(struct buf *to, uint64_t number, uint64_t base, uint64_t synced);
-void spool_record_notes(struct buf *to, uint64_t number, uint64_t base, const struct spool_note *notes, uint32_t n);
+void spool_record_synced(struct buf *to, uint64_t number, uint32_t round, uint64_t base, uint64_t synced);
+void spool_record_notes(struct buf *to, uint64_t number, uint32_t round, uint64_t base, const struct spool_note *notes, uint32_t n);
 bool spool_record_note(struct span *payload, struct spool_note *out);   /* takes the next one */
 
+/* spool_scan.c */
 /* Is it what a file system says of bytes that its medium does not give back? */
 bool spool_is_unreadable(const struct err *err);
 /* As a disk's read; what cannot be read ends it, too: *bad_to_out says where reading may go on, else 0. One that fails
@@ -134,7 +143,8 @@ struct spool_scan {
 	uint64_t   at;                  /* of the record just given; where it ended: BAD, END */
 	uint64_t   next;
 	uint64_t   beyond;              /* BAD: where the record would end by its own header; 0: too little is left of that */
-	uint8_t    kind;                /* then: what that header calls it */
+	uint8_t    kind;                /* then: what that header calls it, */
+	uint32_t   round;               /* and its round */
 	uint64_t   bad_to;              /* BAD: because the disk cannot read it, up to there; 0: it can */
 	struct buf window;              /* bytes of the file from `next` on */
 };
@@ -148,3 +158,6 @@ void spool_scan_seek(struct spool_scan *scan, uint64_t at);
 /* Goes on at the next place behind `at` where the header of a record stands, of at most so long a payload.
  * END: there is none. Only for files whose contents nobody outside can choose: a body may hold anything. */
 enum spool_step spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err);
+/* Is there a sector of zeros among these bytes, or the part of one? So it is where a write behind the file's end, or on
+ * zeros, was not carried out. */
+bool spool_scan_has_zeros(const struct spool_scan *scan, uint64_t from, uint64_t to);

@@ -183,8 +183,8 @@ writes_notes_in_records_of_bounded_size(void **state)
 		notes[i] = (struct spool_note){ .id = i + 1, .rcpt = (uint16_t)i, .state = { SPOOL_BOUNCED, (uint16_t)i, { i } } };
 	buf_init(&buf, 0);
 	spool_record_journal_start(&buf, 3, 0);
-	spool_record_synced(&buf, 3, 0, 4096);
-	spool_record_notes(&buf, 3, 0, notes, n);
+	spool_record_synced(&buf, 3, 7, 0, 4096);
+	spool_record_notes(&buf, 3, 7, 0, notes, n);
 	for (uint64_t at = 0; at < buf_len(&buf);) {
 		struct span rest = span_from(buf_span(&buf), (size_t)at);
 		struct spool_note note;

@@ -4,12 +4,12 @@
  * Segments in order of number; of each the journal first, then the records:
  *   - a journal's bad tail is cut, unless the node closed in order: it is of a write
  *     that was not over; zeros alone are what was written ahead (spool_ahead.c). Bad bytes
- *     with good ones behind them are damage, as is what the disk cannot read: what is
+ *     with good ones of a later round behind them are damage, as is what the disk cannot read: what is
  *     good is heard, for all that a journal says stays true, and written into a new one;
  *   - a bad record behind the place that the journal knows to be synced, with none
- *     that is good behind it, is the torn tail of a write that nobody was told of:
+ *     of a later round behind it, is the torn tail of a write that nobody was told of:
  *     cut. Before that place it is damage; so it is where the journal cannot be
- *     trusted, or good ones follow, for what the journal knows of the last batches
+ *     trusted, or later ones follow, for what the journal knows of the last batches
  *     is not itself synced. spool_damage.c says how reading goes on;
  *   - what was read and is not known to be synced is written again and synced, for it
  *     may be in memory only, and decisions are built on it.
@@ -24,15 +24,18 @@
 /* ---- one segment ---- */
 
 static bool
-known_format(const struct spool_segment *segment, const char *suffix, struct span *payload, struct err *err)
+known_format(struct spool_segment *segment, const char *suffix, struct span *payload, struct err *err)
 {
 	char name[SPOOL_NAME_MAX];
 	uint32_t format = 0;
 
-	if (span_get_u32(payload, &format) && format == SPOOL_FORMAT)
+	if (span_get_u32(payload, &format) && format > 0 && format <= SPOOL_FORMAT) {
+		if (format == 1)
+			segment->file_round = segment->journal_round = 0;
 		return true;
+	}
 	spool_segment_name(segment, suffix, name);
-	return err_set(err, ERR_PERM, "spool: %s has format %u, this version reads format %u; start the version that wrote it",
+	return err_set(err, ERR_PERM, "spool: %s has format %u, this version reads formats 1 to %u; start the version that wrote it",
 		       name, format, SPOOL_FORMAT);
 }
 
@@ -97,7 +100,7 @@ cut(struct spool_segment *segment, const struct spool_scan *scan, const char *su
 	if (!ops->truncate(scan->file, at, err) || !ops->sync(scan->file, err))
 		return false;
 	if (at < scan->content)
-		log_warning(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
+		log_info(segment->core->log, "spool: %s: cut a torn tail of %llu bytes, which was never promised", name,
 			    (unsigned long long)(scan->content - at));
 	return true;
 }
@@ -134,6 +137,23 @@ secure(struct spool_segment *segment, struct disk_file *file, uint64_t from, uin
 	return ok && ops->sync(file, err);
 }
 
+/*
+ * What was read is cut off where it ends, and safe. Twice tried, a file that the disk does not write while it
+ * reads it is as good as damaged: what it says is written elsewhere.
+ */
+static bool
+settle(struct spool_segment *segment, const struct spool_scan *scan, const char *suffix, uint64_t from, uint64_t end, struct err *err)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (cut(segment, scan, suffix, end, err) && (from >= end || secure(segment, scan->file, from, end, err)))
+			return true;
+		if (!spool_is_unreadable(err))
+			return false;
+	}
+	spool_file_stuck(segment, suffix, err);
+	return true;
+}
+
 /* *end_out: where the last good record ends. */
 static bool
 journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, uint64_t *end_out, struct err *err)
@@ -147,11 +167,12 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 		if (step == SPOOL_STEP_RECORD && record.kind == SPOOL_JOURNAL_START && !known_format(segment, ".jnl", &payload, err))
 			return false;
 		if (step == SPOOL_STEP_RECORD && journal_record(r, segment, &record)) {
-			spool_hole_end(r, segment, ".jnl", record.at);
+			spool_hole_followed(r, segment, ".jnl", scan, &record);
+			segment->journal_round = record.round ? record.round : segment->journal_round;
 			*end_out = scan->next;
 			continue;
 		}
-		spool_hole_begin(r, scan->at, scan->bad_to ? SPOOL_UNREADABLE : NULL);
+		spool_hole_begin(r, segment, scan->at, scan->beyond ? scan->round : 0, scan->bad_to ? SPOOL_UNREADABLE : NULL);
 		if (step == SPOOL_STEP_BAD)
 			step = spool_scan_search(scan, JOURNAL_PAYLOAD_MAX, err);
 		if (step == SPOOL_STEP_ERROR)
@@ -165,12 +186,13 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 static bool
 journal_end(struct spool_recovery *r, struct spool_segment *segment, const struct spool_scan *scan, uint64_t end, struct err *err)
 {
-	if (r->hole.why || (r->core->was_clean && end < scan->content))
+	if (r->hole.open && (r->core->was_clean || !spool_hole_is_torn(r)))
 		spool_hole_end(r, segment, ".jnl", scan->content);
-	r->hole.open = false;
+	if (r->hole.open)
+		end = spool_hole_take_back(r, segment);
+	segment->journal_round = spool_round_after(segment->journal_round);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
-	return segment->journal_damaged ||
-	       (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err)));
+	return segment->journal_damaged || settle(segment, scan, ".jnl", r->core->was_clean ? end : 0, end, err);
 }
 
 static bool
@@ -266,11 +288,11 @@ segment_record(struct spool_recovery *r, struct spool_segment *segment, const st
 	}
 }
 
-/* Bad bytes with nothing good behind them, where the journal is whole: the tail of a write that nobody was told of. */
+/* Where the journal is whole, and does not know it to be synced. */
 static bool
-is_torn(const struct spool_segment *segment, uint64_t at, const char *why)
+is_unpromised(const struct spool_segment *segment, uint64_t at)
 {
-	return at >= segment->marked && !segment->damaged && !segment->journal_damaged && !why;
+	return at >= segment->marked && !segment->damaged && !segment->journal_damaged;
 }
 
 static bool
@@ -286,20 +308,18 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 		    !known_format(segment, ".seg", &payload, err))
 			return false;
 		if (step == SPOOL_STEP_RECORD && segment_record(r, segment, &record)) {
-			spool_hole_end(r, segment, ".seg", record.at);
+			spool_hole_followed(r, segment, ".seg", scan, &record);
 			if (r->core->counts)
 				r->core->counts->records++;
 			continue;
 		}
-		if ((step == SPOOL_STEP_END && scan->at >= segment->marked) || !spool_hole_skip(r, scan))
+		if ((step == SPOOL_STEP_END && scan->at >= segment->marked) || !spool_hole_skip(r, segment, scan))
 			break;
 	}
 	if (step == SPOOL_STEP_ERROR)
 		return false;
-	if (r->hole.open && is_torn(segment, r->hole.at, r->hole.why)) {
-		scan->at = r->hole.at;
-		r->hole.open = false;
-	}
+	if (r->hole.open && spool_hole_is_torn(r) && is_unpromised(segment, r->hole.at))
+		scan->at = spool_hole_take_back(r, segment);
 	spool_hole_end(r, segment, ".seg", scan->content > segment->marked ? scan->content : segment->marked);
 	return true;
 }
@@ -324,8 +344,10 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = segment_walk(r, segment, &scan, err);
 	end = segment->damaged ? scan.content : scan.at;
-	ok = ok && (segment->damaged || cut(segment, &scan, ".seg", end, err)) &&
-	     (end <= segment->marked || secure(segment, file, segment->marked, end, err));
+	if (ok && !segment->damaged)
+		ok = settle(segment, &scan, ".seg", segment->marked, end, err);
+	else if (ok && end > segment->marked)
+		ok = secure(segment, file, segment->marked, end, err) || spool_is_unreadable(err);
 	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);
@@ -348,8 +370,8 @@ segments_read(struct spool_recovery *r, struct err *err)
 			return false;
 		if (segment->damaged || segment->journal_damaged)
 			spool_damaged_ids(r, segment, heard_from);
-		if (segment->journal_damaged && !spool_journal_renew(r, segment, heard_from, err))
-			return false;
+		if (segment->journal_damaged)
+			spool_journal_renew(r, segment, heard_from);
 		if (core->next_id <= segment->max_id)
 			core->next_id = segment->max_id + 1;
 	}

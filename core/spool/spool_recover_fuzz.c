@@ -64,7 +64,7 @@ seal_all(char *p, size_t n)
 
 		if (payload_bytes > n - at - SPOOL_RECORD_HEADER)
 			return;
-		spool_record_seal(p + at, payload_bytes, (enum spool_record_kind)(unsigned char)p[at + 4], NUMBER, at);
+		spool_record_seal(p + at, payload_bytes, (enum spool_record_kind)(unsigned char)p[at + 4], spool_record_round(p + at), NUMBER, at);
 		at += SPOOL_RECORD_HEADER + payload_bytes;
 	}
 }

@@ -4,24 +4,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
 
-static int
-set_up(void **state)
-{
-	struct post *post = post_new();
-
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
-}
-
 static struct fake_inode *
 file_of(struct post *post, const struct letter *letter, const char *suffix, char name[SPOOL_NAME_MAX])
 {
@@ -86,10 +68,10 @@ refuses_a_format_that_it_does_not_know(void **state)
 
 	post_close(post);
 	file->now[SPOOL_RECORD_HEADER] = 7;
-	spool_record_seal(file->now, 12, SPOOL_SEGMENT_START, number, 0);
+	spool_record_seal(file->now, 12, SPOOL_SEGMENT_START, 0, number, 0);
 	assert_false(post_try_open(post, &err));
 	assert_int_equal(err.kind, ERR_PERM);
-	assert_non_null(strstr(err.text, "has format 7, this version reads format 1; start the version that wrote it"));
+	assert_non_null(strstr(err.text, "has format 7, this version reads formats 1 to 2; start the version that wrote it"));
 }
 
 static void
@@ -147,7 +129,7 @@ never_takes_an_end_back(void **state)
 	post_settle(post, letter, 0, SPOOL_BOUNCED);
 	post_close(post);
 	buf_init(&buf, 0);
-	spool_record_notes(&buf, number, file->now_n, &waits, 1);
+	spool_record_notes(&buf, number, 0, file->now_n, &waits, 1);
 	fake_put(file, file->now_n, buf_span(&buf).p, buf_len(&buf));
 	buf_fini(&buf);
 	post_open(post);
@@ -158,7 +140,7 @@ never_takes_an_end_back(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(cuts_a_torn_tail_and_says_so),
 		TEST(takes_no_stale_record_of_another_place),

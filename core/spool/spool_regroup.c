@@ -100,6 +100,28 @@ open_close(struct spool_recovery *r)
 	}
 }
 
+/* *lost_out: the disk does not even open it any more, which is said once. */
+static bool
+open_again(struct spool_recovery *r, struct spool_segment *segment, bool *lost_out, struct err *err)
+{
+	struct err trouble = { 0 };
+
+	*lost_out = r->open == segment && !segment->read_file;
+	if (r->open == segment)
+		return true;
+	open_close(r);
+	r->open = segment;
+	if (spool_segment_readable(segment, &trouble) ||
+	    (spool_is_unreadable(&trouble) && spool_segment_readable(segment, &trouble)))
+		return true;
+	*lost_out = spool_is_unreadable(&trouble);
+	if (*lost_out)
+		spool_file_lost(segment, ".seg");
+	else
+		*err = trouble;
+	return *lost_out;
+}
+
 /* *why_out: it stands where nothing can be read. */
 static bool
 meta_read(struct spool_recovery *r, const struct spool_copy *copy, const char **why_out, struct err *err)
@@ -109,12 +131,6 @@ meta_read(struct spool_recovery *r, const struct spool_copy *copy, const char **
 	size_t got;
 	char *room;
 
-	if (r->open != copy->segment) {
-		open_close(r);
-		r->open = copy->segment;
-	}
-	if (!spool_segment_readable(copy->segment, err))
-		return false;
 	buf_clear(&r->meta);
 	room = buf_grow(&r->meta, copy->meta_bytes);
 	check(room != NULL);
@@ -134,10 +150,16 @@ tell(struct spool_recovery *r, const struct spool_copy *copy, struct err *err)
 	struct spool_message *message;
 	const char *why;
 	uint16_t live = 0;
+	bool lost;
 
 	for (unsigned i = 0; i < copy->rcpts_n; i++)
 		live += !is_end(&r->states[i]);
 	if (live == 0)
+		return true;
+	if (!open_again(r, copy->segment, &lost, err))
+		return false;
+	r->core->unread += lost;
+	if (lost)
 		return true;
 	if (!meta_read(r, copy, &why, err))
 		return false;

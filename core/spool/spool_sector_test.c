@@ -266,13 +266,18 @@ reads_again_what_failed_once(void **state)
 }
 
 static const char *closed;              /* the file that cannot be opened */
+static unsigned opens;                  /* that it still allows */
 static struct disk_ops ops_before;
 
 static struct disk_file *
 open_but_one(struct disk *disk, const char *name, bool create, struct err *err)
 {
-	if (strcmp(name, closed) != 0 || create)
+	bool is_it = strcmp(name, closed) == 0;
+
+	if (!is_it || opens > 0) {
+		opens -= is_it;
 		return ops_before.open(disk, name, create, err);
+	}
 	errno = EIO;
 	err_sys(err, "spool: cannot open %s", name);
 	return NULL;
@@ -287,6 +292,7 @@ starts_when_a_file_cannot_even_be_opened(void **state)
 
 		box_init(&box, 20);
 		closed = i ? box.jnl : box.seg;
+		opens = 0;
 		ops = ops_before = *box.post->fake.disk.ops;
 		ops.open = open_but_one;
 		box.post->fake.disk.ops = &ops;
@@ -298,6 +304,29 @@ starts_when_a_file_cannot_even_be_opened(void **state)
 		assert_non_null(fake_file(&box.post->fake, i ? box.jnl_aside : box.seg_aside));
 		box_fini(&box);
 	}
+}
+
+/* Its records were read, and when their envelopes are asked for it is not there any more. */
+static void
+starts_when_a_file_can_be_opened_only_once(void **state)
+{
+	struct disk_ops ops;
+	struct box box;
+
+	box_init(&box, 20);
+	closed = box.seg;
+	opens = 1;
+	ops = ops_before = *box.post->fake.disk.ops;
+	ops.open = open_but_one;
+	box.post->fake.disk.ops = &ops;
+	post_open(box.post);
+	closed = "";
+	assert_back(&box, "");
+	assert_said(&box, "error spool: %s cannot be opened", box.seg);
+	assert_said(&box, "damaged in 1 places, at least 4 messages that were accepted cannot be read");
+	post_rest(box.post);
+	assert_non_null(fake_file(&box.post->fake, box.seg_aside));
+	box_fini(&box);
 }
 
 /* A disk that takes seconds to find out that it cannot read would hold up everybody's commits. */
@@ -369,6 +398,7 @@ main(void)
 		cmocka_unit_test(forgets_nothing_whatever_fails_while_the_journal_is_written_anew),
 		cmocka_unit_test(reads_again_what_failed_once),
 		cmocka_unit_test(starts_when_a_file_cannot_even_be_opened),
+		cmocka_unit_test(starts_when_a_file_can_be_opened_only_once),
 		cmocka_unit_test(does_not_go_on_reading_a_body_that_cannot_be_read),
 		cmocka_unit_test(sets_aside_a_message_that_nobody_can_make_sense_of),
 	};
