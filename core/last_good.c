@@ -64,7 +64,7 @@ last_good_keep(struct last_good *keeper, const struct bundle *bundle)
 }
 
 struct bundle *
-last_good_read(const char *spool, struct err *err)
+last_good_read(const char *spool, uint32_t *writer_out, struct err *err)
 {
 	struct bundle *folder = bundle_new(LAST_GOOD_FILE, spool), *good = NULL;
 	struct span text;
@@ -72,6 +72,8 @@ last_good_read(const char *spool, struct err *err)
 	if (!bundle_read(folder, LAST_GOOD_FILE, &text, err)) {
 		err_prefix(err, "%s/" LAST_GOOD_FILE " ", spool);
 	} else {
+		if (writer_out != NULL)
+			*writer_out = folder->files[0].owner;
 		good = bundle_decode(text);
 		if (good == NULL)
 			err_set(err, ERR_PERM, "%s/" LAST_GOOD_FILE " is damaged", spool);

@@ -23,5 +23,5 @@ struct last_good {
 };
 
 void last_good_keep(struct last_good *keeper, const struct bundle *bundle);
-/* NULL: there is none, and *err says why. */
-struct bundle *last_good_read(const char *spool, struct err *err);
+/* *writer_out: who wrote it, by number; may be NULL. NULL: there is none, and *err says why. */
+struct bundle *last_good_read(const char *spool, uint32_t *writer_out, struct err *err);

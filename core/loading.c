@@ -8,6 +8,7 @@
 
 #include "control/arithmetic.h"
 #include "policy/twins.h"
+#include "queue/queue_hand.h"
 
 #define LIVE_MAX 10000          /* queues that are compared */
 

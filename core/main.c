@@ -5,6 +5,9 @@
 #include "cmd/cmd.h"
 #include "util/span.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 static const struct cmd *const cmds[] = {
 	&cmd_run,
 	&cmd_check,
@@ -114,11 +117,22 @@ finish(int status)
 	return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
+/* Whoever started us may have closed them, and a socket or a file in their place would be written to. What stands there now can be
+ * neither read nor written: an answer for nobody is an error still. */
+static void
+fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return;
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct cmd *cmd;
 
+	fill_standard_descriptors();
 	if (argc < 2) {
 		print_overview(stderr);
 		return EXIT_MISUSED;

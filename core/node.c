@@ -4,8 +4,7 @@
  *
  * Start: policy, doors, shards, control socket; only when all that is there does
  * anybody get in. A swap asks here for what of the node's settings is not the shards':
- * the accounting file, the control socket, the name servers. Stop: transactions in flight end, for a while; then what is
- * left is cut.
+ * the accounting file, the control socket, the name servers. Stop: transactions in flight end, for a while; the rest is cut.
  *
  * Until go() and again once the first loop has ended this is the only thread that a
  * loop runs on.
@@ -17,21 +16,17 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "control/arithmetic.h"
 #include "control/control.h"
-#include "last_good.h"
+#include "first_policy.h"
 #include "net/process.h"
 #include "net/watchdog.h"
-#include "policy/twins.h"
 #include "reception/reception.h"
 #include "shards.h"
 #include "swap.h"
+#include "util/log_stderr.h"
 #include "workers.h"
 
-#define SPOOL_BUILT_IN "/var/spool/sluice"
-#define STOP_TICK_US   (50 * US_PER_MS)
-#define STOP_US        (6 * US_PER_S)
-#define STOP_FINAL_US  (8 * US_PER_S)   /* for replies to messages sent whole: cut, they are sent twice */
+#define TICK_US (50 * US_PER_MS)        /* so far behind is who follows the accounting file */
 
 struct node {
 	const struct node_options *given;
@@ -40,42 +35,48 @@ struct node {
 	struct clock    clock;
 	struct notify   notify;
 	struct watchdog *watchdog;
-	struct policy **policies;       /* one for each worker, until the shards take them */
+	struct log_stderr log_to;
+	struct first_policy first;      /* until the shards and the swap take it */
 	struct ruleset_node settings;   /* the policy's, and what the command line puts over it */
-	unsigned        workers_n;
 	struct workers *workers;
 	struct loop    *loop;           /* the first worker's, as all that follows */
 	struct worker  *worker, *aside; /* for commits; for what takes long */
 	struct disk    *disk;
 	struct control *control;
 	struct swap    *swap;
-	struct bundle  *bundle;         /* of the policy, until the swap takes it */
 	struct account *next_account;   /* a swap is prepared; NULL: the one that is open stays */
 	bool            next_account_made;      /* for it: its file was not there */
 	struct listener *next_listener; /* NULL: the operator's socket stays where it is */
 	const struct ruleset_node *next;
 	char           *control_path;   /* where it listens */
 	struct endpoint resolver;
-	struct timer    stop_tick;
-	mono_us_t       stop_at;
+	struct timer    tick;
+	mono_us_t       stop_began;
 	bool            stopping;
 };
 
 /* ---- while it runs ---- */
 
+static bool
+has_stopped(struct node *node, struct now now)
+{
+	mono_us_t lasts = now.mono - node->stop_began;
+
+	return shards_are_idle(node->shards) || lasts >= SHARDS_STOP_FINAL_US ||
+	       (lasts >= SHARDS_STOP_US && shards_waiting_final(node->shards) == 0);
+}
+
 static void
-on_stop_tick(void *ctx, struct now now)
+on_tick(void *ctx, struct now now)
 {
 	struct node *node = ctx;
-	bool finished = shards_are_idle(node->shards);
-	bool cut = now.mono >= node->stop_at && (now.mono >= node->stop_at + (STOP_FINAL_US - STOP_US) ||
-						 shards_waiting_final(node->shards) == 0);
 
-	if (finished || cut) {
+	if (node->shards->account != NULL)
+		account_flush(node->shards->account);
+	if (node->stopping && has_stopped(node, now))
 		loop_stop(node->loop);
-		return;
-	}
-	timer_start(&node->loop->timers, &node->stop_tick, now.mono + STOP_TICK_US);
+	else
+		timer_start(&node->loop->timers, &node->tick, now.mono + TICK_US);
 }
 
 static void
@@ -101,9 +102,9 @@ on_signal(void *ctx, int signum)
 	log_info(&node->log, "stopping: transactions in flight are finished");
 	notify_say(&node->notify, "STOPPING=1");
 	node->stopping = true;
-	node->stop_at = loop_now(node->loop).mono + STOP_US;
+	node->stop_began = loop_now(node->loop).mono;
 	shards_stop(node->shards);
-	timer_start(&node->loop->timers, &node->stop_tick, loop_now(node->loop).mono);
+	timer_start(&node->loop->timers, &node->tick, loop_now(node->loop).mono);
 }
 
 /* ---- putting together ---- */
@@ -114,79 +115,11 @@ wall_now(void *ctx)
 	return clock_now(ctx).wall;
 }
 
-/* --workers, or what the policy says, or the machine. */
-static unsigned
-workers_under(const struct node *node, const struct policy *policy)
-{
-	unsigned n = node->given->workers > 0 ? node->given->workers : policy_ruleset(policy)->node.workers;
-
-	return n > 0 ? n : (unsigned)min_i64(process_cores(), PEERS_MAX);
-}
-
-static bool
-load_twins(struct node *node, struct policy *first, const char *path, const struct policy_env *env, struct policy_report *report)
-{
-	node->workers_n = workers_under(node, first);
-	node->policies = mem_alloc(node->workers_n * sizeof(struct policy *));
-	node->policies[0] = first;
-	return twins_load(node->policies, node->workers_n, path, env, report);
-}
-
-/* False: told. */
-static bool
-load_bundle(struct node *node, struct bundle *bundle)
-{
-	struct policy_env env = { .log = &node->log, .clock = &node->clock, .seed = prng_entropy(), .bundle = bundle };
-	struct policy_report report;
-	struct policy *policy;
-	bool ok;
-
-	policy_report_init(&report);
-	policy = policy_load(bundle->policy, &env, &report);
-	ok = policy != NULL && load_twins(node, policy, bundle->policy, &env, &report);
-	if (ok)
-		arithmetic_warn(policy_ruleset(policy), &report);
-	swap_print_report(&node->log, &report);
-	policy_report_fini(&report);
-	if (!ok) {
-		policy_free(policy);
-		free(node->policies);
-		node->policies = NULL;
-	}
-	return ok;
-}
-
 /* Why it does not start. */
 static void
-tell(const struct node *node, const char *why)
+tell(struct node *node, const char *why)
 {
-	fprintf(stderr, "%ssluice: %s\n", log_rank(&node->log, LOG_ERROR), why);
-}
-
-/* False: told. */
-static bool
-load_policy(struct node *node)
-{
-	const struct node_options *options = node->given;
-	struct err err = { 0 };
-	struct bundle *good;
-
-	node->bundle = bundle_new(options->policy, options->folder != NULL ? options->folder : "");
-	if (load_bundle(node, node->bundle))
-		return true;
-	good = last_good_read(options->spool != NULL ? options->spool : SPOOL_BUILT_IN, &err);
-	if (good != NULL && !options->last_good) {
-		tell(node, "it does not load; with --last-good the node would run the last one that was good");
-	} else if (good == NULL && options->last_good) {
-		tell(node, err.text);
-	} else if (good != NULL) {
-		log_warning(&node->log, "%s does not load; the last good policy runs instead", options->policy);
-		bundle_free(node->bundle);
-		node->bundle = good;
-		return load_bundle(node, good);
-	}
-	bundle_free(good);
-	return false;
+	log_bare(&node->log, LOG_ERROR, "sluice: %s", why);
 }
 
 static bool
@@ -220,6 +153,8 @@ settings_of(const struct node *node, const struct policy *policy)
 		s.resolver = &node->resolver;
 		s.resolver_n = 1;
 	}
+	if (node->first.writer != NULL)
+		s.user = node->first.writer;
 	return s;
 }
 
@@ -244,7 +179,7 @@ open_doors(struct node *node, struct err *err)
 		.servers = node->settings.resolver, .servers_n = node->settings.resolver_n,
 	};
 
-	node->workers = workers_open(node->workers_n, &names, err);
+	node->workers = workers_open(node->first.n, &names, err);
 	if (node->workers == NULL)
 		return false;
 	node->loop = node->workers->loops[0];
@@ -261,30 +196,24 @@ on_bound(void *ctx, struct shards *shards, struct err *err)
 {
 	struct node *node = ctx;
 	const char *user = node->settings.user, *path = node->settings.accounting_file;
+	/* Whoever wrote the policy has a spool already, and root gives him no other. */
+	bool gives = user != NULL && node->first.writer == NULL;
 
-	if (user != NULL && !(process_give_path(node->settings.spool, user, err) && process_become(user, err)))
+	if ((gives && !process_give_folder(node->settings.spool, user, err)) || (user != NULL && !process_become(user, err)))
 		return false;
-	if (path == NULL)
-		return true;
-	shards->account = account_open(path, node->settings.accounting_records, &node->log, err);
-	return shards->account != NULL;
+	if (path != NULL)
+		shards->account = account_open(path, node->settings.accounting_records, &node->log, err);
+	return path == NULL || shards->account != NULL;
 }
 
 /* ---- a swap's part that is ours ---- */
 
 static bool
-same(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool
 prepare_account(struct node *node, const struct ruleset_node *settings, struct err *err)
 {
-	const char *path = settings->accounting_file;
+	const char *path = settings->accounting_file, *now = node->settings.accounting_file;
 
-	if (path == NULL || (same(path, node->settings.accounting_file) &&
-			     settings->accounting_records == node->settings.accounting_records))
+	if (path == NULL || (now != NULL && strcmp(path, now) == 0 && settings->accounting_records == node->settings.accounting_records))
 		return true;
 	node->next_account_made = access(path, F_OK) != 0;
 	node->next_account = account_open(path, settings->accounting_records, &node->log, err);
@@ -360,22 +289,22 @@ commit_settings(void *ctx)
 static bool
 open_shards(struct node *node, struct err *err)
 {
-	struct shard_options *each = mem_alloc(node->workers_n * sizeof *each);
+	struct shard_options *each = mem_alloc(node->first.n * sizeof *each);
 	uint64_t seed = node->settings.seed ? node->settings.seed : prng_entropy();
 	struct prng seeds;
 
 	prng_seed(&seeds, seed);
-	for (unsigned i = 0; i < node->workers_n; i++)
+	for (unsigned i = 0; i < node->first.n; i++)
 		each[i] = (struct shard_options){
 			.loop = node->workers->loops[i], .net = node->workers->nets[i], .names = node->workers->names[i],
 			.worker = node->worker, .aside = node->aside, .disk = node->disk, .log = &node->log,
-			.policy = node->policies[i], .settings = settings_of(node, node->policies[i]),
+			.policy = node->first.policies[i], .settings = settings_of(node, node->first.policies[i]),
 			.seed = i == 0 ? seed : prng_u64(&seeds),
 		};
-	free(node->policies);
-	node->policies = NULL;
+	free(node->first.policies);
+	node->first.policies = NULL;
 	node->shards = shards_open(&(struct shards_options){
-		.each = each, .n = node->workers_n, .peers = node->workers->peers, .on_bound = on_bound, .ctx = node,
+		.each = each, .n = node->first.n, .peers = node->workers->peers, .on_bound = on_bound, .ctx = node,
 	}, err);
 	free(each);
 	/* What recovery held of each message lies between the messages, and would stay ours as long as they do. */
@@ -391,10 +320,10 @@ open_control(struct node *node, struct err *err)
 	if (node->control == NULL)
 		return false;
 	node->swap = swap_new(&(struct swap_options){
-		.shards = node->shards, .worker = node->aside, .clock = &node->clock, .bundle = node->bundle, .watch = node->given->watch,
+		.shards = node->shards, .worker = node->aside, .clock = &node->clock, .bundle = node->first.bundle, .watch = node->given->watch,
 		.prepare = prepare_settings, .commit = commit_settings, .abandon = abandon_settings, .ctx = node,
 	});
-	node->bundle = NULL;
+	node->first.bundle = NULL;
 	control_on_swap(node->control, swap_ask, node->swap);
 	return true;
 }
@@ -414,8 +343,8 @@ static void
 say_ready(struct node *node)
 {
 	log_info(&node->log, "spool %s, control socket %s", node->settings.spool, node->control_path);
-	if (node->workers_n > 1)
-		log_info(&node->log, "%u workers", node->workers_n);
+	if (node->first.n > 1)
+		log_info(&node->log, "%u workers", node->first.n);
 	reception_each_listener(node->shards->all[0]->reception, say_listener, node);
 	if (process_is_root())
 		log_warning(&node->log, "runs as root, which it needs for ports below 1024 only: node { user = \"sluice\" } ends that");
@@ -430,7 +359,8 @@ go(struct node *node, struct err *err)
 
 	for (unsigned i = 0; i < countof(signals); i++)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
-	timer_init(&node->stop_tick, on_stop_tick, node);
+	timer_init(&node->tick, on_tick, node);
+	timer_start(&node->loop->timers, &node->tick, loop_now(node->loop).mono);
 	shards_start(node->shards);
 	process_memory_aside();
 	if (!workers_start(node->workers, node->watchdog, err))
@@ -457,10 +387,7 @@ close_all(struct node *node)
 		worker_os_free(node->worker);
 	workers_close(node->workers);
 	watchdog_os_free(node->watchdog);
-	for (unsigned i = 0; node->policies != NULL && i < node->workers_n; i++)
-		policy_free(node->policies[i]);
-	free(node->policies);
-	bundle_free(node->bundle);
+	first_policy_fini(&node->first);
 	free(node->control_path);
 }
 
@@ -469,7 +396,7 @@ run(struct node *node, struct err *err)
 {
 	if (!check_options(node, err))
 		return false;
-	node->settings = settings_of(node, node->policies[0]);
+	node->settings = settings_of(node, node->first.policies[0]);
 	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) &&
 	       open_control(node, err) && go(node, err);
 }
@@ -485,16 +412,19 @@ node_run(const struct node_options *options)
 	clock_os_init(&node->clock);
 	notify_init(&node->notify);
 	node->log = (struct log){
-		.level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .sink = log_sink_stderr, .ranked = node->notify.journal,
+		.level = LOG_INFO, .wall = wall_now, .wall_ctx = &node->clock, .ranked = node->notify.journal,
 	};
+	log_stderr_init(&node->log_to, &node->log);
+	process_hold_signals();
 	process_open_files();
-	ok = load_policy(node);
+	ok = first_policy_load(&node->first, options, &node->log, &node->clock);
 	if (ok) {
 		ok = run(node, &err);
 		if (!ok)
 			tell(node, err.text);
 	}
 	close_all(node);
+	log_stderr_fini(&node->log_to);
 	free(node);
 	return ok ? 0 : 1;
 }

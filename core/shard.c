@@ -72,8 +72,6 @@ on_tick(void *ctx, struct now now)
 {
 	struct shard *shard = ctx;
 
-	if (shard->account != NULL && shard->me == 0)
-		account_flush(shard->account);
 	if (shard->queues->changed && now.mono >= shard->saved_at + state_pause(shard->saved_n))
 		state_tell(shard->shards->state, shard);
 	watch_memory(shard, now.mono);

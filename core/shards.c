@@ -11,6 +11,7 @@
 #include "shards.h"
 
 #include "delivery/delivery.h"
+#include "queue/queue_hand.h"
 #include "reception/reception.h"
 #include "recovery.h"
 #include "state.h"

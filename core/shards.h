@@ -62,6 +62,9 @@ void shards_take_account(struct shards *shards, struct account *account);
 /* What an operator was told must be true after a crash: the state is on disk when this returns. */
 void shards_save_now(struct shards *shards);
 
+/* How long transactions have to end after it, and those whose message was sent whole: cut, they may come twice. */
+#define SHARDS_STOP_US       (6 * US_PER_S)
+#define SHARDS_STOP_FINAL_US (8 * US_PER_S)
 void shards_stop(struct shards *shards);
 bool shards_are_idle(struct shards *shards);
 /* Sessions that wait for the reply to a message sent whole. */

@@ -67,7 +67,7 @@ swap_print_report(struct log *log, const struct policy_report *report)
 		const struct policy_note *note = &report->errors[i];
 		char line[16];
 
-		fprintf(stderr, "%s%s%s: %s\n", log_rank(log, LOG_ERROR), note->file, line_text(note, line), note->text);
+		log_bare(log, LOG_ERROR, "%s%s: %s", note->file, line_text(note, line), note->text);
 	}
 	log_warnings(log, report);
 }
@@ -77,7 +77,7 @@ swap_print_report(struct log *log, const struct policy_report *report)
 static bool
 has_last_good(const struct swap *swap)
 {
-	struct bundle *good = last_good_read(shard_of(swap)->settings.spool, NULL);
+	struct bundle *good = last_good_read(shard_of(swap)->settings.spool, NULL, NULL);
 
 	bundle_free(good);
 	return good != NULL;

@@ -62,7 +62,7 @@ struct account *account_open_sink(void (*sink)(void *ctx, const struct account_r
  * unfinished last line, as a power cut leaves, is cut off. */
 struct account *account_open(const char *path, unsigned mask, struct log *log, struct err *err);
 void account_write(struct account *account, const struct account_record *record);
-void account_flush(struct account *account);    /* call it every second or so */
+void account_flush(struct account *account);    /* call it some times a second */
 /* After the file was moved away: what is held goes to the old one, then the path is opened
  * anew. False: the old file stays in use. */
 bool account_reopen(struct account *account, struct err *err);

@@ -2,7 +2,7 @@
  * cmd_control - asks the running node, by its control socket.
  *
  * Limits     30 s for the node to say something; what is followed may be silent for ever.
- * Errors     Told on standard error, one sentence; then there is no answer.
+ * Errors     *err says it in one sentence; then there is no answer.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once

@@ -8,6 +8,7 @@
 #include "cmd/cmd_print.h"
 
 #include "policy/setting.h"
+#include "smtp/smtp_text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -37,10 +38,17 @@ cmd_add_styled(struct buf *out, enum cmd_style style, bool colour, struct span t
 		buf_add_text(out, "\033[0m");
 }
 
+/* A program reads UTF-8; a terminal obeys some of it, such as U+009B. */
+size_t
+cmd_json_flags(void)
+{
+	return isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+}
+
 void
 cmd_print_json(const json_t *value)
 {
-	size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
+	size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) | cmd_json_flags();
 
 	json_dumpf(value, stdout, flags | (isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT));
 	putchar('\n');
@@ -109,30 +117,36 @@ width(struct span text)
 	return n;
 }
 
-/* U+0080 to U+009F drive terminals too; in UTF-8 they are C2 80 to C2 9F. */
-static bool
-is_control(const char *p)
+/* Of C1 the number, not the two bytes of UTF-8. */
+static void
+add_escaped(struct buf *out, struct span control)
 {
-	unsigned char c = (unsigned char)p[0];
-	return c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)p[1] < 0xa0);
+	const unsigned char *p = (const unsigned char *)control.p;
+
+	if (control.n == 3)
+		buf_printf(out, "\\u%04x", (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+	else
+		buf_printf(out, "\\x%02x", p[control.n - 1]);
 }
 
 void
 cmd_add_clean(struct buf *out, const char *text, size_t max)
 {
-	size_t shown = 0, all = width(span_text(text));
+	struct span rest = span_text(text);
+	size_t shown = 0, all = width(rest);
 
-	for (const char *p = text; *p; p++) {
-		if (is_first_byte(*p) && max && all > max && ++shown == max) {
+	while (rest.n > 0) {
+		size_t control = smtp_text_control(rest), n = control ? control : smtp_text_shown(rest);
+
+		if (max && all > max && is_first_byte(*rest.p) && ++shown == max) {
 			buf_add_text(out, "…");
 			return;
 		}
-		if (!is_control(p)) {
-			buf_add_char(out, *p);
-			continue;
-		}
-		p += (unsigned char)*p == 0xc2;
-		buf_printf(out, "\\x%02x", (unsigned char)*p);
+		if (control || n == 0)
+			add_escaped(out, span_first(rest, n ? n : 1));
+		else
+			buf_add(out, span_first(rest, n));
+		rest = span_from(rest, n ? n : 1);
 	}
 }
 

@@ -2,7 +2,7 @@
  * cmd_print - how answers look to a person: aligned columns, short durations,
  * colour only on a terminal; and to a script: one JSON value.
  *
- * What a peer said is shown with control characters as \xHH, so that it cannot
+ * What a peer said is shown with control characters as \xHH or \uHHHH, so that it cannot
  * drive the operator's terminal.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
@@ -23,11 +23,13 @@ void cmd_add_styled(struct buf *out, enum cmd_style style, bool colour, struct s
 typedef void cmd_view_fn(const void *ctx, const json_t *answer, bool colour, struct buf *out);
 void cmd_print_answer(json_t *answer, bool json, cmd_view_fn *view, const void *ctx);
 void cmd_print_json(const json_t *value);
+/* Of jansson, for standard output: what a terminal might obey is escaped. */
+size_t cmd_json_flags(void);
 void cmd_print_text(const struct buf *text);
 
 /* The two largest units: "1h30m", "3d4h", "12s", "0.4s". */
 void cmd_duration(double seconds, char out[32]);
-/* Control characters as \xHH, cut to `max` characters (0: whole) with "…". */
+/* Control characters as \xHH or \uHHHH, cut to `max` characters (0: whole) with "…". */
 void cmd_add_clean(struct buf *out, const char *text, size_t max);
 
 /* A setting's value; numbers of duration settings are seconds. between: the members of a list. */

@@ -25,6 +25,8 @@ what_a_peer_said_cannot_drive_the_terminal(void **state)
 	static const struct { const char *in; size_t max; const char *out; } cases[] = {
 		{ "421 slow\033[2J\a", 0, "421 slow\\x1b[2J\\x07" },
 		{ "a\xc2\x9b" "31m", 0, "a\\x9b31m" },
+		{ "\xe2\x80\xaegpj.exe\xe2\x81\xa9\xe2\x80\xa8", 0, "\\u202egpj.exe\\u2069\\u2028" },
+		{ "\xff\xc2", 0, "\\xff\\xc2" },
 		{ "grüße", 0, "grüße" },
 		{ "grüße", 5, "grüße" },
 		{ "grüße", 4, "grü…" },

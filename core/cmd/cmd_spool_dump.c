@@ -73,7 +73,7 @@ print_as_json(struct dump *it, const struct cmd_spool_message *shown, const char
 		"job", text_or_null(it, envelope->job), "recipients", rcpts_json(it, shown));
 
 	fputs(it->shown ? ",\n" : "[\n", stdout);
-	json_dumpf(one, stdout, JSON_COMPACT);
+	json_dumpf(one, stdout, JSON_COMPACT | cmd_json_flags());
 	json_decref(one);
 }
 

@@ -53,7 +53,7 @@ show(void *ctx, const json_t *line)
 	if (dropped > 0)
 		return true;
 	if (view->json) {
-		json_dumpf(line, stdout, JSON_COMPACT);
+		json_dumpf(line, stdout, JSON_COMPACT | cmd_json_flags());
 		putchar('\n');
 	} else {
 		buf_init(&out, 0);

@@ -17,6 +17,7 @@
 #include "control/control_search.h"
 #include "delivery/outcome.h"
 #include "policy/reaction_book.h"
+#include "queue/queue_hand.h"
 #include "queue/warmup.h"
 
 #define NEAREST_LOOKED_AT 20000u        /* queues; a hint is not worth holding up the mail */

@@ -7,6 +7,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_listing.h"
 
+#include "queue/queue_hand.h"
+
 #define RCPTS_A_UNIT 64         /* looked at for oldest_age in about the time that a row takes */
 
 struct entry {

@@ -8,6 +8,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_search.h"
 
+#include "queue/queue_hand.h"
+
 #define ID_DIGITS       16
 #define WORK_OF_A_READ  16      /* units, where a row of `queues` is one */
 #define RCPTS_A_UNIT    64      /* passed by in about the time of such a row */

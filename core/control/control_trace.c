@@ -13,6 +13,7 @@
 
 #include "control/control_answers.h"
 #include "mail/domain.h"
+#include "queue/queue_hand.h"
 
 struct ear {                            /* of one shard */
 	struct trace_listener listener;

@@ -12,6 +12,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/bounces_own.h"
+#include "spool/spool_record.h"
 
 #define REPORT_RCPTS_MAX 1000
 #define SLICE            200                    /* recipients in a turn of the loop */
@@ -192,6 +193,14 @@ doomed_end(struct bounces *bounces, struct doomed *doomed, const struct envelope
 		bounce_settle(b, now);
 }
 
+static void
+doomed_postpone(struct doomed *doomed, struct now now)
+{
+	for (unsigned i = 0; i < doomed->n; i++)
+		queue_rcpt_postpone(doomed->rcpts[i].rcpt, now);
+	doomed_free(doomed);
+}
+
 static unsigned
 do_doomed(struct bounces *bounces, struct now now)
 {
@@ -213,6 +222,12 @@ do_doomed(struct bounces *bounces, struct now now)
 		log_error(bounces->shard->log, "message %s cannot be read and is given up, without a report: %s", id, err.text);
 		envelope_guess(bounces, doomed, &arena, &envelope);
 		doomed_end(bounces, doomed, &envelope, NULL, &arena, now);
+	} else if (spool_is_unreadable(&err)) {
+		/* It may be the cable, so nothing is given up for it; but nobody else's report waits for a bad sector. */
+		envelope_id_format(doomed->message->spool.id, id);
+		log_error(bounces->shard->log, "message %s is given up when it can be read, for its sender must be told: %s", id, err.text);
+		doomed_postpone(doomed, now);
+		doomed = NULL;
 	} else {
 		list_add_tail(&bounces->doomed, &doomed->node);
 		bounces_trouble(bounces, err.text, now);
@@ -239,6 +254,9 @@ do_unsent(struct bounces *bounces, struct now now)
 	} else if (err.kind == ERR_PERM) {
 		log_error(bounces->shard->log, "no report of non-delivery: %s", err.text);
 		bounce_settle(b, now);
+	} else if (spool_is_unreadable(&err)) {
+		log_error(bounces->shard->log, "a report of non-delivery waits until its message can be read: %s", err.text);
+		bounce_postpone(b, now);
 	} else {
 		bounce_wait(b, err.text, now);
 	}
@@ -297,9 +315,7 @@ bounces_free(struct shard *shard)
 		struct doomed *doomed = list_first(&bounces->doomed, struct doomed, node);
 
 		doomed_take(bounces, doomed);
-		for (unsigned i = 0; i < doomed->n; i++)
-			queue_rcpt_postpone(doomed->rcpts[i].rcpt, now);
-		doomed_free(doomed);
+		doomed_postpone(doomed, now);
 	}
 	while (!list_empty(&bounces->unsent)) {
 		struct bounce *b = list_first(&bounces->unsent, struct bounce, node);

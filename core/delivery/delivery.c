@@ -10,6 +10,7 @@
 #include "delivery/bounces.h"
 #include "delivery/react.h"
 #include "delivery/session.h"
+#include "queue/queue_hand.h"
 
 static struct queue_slot *
 on_start(void *ctx, struct lane *lane, struct rcpt *first)

@@ -6,6 +6,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/bounces.h"
+#include "queue/queue_hand.h"
 
 /* ---- accounting ---- */
 

@@ -166,6 +166,13 @@ on_open(void *ctx)
 		snprintf(text, sizeof text, "connected from %s", s->local);
 		session_tell(s, TRACE_EVENT, span_text(text));
 	}
+	if (target_leads_back(&s->target, policy_ruleset(s->delivery->shard->policy), &s->at, &s->conn->local.ip)) {
+		s->target.refused++;
+		session_enter(s);
+		session_parted(s);
+		session_left(s);
+		return;
+	}
 	s->state = TALKING;
 	session_arm_by(s, SETTING_greeting_timeout);
 }

@@ -239,7 +239,7 @@ next_address(struct session *s)
 	enum target_result result;
 
 	while ((result = target_next(&s->target, session_settings(s), &s->at)) == TARGET_ADDRESS &&
-	       target_leads_back(&s->target, ruleset, &s->at))
+	       target_leads_back(&s->target, ruleset, &s->at, NULL))
 		s->target.refused++;
 	return result;
 }

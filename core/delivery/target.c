@@ -67,10 +67,13 @@ may_use(const struct target *target, const struct ip *ip)
 	return !target->hosts->from_dns || !ip_is_no_host(ip);
 }
 
-/* Of an address that a listener on all addresses hears at we know what virtual MTAs send from. */
+/* Of the addresses that a listener on all of them hears at we know what virtual MTAs send from, and one by its connection:
+ * the system leaves from the same address that it arrives at. */
 static bool
-is_ours(const struct ruleset *ruleset, const struct ip *ip)
+is_ours(const struct ruleset *ruleset, const struct ip *ip, const struct ip *local)
 {
+	if (local != NULL && ip_eq(ip, local))
+		return true;
 	for (unsigned i = 0; i < ruleset->vmtas_n; i++)
 		for (unsigned j = 0; j < ruleset->vmtas[i]->sources_n; j++)
 			if (ip_eq(ip, &ruleset->vmtas[i]->sources[j]))
@@ -78,15 +81,22 @@ is_ours(const struct ruleset *ruleset, const struct ip *ip)
 	return false;
 }
 
+/* Of both families there would be two listeners. */
+static bool
+is_all(const struct ip *ours, const struct endpoint *at)
+{
+	return ip_is_unspecified(ours) && ours->family == at->ip.family;
+}
+
 bool
-target_leads_back(const struct target *target, const struct ruleset *ruleset, const struct endpoint *at)
+target_leads_back(const struct target *target, const struct ruleset *ruleset, const struct endpoint *at, const struct ip *local)
 {
 	if (!target->hosts->from_dns)
 		return false;
 	for (unsigned i = 0; i < ruleset->listeners_n; i++) {
 		const struct endpoint *ours = &ruleset->listeners[i].at;
 
-		if (ours->port == at->port && (ip_eq(&ours->ip, &at->ip) || (ip_is_unspecified(&ours->ip) && is_ours(ruleset, &at->ip))))
+		if (ours->port == at->port && (ip_eq(&ours->ip, &at->ip) || (is_all(&ours->ip, at) && is_ours(ruleset, &at->ip, local))))
 			return true;
 	}
 	return false;

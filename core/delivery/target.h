@@ -48,8 +48,8 @@ void target_init(struct target *target, struct resolver *resolver, const struct 
 		 const struct ruleset_vmta *vmta, struct prng *prng, void (*on_ready)(void *ctx), void *ctx);
 void target_fini(struct target *target);
 enum target_result target_next(struct target *target, const struct queue_settings *settings, struct endpoint *out);
-/* DNS sends us to a listener of our own. */
-bool target_leads_back(const struct target *target, const struct ruleset *ruleset, const struct endpoint *at);
+/* DNS sends us to a listener of our own. local: from where we are connected to `at`; NULL: not yet. */
+bool target_leads_back(const struct target *target, const struct ruleset *ruleset, const struct endpoint *at, const struct ip *local);
 /* Leaves out what is left of this host's addresses. */
 void target_skip_host(struct target *target);
 bool target_has_another_host(const struct target *target, const struct queue_settings *settings);

@@ -14,7 +14,8 @@
 #include "util/err.h"
 
 /* How far the header block reaches in `message`: bytes up to and including the CRLF of
- * its last field; the empty line follows. SIZE_MAX: no end in sight yet. */
+ * its last field; the empty line follows. SIZE_MAX: no end in sight yet. What begins with a blank has no
+ * header and no empty line before it: put behind another field, its first line would belong to that one. */
 size_t header_block_end(struct span message);
 
 struct header_field {

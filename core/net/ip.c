@@ -255,13 +255,43 @@ ip_is_unspecified(const struct ip *ip)
 	return ip->family == IP_V6 && memcmp(ip->bytes, zeros, 16) == 0;
 }
 
+/* NAT64 (RFC 6052), 6to4 (RFC 3056): a gateway takes it to the IPv4 address inside. */
+static bool
+gateway_target(const struct ip *ip, struct ip *out)
+{
+	static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
+	size_t at;
+
+	if (ip->family == IP_V6 && memcmp(ip->bytes, nat64, sizeof(nat64)) == 0)
+		at = sizeof(nat64);
+	else if (ip->family == IP_V6 && ip->bytes[0] == 0x20 && ip->bytes[1] == 0x02)
+		at = 2;
+	else
+		return false;
+	*out = (struct ip){ .family = IP_V4 };
+	memcpy(out->bytes, ip->bytes + at, 4);
+	return true;
+}
+
+/* ::ffff:192.0.2.1 and ::192.0.2.1 (RFC 4291, 2.5.5) are one machine's way to write an IPv4 address; on no wire. */
+static bool
+is_v4_written_long(const struct ip *ip)
+{
+	static const uint8_t zeros[12];
+
+	return is_v4_mapped(ip) || (ip->family == IP_V6 && memcmp(ip->bytes, zeros, sizeof(zeros)) == 0);
+}
+
 bool
 ip_is_no_host(const struct ip *ip)
 {
 	const uint8_t *v4 = v4_bytes(ip);
+	struct ip target;
 
-	if (ip_is_loopback(ip) || ip_is_unspecified(ip))
+	if (ip_is_loopback(ip) || ip_is_unspecified(ip) || is_v4_written_long(ip))
 		return true;
+	if (gateway_target(ip, &target))
+		return ip_is_no_host(&target);
 	if (v4)
 		return v4[0] >= 224 || (v4[0] == 169 && v4[1] == 254);
 	return ip->family == IP_V6 && (ip->bytes[0] == 0xff || (ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80));

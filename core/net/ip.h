@@ -28,7 +28,8 @@ bool ip_eq(const struct ip *a, const struct ip *b);
 bool ip_is_loopback(const struct ip *ip);               /* 127/8, ::1, and v4-mapped ones */
 bool ip_is_unspecified(const struct ip *ip);            /* 0/8, :: , and v4-mapped ones */
 
-/* No other host's: loopback, unspecified, link-local, multicast, reserved (240/4), and v4-mapped ones. */
+/* No other host's: loopback, unspecified, link-local, multicast, reserved (240/4); an IPv4 address written as an
+ * IPv6 one (::ffff:192.0.2.1, ::192.0.2.1); NAT64 and 6to4 forms of those above. */
 bool ip_is_no_host(const struct ip *ip);
 
 /* "127.0.0.1:2525", "[::1]:25"; without a port `port` is used, 0 = one must stand there. */

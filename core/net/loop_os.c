@@ -14,6 +14,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/loop_os.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 
 struct loop_os {
@@ -255,6 +256,7 @@ loop_os_on_signal(struct loop *loop, int signum, void (*fn)(void *ctx, int signu
 {
 	struct loop_os *l = container_of(loop, struct loop_os, loop);
 	struct loop_signal *s = mem_alloc(sizeof(*s));
+	sigset_t only;
 
 	s->fn = fn;
 	s->ctx = ctx;
@@ -262,6 +264,10 @@ loop_os_on_signal(struct loop *loop, int signum, void (*fn)(void *ctx, int signu
 	s->watcher.data = s;
 	ev_signal_start(l->ev, &s->watcher);
 	list_add_tail(&l->signals, &s->link);
+	/* Whoever started us may have held it back (process_hold_signals()). */
+	sigemptyset(&only);
+	sigaddset(&only, signum);
+	pthread_sigmask(SIG_UNBLOCK, &only, NULL);
 }
 
 struct ev_loop *

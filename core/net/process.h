@@ -19,7 +19,14 @@ unsigned process_cores(void);           /* that it may run on; at least 1 */
  */
 bool process_harden(bool becomes_user, struct err *err);
 bool process_is_root(void);
+/* SIGHUP and SIGUSR1, which would end it, are told once a loop asks for them. Before its first thread. */
+void process_hold_signals(void);
+/* The name of that user; NULL: nobody. The caller frees it. */
+char *process_user_name(uint32_t number);
 /* Gives up root for the user and its groups, for good, and every capability. */
 bool process_become(const char *user, struct err *err);
-/* The user's, so that it can write there after process_become(). */
-bool process_give_path(const char *path, const char *user, struct err *err);
+/*
+ * The folder becomes the user's, so that it can write there after process_become(). Root gives none away that a symbolic link
+ * leads to: whoever may write somewhere on the way could have put it there.
+ */
+bool process_give_folder(const char *path, const char *user, struct err *err);

@@ -13,11 +13,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -62,6 +64,17 @@ process_memory_aside(void)
 
 	if (mallctl != NULL)
 		(void)mallctl("background_thread", NULL, NULL, &yes, sizeof yes);
+}
+
+void
+process_hold_signals(void)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGHUP);
+	sigaddset(&held, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &held, NULL);
 }
 
 void
@@ -160,15 +173,48 @@ find_user(const char *user, struct err *err)
 	return entry;
 }
 
+char *
+process_user_name(uint32_t number)
+{
+	const struct passwd *entry = getpwuid(number);
+
+	return entry != NULL ? mem_strdup(entry->pw_name) : NULL;
+}
+
+static int
+open_straight(const char *path)
+{
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+static bool
+give(const char *path, const struct passwd *to)
+{
+	int fd = open_straight(path), sys;
+	bool given = fd >= 0 && fchown(fd, to->pw_uid, to->pw_gid) == 0;
+
+	sys = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = sys;
+	return given;
+}
+
 bool
-process_give_path(const char *path, const char *user, struct err *err)
+process_give_folder(const char *path, const char *user, struct err *err)
 {
 	const struct passwd *entry = find_user(user, err);
+	struct stat st;
 
 	if (entry == NULL)
 		return false;
-	if (!process_is_root() || chown(path, entry->pw_uid, entry->pw_gid) == 0)
+	if (!process_is_root() || (stat(path, &st) == 0 && st.st_uid == entry->pw_uid) || give(path, entry))
 		return true;
+	if (errno == ELOOP)
+		return err_set(err, ERR_PERM, "cannot give %s to %s: a symbolic link leads there: chown(1) what it leads to, or write where that is",
+			       path, user);
 	return err_sys(err, "cannot give %s to %s", path, user);
 }
 

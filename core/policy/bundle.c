@@ -123,14 +123,16 @@ note_missed(struct bundle *bundle, const char *path)
 	bundle->missed[bundle->missed_n++] = mem_strdup(path);
 }
 
+/* All but its path. */
 static bool
-read_file(const char *path, char **text_out, size_t *n_out, uint64_t *stamp_out, struct err *err)
+read_file(const char *path, struct bundle_file *out, struct err *err)
 {
 	FILE *file = fopen(path, "rbe");
 	if (!file)
 		return err_sys(err, "cannot be read");
-	struct stat st;
-	*stamp_out = fstat(fileno(file), &st) == 0 ? stamp_of(&st) : 0;
+	struct stat st = { 0 };
+	out->stamp = fstat(fileno(file), &st) == 0 ? stamp_of(&st) : 0;
+	out->owner = st.st_uid;
 	char *text = NULL;
 	size_t n = 0, got;
 	do {
@@ -149,8 +151,8 @@ read_file(const char *path, char **text_out, size_t *n_out, uint64_t *stamp_out,
 		free(text);
 		return false;
 	}
-	*text_out = text;
-	*n_out = n;
+	out->text = text;
+	out->n = n;
 	return true;
 }
 
@@ -188,10 +190,9 @@ bundle_read(struct bundle *bundle, const char *path, struct span *text_out, stru
 		err->sys = ENOENT;
 		return false;
 	}
-	char *text = NULL, *whole = bundle_path(bundle, path);
-	size_t n = 0;
-	uint64_t stamp = 0;
-	bool ok = read_file(whole, &text, &n, &stamp, err);
+	struct bundle_file read = { .path = NULL };
+	char *whole = bundle_path(bundle, path);
+	bool ok = read_file(whole, &read, err);
 	free(whole);
 	if (!ok) {
 		if (err && err->sys == ENOENT)
@@ -199,10 +200,9 @@ bundle_read(struct bundle *bundle, const char *path, struct span *text_out, stru
 		return false;
 	}
 	struct bundle_file *file = add(bundle, span_text(path));
-	file->text = text;
-	file->n = n;
-	file->stamp = stamp;
-	*text_out = span_make(text, n);
+	read.path = file->path;
+	*file = read;
+	*text_out = span_make(file->text, file->n);
 	return true;
 }
 

@@ -22,6 +22,7 @@ struct bundle_file {
 	char  *text;
 	size_t n;
 	uint64_t stamp;                 /* how it stood on the disk just before it was read; 0: it was not */
+	uint32_t owner;                 /* of what was read, by number */
 };
 
 struct bundle {

@@ -10,6 +10,7 @@
 #include "mail/header.h"
 #include "policy/lua_api.h"
 #include "policy/setting.h"
+#include "smtp/smtp_text.h"
 
 #define NAMES_MAX 500
 #define BYTES_PER_INSTRUCTION 32
@@ -173,7 +174,7 @@ set_text(lua_State *L, const char *field, char *to, size_t size)
 	if (n >= size)
 		luaL_error(L, "msg.%s: %d bytes are too long: at most %d", field, (int)n, (int)size - 1);
 	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+		if (smtp_text_control(span_make(text + i, n - i)) > 0)
 			luaL_error(L, "msg.%s: has a control character in it", field);
 	memcpy(to, text, n + 1);
 }

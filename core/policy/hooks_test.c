@@ -4,25 +4,6 @@
 
 #define BASE "vmta 'mta-1' { source = 'any' } vmta 'mta-2' { source = 'any' } pool 'marketing' { 'mta-1', 'mta-2' }\n"
 
-struct logged { char text[8000]; size_t n; };
-
-static void
-keep_line(void *ctx, const char *line, size_t n)
-{
-	struct logged *logged = ctx;
-	if (logged->n + n < sizeof(logged->text)) {
-		memcpy(logged->text + logged->n, line, n);
-		logged->n += n;
-		logged->text[logged->n] = '\0';
-	}
-}
-
-static wall_ms_t
-wall(void *ctx)
-{
-	return (wall_ms_t){ 0 };
-}
-
 struct world {
 	struct logged logged;
 	struct log log;
@@ -39,7 +20,7 @@ set_up(struct world *w, const char *text)
 {
 	char errors[2000], warnings[2000];
 	memset(w, 0, sizeof(*w));
-	w->log = (struct log){ .level = LOG_INFO, .wall = wall, .sink = keep_line, .sink_ctx = &w->logged };
+	w->log = fixture_log(&w->logged);
 	struct policy_env env = { .log = &w->log, .seed = 1 };
 	w->policy = fixture_load(text, &env, errors, warnings, sizeof(errors));
 	if (!w->policy)
@@ -175,6 +156,7 @@ every_failure_is_a_451_and_a_line_in_the_log(void **state)
 		{ "msg.priority = 1.5", "msg.priority: write a whole number from 0 to 100" },
 		{ "msg.job = ('x'):rep(128)", "msg.job: 128 bytes are too long: at most 127" },
 		{ "msg.job = 'a\\nb'", "msg.job: has a control character in it" },
+		{ "msg.job = 'a\\226\\128\\168b'", "msg.job: has a control character in it" },
 		{ "msg.sender = 'x'", "msg.sender: cannot be set" },
 		{ "msg.sendr = 'x'", "msg.sendr: no such field (sender?)" },
 		{ "return msg.sendr", "msg.sendr: no such field (sender?)" },

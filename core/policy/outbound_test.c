@@ -2,25 +2,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/policy_fixture.h"
 
-struct logged { char text[8000]; size_t n; };
-
-static void
-keep_line(void *ctx, const char *line, size_t n)
-{
-	struct logged *logged = ctx;
-	if (logged->n + n < sizeof(logged->text)) {
-		memcpy(logged->text + logged->n, line, n);
-		logged->n += n;
-		logged->text[logged->n] = '\0';
-	}
-}
-
-static wall_ms_t
-wall(void *ctx)
-{
-	return (wall_ms_t){ 0 };
-}
-
 /* A queue that writes down what is asked of it. */
 struct asked { char text[2000]; };
 
@@ -96,7 +77,7 @@ set_up(struct world *w, const char *text)
 {
 	char errors[4000], warnings[4000];
 	memset(w, 0, sizeof(*w));
-	w->log = (struct log){ .level = LOG_INFO, .wall = wall, .sink = keep_line, .sink_ctx = &w->logged };
+	w->log = fixture_log(&w->logged);
 	struct policy_env env = { .log = &w->log, .seed = 1 };
 	w->policy = fixture_load(text, &env, errors, warnings, sizeof(errors));
 	if (!w->policy)

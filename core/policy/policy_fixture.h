@@ -1,6 +1,6 @@
 /*
  * policy_fixture - for tests: a folder of its own to write policies into, and
- * what a load says as text.
+ * what a load, and the log, says as text.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -79,4 +79,30 @@ fixture_good(const char *text)
 	if (!policy)
 		fail_msg("%s\n%s", text, errors);
 	return policy;
+}
+
+/* What was logged. */
+struct logged { char text[8000]; size_t n; };
+
+static inline void
+fixture_line(void *ctx, const char *line, size_t n)
+{
+	struct logged *logged = ctx;
+	if (logged->n + n < sizeof(logged->text)) {
+		memcpy(logged->text + logged->n, line, n);
+		logged->n += n;
+		logged->text[logged->n] = '\0';
+	}
+}
+
+static inline wall_ms_t
+fixture_wall(void *ctx)
+{
+	return (wall_ms_t){ 0 };
+}
+
+static inline struct log
+fixture_log(struct logged *logged)
+{
+	return (struct log){ .level = LOG_INFO, .wall = fixture_wall, .sink = fixture_line, .sink_ctx = logged };
 }

@@ -8,7 +8,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/gate.h"
 
-#include "queue/queue.h"
+#include "queue/queue_hand.h"
 
 #define SPOOL_ASK_US US_PER_S               /* it tries a batch each second */
 #define RESERVE_US (2 * US_PER_S)       /* for how long a session on its way may claim a message of a rate */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "queue/gate.h"
+#include "queue/queue_hand.h"
 #include "shard.h"
 #include "sim/world.h"
 #include "util/bench.h"

@@ -466,37 +466,6 @@ bool queue_slot_unwanted(const struct queue_slot *slot, mono_us_t now);
 void queue_slot_seeks_again(struct queue_slot *slot);
 unsigned queue_slot_pay(struct queue_slot *slot, unsigned n, mono_us_t now, mono_us_t *at_out);
 
-/* '*' stands for any run of characters. */
-bool queue_pattern_matches(struct span pattern, struct span name);
-/* By hand; pattern: "site/vmta" with '*'. job NULL: all. They return how many recipients were touched; *queues_out how many queues. */
-typedef void queue_visit_fn(void *ctx, struct queue *queue);
-unsigned queues_match(struct queues *queues, struct span pattern, queue_visit_fn *fn, void *ctx);
-uint64_t queues_pause(struct queues *queues, struct span pattern, const char *job, bool paused, unsigned *queues_out, struct now now);
-/* Also on queues that come later and match. */
-uint64_t queues_suspend(struct queues *queues, struct span pattern, int64_t lasts_us, unsigned *queues_out, struct now now);
-/* All it has is held, job by job: when the last of what holds it ends; MONO_NEVER: not by itself. */
-mono_us_t queue_held_until(const struct queue *queue);
-/* A pause of that job which ends by itself; queues_pause() ends it too. */
-uint64_t queues_suspend_job(struct queues *queues, struct span pattern, const char *job, int64_t lasts_us, unsigned *queues_out,
-			    struct now now);
-/* Overlays of that name (NULL: all) on what matches, whoever laid them; *queues_out: queues that had some. */
-uint64_t queues_lift(struct queues *queues, struct span pattern, const char *name, unsigned *queues_out, struct now now);
-uint64_t queues_retry(struct queues *queues, struct span pattern, bool recipients, const char *job, unsigned *queues_out, struct now now);
-/* Hands over each waiting recipient, as SENDING; the taker ends it by queue_rcpt_over(). Those with a session are left. */
-uint64_t queues_take(struct queues *queues, struct span pattern, const char *job, unsigned *queues_out,
-		     void (*fn)(void *ctx, struct rcpt *rcpt), void *ctx, struct now now);
-struct queue *queues_find(struct queues *queues, struct span name);     /* NULL: none by that name now */
-/* The queue of that site (a provider, else a domain) by that virtual MTA, made where it is missing: for who asks about one
- * that never held anything. It is reaped soon. */
-struct queue *queues_get(struct queues *queues, struct span site, const struct ruleset_vmta *vmta);
-
-/* What the operator sees. */
-/* Each of its recipients, wherever it stands. fn must not move one. */
-void queue_each(const struct queue *queue, void (*fn)(void *ctx, const struct rcpt *rcpt), void *ctx);
-mono_us_t queue_oldest(const struct queue *queue);      /* acceptance of its oldest recipient; MONO_NEVER: empty */
-mono_us_t queue_next_attempt(const struct queue *queue, mono_us_t now); /* MONO_NEVER: not known */
-const char *queue_mode(const struct queue *queue);      /* "normal", "backoff", "suspended", "paused" */
-
 /* Limits, retry steps and pauses as bytes for spool_state_save(), and back. Of several shards each saves its part; the parts
  * one behind the other, the first shard's first, are what all load, and their number may have changed. */
 void queues_save(struct queues *queues, struct now now, struct buf *out);

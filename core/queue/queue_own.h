@@ -4,7 +4,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "queue/queue.h"
+#include "queue/queue_hand.h"
 
 /* queues.c */
 struct queue *queue_get(struct queues *queues, struct site *site, const struct ruleset_vmta *vmta,
@@ -85,8 +85,13 @@ bool queue_is_above_a_cap(const struct queue *queue);           /* those left ou
 bool queue_slot_gives_way(const struct queue_slot *slot, bool shared_enough);   /* it is to end: somebody else needs its place */
 void queue_slot_move(struct queue_slot *slot, struct queue *to);
 
-/* queue_hand.c */
-enum { SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7, SAVED_JOB_SUSPEND = 9, SAVED_WARMUP = 8, SAVED_PART = 10, SAVED_SPENT = 11, SAVED_DIGEST = 12 };
+/* Kinds of entries among what is saved: queue_save.c */
+enum {
+	SAVED_SCOPE = 1, SAVED_PAUSE = 2, SAVED_OVERLAY = 3, SAVED_RECENT = 4, SAVED_JOB_PAUSE = 5, SAVED_RESUME = 6, SAVED_JOB_RESUME = 7,
+	SAVED_WARMUP = 8, SAVED_JOB_SUSPEND = 9, SAVED_PART = 10, SAVED_SPENT = 11, SAVED_DIGEST = 12,
+};
+
+/* queue_pauses.c */
 void queues_pauses_init(struct queues *queues);
 void queues_pauses_save(struct queues *queues, mono_us_t now, struct buf *out);
 /* until: MONO_NEVER: by hand. */
@@ -95,6 +100,8 @@ bool queues_paused_by_hand(struct queues *queues, const char *name);
 bool queues_hold_jobs(struct queues *queues, const char *name);                 /* some job's pause is for that queue */
 bool queues_hold_job(struct queues *queues, const char *name, const char *job);
 void queues_pauses_free(struct queues *queues);
+
+/* queue_hand.c */
 void queues_save_now(struct queues *queues, struct now now);
 /* Its waiting recipients, of the job (NULL: all), away ones not; the caller frees the array. */
 struct rcpt **queue_collect(struct queue *queue, const char *job, bool deferred_only, size_t *n_out);

@@ -19,25 +19,12 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_own.h"
+#include "queue/saved.h"
 #include "queue/warmup.h"
 
 #define SAVED_VERSION 3
 #define KEY_MAX       700
 #define UNCLAIMED_US  (INT64_C(8) * 86400 * US_PER_S)
-#define WINDOW_MAX_US (INT64_C(1) << 50)
-
-struct saved_rate {
-	int64_t          last;          /* rate_save() */
-	struct rate_spec spec;          /* that it is counted in; count 0: none yet */
-};
-
-struct saved {
-	char    *key;                   /* "queue google/mta-1" */
-	struct saved_rate connects, messages;
-	int64_t  retry_left_us;
-	uint32_t retry_step;
-	const char *last_error;         /* owned where the entry is in the table */
-};
 
 static struct saved *
 saved_take(struct queues *queues, const char *kind, const char *name)
@@ -46,16 +33,6 @@ saved_take(struct queues *queues, const char *kind, const char *name)
 
 	snprintf(key, sizeof key, "%s %s", kind, name);
 	return table_remove(&queues->saved, span_text(key));
-}
-
-static void
-saved_free(struct saved *saved)
-{
-	if (saved == NULL)
-		return;
-	free(saved->key);
-	free((char *)saved->last_error);
-	free(saved);
 }
 
 static void
@@ -81,7 +58,7 @@ scope_restore(struct queues *queues, const char *kind, const char *name, struct 
 
 	rate_take_up(queues, &scope->use->connects, &scope->limits.max_connect_rate, saved ? &saved->connects : NULL, now);
 	rate_take_up(queues, &scope->use->messages, &scope->limits.max_msg_rate, saved ? &saved->messages : NULL, now);
-	saved_free(saved);
+	free(saved);
 }
 
 void
@@ -97,8 +74,8 @@ queue_restore(struct queue *queue, struct now now)
 		queue->retry_step = saved->retry_step;
 		if (saved->retry_left_us > 0)
 			queue->retry_until = queues->saved_at.mono + saved->retry_left_us;
-		if (saved->last_error[0] != '\0')
-			queue_error(queue, saved->last_error);
+		if (saved->last_error.n > 0)
+			queue_error(queue, saved->last_error.p);
 	}
 	scope_restore(queues, "queue", queue->name, &queue->scope, now);
 }
@@ -110,37 +87,10 @@ rate_saved(const struct rate *rate, mono_us_t now)
 }
 
 static void
-put_rate(struct buf *out, const struct saved_rate *rate)
-{
-	buf_put_u64(out, (uint64_t)rate->last);
-	buf_put_u32(out, rate->spec.count);
-	buf_put_u32(out, rate->spec.burst);
-	buf_put_u64(out, (uint64_t)rate->spec.window_us);
-}
-
-static bool
-get_rate(struct span *in, struct saved_rate *rate)
-{
-	uint64_t last, window;
-
-	if (!span_get_u64(in, &last) || !span_get_u32(in, &rate->spec.count) || !span_get_u32(in, &rate->spec.burst) ||
-	    !span_get_u64(in, &window))
-		return false;
-	rate->last = (int64_t)last;
-	rate->spec.window_us = (int64_t)window;
-	return rate_unlimited(&rate->spec) || (rate->spec.window_us > 0 && rate->spec.window_us < WINDOW_MAX_US);
-}
-
-static void
 put(struct buf *out, const struct saved *saved)
 {
 	buf_put_u8(out, SAVED_SCOPE);
-	buf_put_bytes(out, span_text(saved->key));
-	put_rate(out, &saved->connects);
-	put_rate(out, &saved->messages);
-	buf_put_u64(out, (uint64_t)saved->retry_left_us);
-	buf_put_u32(out, saved->retry_step);
-	buf_put_bytes(out, span_text(saved->last_error));
+	saved_put(out, saved);
 }
 
 /* `key` has room for any. The texts are borrowed. */
@@ -148,14 +98,15 @@ static struct saved
 saved_of(const char *kind, const char *name, const struct scope *scope, const struct queue *queue, mono_us_t now, char key[KEY_MAX])
 {
 	struct saved saved = {
-		.key = key, .connects = rate_saved(&scope->use->connects, now), .messages = rate_saved(&scope->use->messages, now),
-		.last_error = queue && queue->last_error ? queue->last_error : "",
+		.connects = rate_saved(&scope->use->connects, now), .messages = rate_saved(&scope->use->messages, now),
+		.last_error = span_text(queue && queue->last_error ? queue->last_error : ""),
 	};
 	size_t n;
 
 	n = span_put(span_text(kind), key, KEY_MAX);
 	n += span_put(SPAN(" "), key + n, KEY_MAX - n);
-	span_put(span_text(name), key + n, KEY_MAX - n);
+	n += span_put(span_text(name), key + n, KEY_MAX - n);
+	saved.key = span_make(key, n);
 	if (queue != NULL) {
 		saved.retry_step = queue->retry_step;
 		saved.retry_left_us = max_i64(0, queue->retry_until - now);
@@ -173,31 +124,16 @@ put_scope(struct buf *out, const char *kind, const char *name, const struct scop
 	put(out, &saved);
 }
 
-static int64_t
-older_by(int64_t saved, int64_t since)
-{
-	return saved == INT64_MIN ? saved : saved - since;
-}
-
 /* Entries are seen from when the last run saved; where there was none, from the first of ours. */
 static void
 remember(struct queues *queues, const struct saved *now_is, struct now now)
 {
-	struct saved *saved = mem_alloc(sizeof *saved);
-	int64_t since;
+	struct saved aged;
 
 	if (queues->saved_at.wall.ms == 0)
 		queues->saved_at = now;
-	since = now.mono - queues->saved_at.mono;
-	*saved = *now_is;
-	saved->key = mem_strdup(now_is->key);
-	saved->last_error = mem_strdup(now_is->last_error);
-	saved->connects.last = older_by(saved->connects.last, -since);
-	saved->messages.last = older_by(saved->messages.last, -since);
-	if (saved->retry_left_us > 0)
-		saved->retry_left_us += since;
-	saved_free(table_remove(&queues->saved, span_text(saved->key)));
-	table_put(&queues->saved, span_text(saved->key), saved);
+	aged = saved_aged(now_is, queues->saved_at.mono - now.mono);
+	saved_keep(&queues->saved, &aged);
 }
 
 void
@@ -231,11 +167,8 @@ put_unclaimed(struct queues *queues, struct buf *out, mono_us_t now)
 	if (since > UNCLAIMED_US)
 		return;
 	while ((saved = table_next(&queues->saved, &pos)) != NULL) {
-		struct saved aged = *saved;
+		struct saved aged = saved_aged(saved, since);
 
-		aged.connects.last = older_by(saved->connects.last, since);
-		aged.messages.last = older_by(saved->messages.last, since);
-		aged.retry_left_us = max_i64(0, saved->retry_left_us - since);
 		put(out, &aged);
 	}
 }
@@ -314,42 +247,18 @@ part_begins(struct part *part, uint64_t wall_ms, struct now now)
 	part->since.wall.ms = max_i64(now.wall.ms, (int64_t)wall_ms);
 }
 
-/* The texts are not copied. */
-static bool
-get_saved(struct span *in, struct saved *saved, struct span *key, struct span *error)
-{
-	uint64_t left;
-
-	*saved = (struct saved){ 0 };
-	if (!span_get_bytes(in, key) || !get_rate(in, &saved->connects) || !get_rate(in, &saved->messages) ||
-	    !span_get_u64(in, &left) || !span_get_u32(in, &saved->retry_step) || !span_get_bytes(in, error))
-		return false;
-	saved->retry_left_us = (int64_t)left;
-	return true;
-}
-
 static bool
 get_scope(const struct part *part, struct span *in)
 {
 	struct queues *queues = part->queues;
-	int64_t later = part->saved_at - queues->saved_at.mono;
-	struct saved read, *saved;
-	struct span key, error;
+	struct saved saved;
 
-	if (!get_saved(in, &read, &key, &error))
+	if (!saved_get(in, &saved))
 		return false;
-	if (is_declared(key) && !queues_keep_scopes(queues))
+	if (is_declared(saved.key) && !queues_keep_scopes(queues))
 		return true;
-	saved_free(table_remove(&queues->saved, key));
-	saved = mem_alloc(sizeof *saved);
-	*saved = read;
-	saved->key = mem_strndup(key.p, key.n);
-	saved->last_error = mem_strndup(error.p, error.n);
-	saved->connects.last = older_by(read.connects.last, -later);
-	saved->messages.last = older_by(read.messages.last, -later);
-	if (saved->retry_left_us > 0)
-		saved->retry_left_us += later;
-	table_put(&queues->saved, span_text(saved->key), saved);
+	saved = saved_aged(&saved, queues->saved_at.mono - part->saved_at);
+	saved_keep(&queues->saved, &saved);
 	return true;
 }
 
@@ -412,10 +321,10 @@ static bool
 pass_by(uint8_t kind, struct span *in)
 {
 	struct saved saved;
-	struct span key, error;
+	struct span key;
 
 	if (kind == SAVED_SCOPE)
-		return get_saved(in, &saved, &key, &error);
+		return saved_get(in, &saved);
 	if (kind == SAVED_WARMUP)
 		return warmups_load(NULL, in, false);
 	return span_get_bytes(in, &key);
@@ -519,7 +428,7 @@ queues_saved_free(struct queues *queues)
 	uint32_t pos = 0;
 
 	while ((saved = table_next(&queues->saved, &pos)) != NULL) {
-		table_remove(&queues->saved, span_text(saved->key));
-		saved_free(saved);
+		table_remove(&queues->saved, saved->key);
+		free(saved);
 	}
 }

@@ -206,14 +206,11 @@ between(struct node *node, unsigned turn, struct held *held)
 	queues_swapped(node->all, THREADS);
 }
 
-static void
-nobody_is_lost_between_threads(void **state)
+static struct node *
+node_new(void)
 {
 	static const struct peers_ops ops = { .post = threads_post };
 	struct node *node = mem_alloc(sizeof *node);
-	struct held held = { .n = 0 };
-	struct thread threads[THREADS];
-	pthread_t ids[THREADS];
 	char name[40], mx[40];
 
 	node->peers = (struct peers){ &ops, THREADS };
@@ -233,11 +230,39 @@ nobody_is_lost_between_threads(void **state)
 			snprintf(mx, sizeof mx, "10 h%u.hosts.example", d % 3);
 			world_dns(node->w[i], name, RESOLVE_MX, RESOLVER_OK, d < 3 ? 1 : 60, mx);
 		}
-		threads[i] = (struct thread){ node, i };
 	}
 	node->clock = world_now(node->w[0]);
+	return node;
+}
+
+static void
+node_free(struct node *node)
+{
+	deliver_all(node);
 	for (unsigned i = 0; i < THREADS; i++)
+		queues_close(node->all[i]);
+	for (unsigned i = 0; i < THREADS; i++)
+		world_free(node->w[i]);
+	deliver_all(node);
+	scopes_shared_free(node->shared);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_mutex_destroy(&node->boxes[i].lock);
+	pthread_barrier_destroy(&node->tick);
+	free(node);
+}
+
+static void
+nobody_is_lost_between_threads(void **state)
+{
+	struct node *node = node_new();
+	struct held held = { .n = 0 };
+	struct thread threads[THREADS];
+	pthread_t ids[THREADS];
+
+	for (unsigned i = 0; i < THREADS; i++) {
+		threads[i] = (struct thread){ node, i };
 		assert_int_equal(pthread_create(&ids[i], NULL, run_thread, &threads[i]), 0);
+	}
 	node->fills = true;
 	for (unsigned turn = 1; turn <= TICKS; turn++) {
 		tick(node, MS(1), &held);
@@ -258,17 +283,7 @@ nobody_is_lost_between_threads(void **state)
 		assert_true(node->w[i]->delivered > 0);
 		world_end_sessions(node->w[i]);
 	}
-	deliver_all(node);
-	for (unsigned i = 0; i < THREADS; i++)
-		queues_close(node->all[i]);
-	for (unsigned i = 0; i < THREADS; i++)
-		world_free(node->w[i]);
-	deliver_all(node);
-	scopes_shared_free(node->shared);
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_mutex_destroy(&node->boxes[i].lock);
-	pthread_barrier_destroy(&node->tick);
-	free(node);
+	node_free(node);
 }
 
 int

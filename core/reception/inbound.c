@@ -3,7 +3,7 @@
  *
  * While a message is being synced the client may be a little ahead with its
  * pipelined commands; when what it sends no longer fits it is not read, nor when it does not
- * take the replies. If it goes away meanwhile the session waits for the sync without a connection.
+ * take the replies, nor while its body is ahead of the disk. If it goes away meanwhile the session waits for the sync without a connection.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reception/reception_own.h"
@@ -199,12 +199,20 @@ step(struct inbound *in)
 	return false;
 }
 
+static void
+on_room(void *ctx)
+{
+	inbound_pump(ctx);
+}
+
 /* The machine buffers what comes before its answer; a read brings at most CONN_READ_MAX more. */
 static void
 pause_if_ahead(struct inbound *in)
 {
-	bool ahead = smtp_server_room(&in->server) < CONN_READ_MAX || conn_pending(in->conn) > REPLIES_MAX;
+	bool ahead;
 
+	in->waits = in->writer != NULL && spool_writer_waits(in->writer, on_room, in);
+	ahead = in->waits || smtp_server_room(&in->server) < CONN_READ_MAX || conn_pending(in->conn) > REPLIES_MAX;
 	if (ahead != in->paused)
 		conn_pause(in->conn, ahead);
 	in->paused = ahead;
@@ -232,7 +240,7 @@ inbound_pump(struct inbound *in)
 	}
 	pause_if_ahead(in);
 	/* Bytes that make no command are no sign of life: only an event starts the time anew. */
-	if (in->committing)
+	if (in->committing || in->waits)
 		timer_stop(&in->port->reception->shard->loop->timers, &in->timer);
 	else if (progress || !timer_started(&in->timer))
 		arm(in);

@@ -54,6 +54,7 @@ struct inbound {
 	struct timer      timer;
 	bool              allowed;      /* relay_from holds its address */
 	bool              paused;       /* the client is not read */
+	bool              waits;        /* its body does, for the disk */
 	bool              pumping, closing, in_data, committing, in_handshake;
 	uint32_t          messages;
 	char              address[IP_TEXT_MAX], local[IP_TEXT_MAX];

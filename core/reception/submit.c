@@ -228,6 +228,8 @@ submit_body(struct inbound *in)
 	end = from == 0 ? header_block_end(buf_span(&in->head)) : end_after(buf_span(&in->head), from);
 	if (end != SIZE_MAX) {
 		in->head_whole = true;
+		if (end == 0 && !span_starts(buf_span(&in->head), SPAN("\r")))
+			write_body(in, SPAN("\r\n"));          /* no header: what it begins with is no part of our Received */
 		write_body(in, span_from(buf_span(&in->head), end));
 		buf_truncate(&in->head, end);
 	} else if (buf_len(&in->head) > HEAD_MAX && in->trouble.kind == ERR_NONE) {

@@ -22,43 +22,6 @@
 
 #define WINDOW_BYTES (256u * 1024)
 #define KEEP_BYTES   (32u * 1024)       /* of a buffer, when its conn is over */
-#define MARKS_MIN    4u
-
-static struct mark *
-mark_at(struct marks *marks, uint32_t i)
-{
-	return &marks->ring[(marks->first + i) & (marks->cap - 1)];
-}
-
-static void
-marks_grow(struct marks *marks)
-{
-	uint32_t cap = marks->cap ? marks->cap * 2 : MARKS_MIN;
-	struct mark *ring = mem_grow(NULL, cap * sizeof(*ring));
-
-	for (uint32_t i = 0; i < marks->n; i++)
-		ring[i] = *mark_at(marks, i);
-	free(marks->ring);
-	*marks = (struct marks){ .ring = ring, .n = marks->n, .cap = cap };
-}
-
-static void
-marks_pop(struct marks *marks)
-{
-	marks->first = (marks->first + 1) & (marks->cap - 1);
-	marks->n--;
-}
-
-/* What of the first mark is not read yet is the first again. */
-static void
-marks_unpop(struct marks *marks, struct mark mark)
-{
-	if (marks->n == marks->cap)
-		marks_grow(marks);
-	marks->first = (marks->first + marks->cap - 1) & (marks->cap - 1);
-	marks->n++;
-	*mark_at(marks, 0) = mark;
-}
 
 /* A handshake is read even while the owner is paused: it is no data. */
 static bool
@@ -70,17 +33,14 @@ holds_back(const struct conn_sim *c, const struct mark *mark)
 void
 conn_sim_arm(struct conn_sim *c)
 {
-	if (c->marks.n && !c->hung && c->state < SIM_ENDED && !holds_back(c, mark_at(&c->marks, 0)))
-		loop_sim_at(c->wire->loop, &c->arrive, mark_at(&c->marks, 0)->at);
+	if (c->marks.n && !c->hung && c->state < SIM_ENDED && !holds_back(c, marks_at(&c->marks, 0)))
+		loop_sim_at(c->wire->loop, &c->arrive, marks_at(&c->marks, 0)->at);
 }
 
 void
 conn_sim_mark(struct conn_sim *c, enum mark_what what, uint32_t n, mono_us_t at)
 {
-	if (c->marks.n == c->marks.cap)
-		marks_grow(&c->marks);
-	c->marks.n++;
-	*mark_at(&c->marks, c->marks.n - 1) = (struct mark){ .at = at, .n = n, .what = (uint8_t)what };
+	marks_push(&c->marks, (struct mark){ .at = at, .n = n, .what = (uint8_t)what });
 	if (c->lane && at == c->wire->loop->now.mono + c->latency_us)
 		lane_sim_add(c->lane, c);
 	else if (c->marks.n == 1)
@@ -146,7 +106,7 @@ static void
 send_off(struct conn_sim *c, size_t n)
 {
 	struct conn_sim *peer = c->peer;
-	struct mark *last = peer && peer->marks.n ? mark_at(&peer->marks, peer->marks.n - 1) : NULL;
+	struct mark *last = peer && peer->marks.n ? marks_at(&peer->marks, peer->marks.n - 1) : NULL;
 	mono_us_t at = c->wire->loop->now.mono + c->latency_us;
 
 	if (n == 0)
@@ -234,8 +194,8 @@ data_arrived(struct conn_sim *c, size_t n)
 	mono_us_t now = c->wire->loop->now.mono;
 	size_t piece;
 
-	while (c->marks.n && mark_at(&c->marks, 0)->what == MARK_DATA && mark_at(&c->marks, 0)->at <= now) {
-		n += mark_at(&c->marks, 0)->n;
+	while (c->marks.n && marks_at(&c->marks, 0)->what == MARK_DATA && marks_at(&c->marks, 0)->at <= now) {
+		n += marks_at(&c->marks, 0)->n;
 		marks_pop(&c->marks);
 	}
 	if (c->handshaking) {
@@ -295,7 +255,7 @@ conn_sim_arrive(void *conn_sim)
 	mono_us_t now = c->wire->loop->now.mono;
 
 	while (c->marks.n && c->state < SIM_ENDED && !c->hung) {
-		struct mark mark = *mark_at(&c->marks, 0);
+		struct mark mark = *marks_at(&c->marks, 0);
 
 		if (mark.at > now || holds_back(c, &mark))
 			break;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "sim/loop_sim.h"
+#include "sim/marks.h"
 #include "sim/net_sim.h"
 #include "util/buf.h"
 #include "util/prng.h"
@@ -52,23 +53,6 @@ enum conn_sim_state {
 	SIM_ENDED,              /* on_close was called */
 	SIM_CUT,                /* its machine is without power */
 	SIM_CLOSED,             /* by the owner */
-};
-
-enum mark_what {
-	MARK_SYN, MARK_REFUSED, MARK_OPEN, MARK_ACCEPT, MARK_DATA, MARK_FIN, MARK_RESET,
-	MARK_TLS_HELLO, MARK_TLS_READY, MARK_TLS_FINISHED, MARK_TLS_ALERT,
-};
-
-/* Something on its way to an end. */
-struct mark {
-	mono_us_t at;
-	uint32_t  n;                    /* bytes of MARK_DATA; the number of an alert */
-	uint8_t   what;                 /* enum mark_what */
-};
-
-struct marks {
-	struct mark *ring;
-	uint32_t     first, n, cap;     /* cap is a power of two, or 0 */
 };
 
 struct conn_sim {

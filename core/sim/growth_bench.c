@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "queue/queue_hand.h"
 #include "shard.h"
 #include "sim/receiver.h"
 #include "sim/world.h"

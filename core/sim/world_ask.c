@@ -13,6 +13,7 @@
 #include "sim/world_own.h"
 
 #include "control/control_commands.h"
+#include "queue/queue_hand.h"
 
 struct nearest {
 	struct span name;

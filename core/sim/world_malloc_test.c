@@ -3,12 +3,10 @@
  * is saved, and the simulated disk makes a file of it), so the bar is half a call a message; one more in its path is
  * twice that. Under a sanitizer, which has its own malloc(), nothing is counted. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/policy_fixture.h"
-
 #include <errno.h>
 
 #include "sim/receiver.h"
-#include "sim/world.h"
+#include "sim/world_fixture.h"
 
 #define MESSAGES 1000u
 
@@ -53,44 +51,20 @@ struct flow {
 	int64_t     over_us;            /* 0: all at once */
 };
 
-struct to { struct buf text; unsigned domains; };
-
-static const char *
-to_of(void *ctx, uint64_t i)
-{
-	struct to *to = ctx;
-
-	buf_clear(&to->text);
-	buf_add_char(&to->text, 'u');
-	buf_add_u64(&to->text, i);
-	buf_add_text(&to->text, "@d");
-	buf_add_u64(&to->text, i % to->domains + 1);
-	buf_add_text(&to->text, ".example");
-	return buf_text(&to->text);
-}
-
 static struct world *
 open_world(unsigned workers)
 {
 	const struct world_options options = { .policy = "policy.lua", .text = policy, .seed = 1, .workers = workers, .unrecorded = true };
-	struct policy_report report;
-	struct err err = { 0 };
-	struct world *world;
 
-	policy_report_init(&report);
-	world = world_new(&options, &report, &err);
-	if (world == NULL)
-		fail_msg("%s", report.errors_n ? report.errors[0].text : err.text);
-	policy_report_fini(&report);
-	return world;
+	return fixture_world(&options);
 }
 
 /* In and out. The calls that it took. */
 static uint64_t
-pass(struct world *world, const struct flow *flow, struct to *to)
+pass(struct world *world, const struct flow *flow, struct fixture_spread *to)
 {
 	const struct world_injection injection = {
-		.count = MESSAGES, .to_of = to_of, .ctx = to, .priority = 50, .job = flow->job, .over_us = flow->over_us,
+		.count = MESSAGES, .to_of = fixture_spread_to, .ctx = to, .priority = 50, .job = flow->job, .over_us = flow->over_us,
 	};
 	struct world_injected injected;
 	struct err err = { 0 };
@@ -120,7 +94,7 @@ static void
 takes_nothing(const struct flow *flow)
 {
 	struct world *world = open_world(flow->workers);
-	struct to to = { .domains = flow->domains };
+	struct fixture_spread to = { .domains = flow->domains };
 	uint64_t first, then;
 
 	first = pass(world, flow, &to);

@@ -18,9 +18,7 @@
 #include "sim/peers_sim.h"
 #include "sim/world_own.h"
 
-#define NEVER_US        (3650 * INT64_C(86400) * US_PER_S)
-#define STOP_US         (6 * US_PER_S)                  /* as in node.c */
-#define STOP_FINAL_US   (8 * US_PER_S)
+#define NEVER_US (3650 * INT64_C(86400) * US_PER_S)
 
 static mono_us_t
 now_of(const struct world *world)
@@ -249,8 +247,8 @@ stop(struct world *world)
 	bool waits = true;
 
 	shards_stop(world->shards);
-	while (waits && is_busy(world, false) && world_turn(world, began + STOP_FINAL_US))
-		waits = now_of(world) < began + STOP_US || is_busy(world, true);
+	while (waits && is_busy(world, false) && world_turn(world, began + SHARDS_STOP_FINAL_US))
+		waits = now_of(world) < began + SHARDS_STOP_US || is_busy(world, true);
 	world_close_node(world);
 	disk_sim_revive(world->disk);
 }

@@ -10,6 +10,8 @@
 
 #include <stdarg.h>
 
+#include "queue/queue_hand.h"
+
 #define QUEUES_TOLD 10u
 #define EVENTS_TOLD 10u
 

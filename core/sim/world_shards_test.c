@@ -1,12 +1,10 @@
 /* A world of several shards: the mail is spread over them, and what an operator asks and does reaches all. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/policy_fixture.h"
-
 #include "control/control_commands.h"
 #include "queue/accept.h"
 #include "reception/reception.h"
 #include "sim/receiver.h"
-#include "sim/world.h"
+#include "sim/world_fixture.h"
 
 #define WORKERS 4u
 #define DOMAINS 24u
@@ -17,47 +15,25 @@ static const char policy[] =
 	"pool 'default' { 'mta-1' }\n"
 	"domain '*' { retry_jitter = '0%', max_smtp_out = 1, max_msg_rate = '60/h' }\n";
 
-static const char *
-to_of(void *ctx, uint64_t i)
-{
-	struct buf *text = ctx;
-
-	buf_clear(text);
-	buf_add_char(text, 'u');
-	buf_add_u64(text, i);
-	buf_add_text(text, "@d");
-	buf_add_u64(text, i % DOMAINS + 1);
-	buf_add_text(text, ".example");
-	return buf_text(text);
-}
-
 static void
 inject(struct world *world, uint64_t count)
 {
-	struct buf to = { 0 };
-	const struct world_injection injection = { .count = count, .to_of = to_of, .ctx = &to, .priority = 50 };
+	struct fixture_spread to = { .domains = DOMAINS };
+	const struct world_injection injection = { .count = count, .to_of = fixture_spread_to, .ctx = &to, .priority = 50 };
 	struct world_injected injected;
 	struct err err = { 0 };
 
 	assert_true(world_inject(world, &injection, &injected, &err));
 	assert_int_equal(injected.accepted, count);
-	buf_fini(&to);
+	buf_fini(&to.text);
 }
 
 static struct world *
 open_world(unsigned workers)
 {
 	const struct world_options options = { .policy = "policy.lua", .text = policy, .seed = 1, .workers = workers };
-	struct policy_report report;
-	struct err err = { 0 };
-	struct world *world;
 
-	policy_report_init(&report);
-	world = world_new(&options, &report, &err);
-	if (world == NULL)
-		fail_msg("%s", report.errors_n ? report.errors[0].text : err.text);
-	policy_report_fini(&report);
-	return world;
+	return fixture_world(&options);
 }
 
 static void

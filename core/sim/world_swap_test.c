@@ -1,9 +1,7 @@
 /* The node's swap in a simulated world: what is watched, what comes back, what is kept, and who closes what. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/policy_fixture.h"
-
 #include "last_good.h"
-#include "sim/world.h"
+#include "sim/world_fixture.h"
 #include "swap.h"
 
 /* A spool of its own: whether there is a last good policy is asked of the real folder. */
@@ -76,16 +74,12 @@ begin(struct rig *rig, const char *text, bool watch)
 {
 	const struct world_options options = { .policy = "policy.lua", .seed = 1 };
 	struct bundle *bundle = bundle_new("policy.lua", "");
-	struct policy_report report;
 	struct span read;
 	struct err err = { 0 };
 	struct shard *shard;
 
 	fixture_write("policy.lua", text);
-	policy_report_init(&report);
-	rig->world = world_new(&options, &report, &err);
-	assert_non_null(rig->world);
-	policy_report_fini(&report);
+	rig->world = fixture_world(&options);
 	assert_true(bundle_read(bundle, "policy.lua", &read, &err));
 	rig->hand = (struct hand){ .worker.run = hand_run };
 	rig->hand.end = &rig->hand.first;

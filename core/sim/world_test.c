@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/session_own.h"
-#include "policy/policy_fixture.h"
 #include "sim/receiver.h"
-#include "sim/world.h"
+#include "sim/world_fixture.h"
 
 #define POLICY \
 	"vmta 'mta-1' { source = 'any' }\n" \
@@ -14,17 +13,9 @@ static struct world *
 open_world(uint64_t seed)
 {
 	const struct world_options options = { .policy = "policy.lua", .seed = seed };
-	struct policy_report report;
-	struct err err = { 0 };
-	struct world *world;
 
 	fixture_write("policy.lua", POLICY);
-	policy_report_init(&report);
-	world = world_new(&options, &report, &err);
-	if (world == NULL)
-		fail_msg("%s", report.errors_n ? report.errors[0].text : err.text);
-	policy_report_fini(&report);
-	return world;
+	return fixture_world(&options);
 }
 
 static uint64_t

@@ -9,6 +9,8 @@
  *   a reply of a class that cannot be   the session ends; guessing which command it
  *                                       answers could take a 250 for another's
  *   a reply before the body's end       4xx or 5xx counts, the session ends
+ *   a reply to a command that has not   the session ends: if it is no lie, the peer is a reply ahead, and from
+ *   left yet                            here on each would be taken for the next command's
  *   bytes behind STARTTLS's 220         FAILED: they came in clear, from anybody
  *
  * RSET is sent only where the peer may have a transaction open, and leaves with the
@@ -207,6 +209,16 @@ class_ok(const struct smtp_client *client)
 	}
 }
 
+/* What is said now was not said to what waits in `out`. */
+static enum smtp_client_event
+on_early_reply(struct smtp_client *client)
+{
+	buf_clear(&client->out);        /* least of all the final dot */
+	if (client->state == CLIENT_FINAL && client->reply.code >= 400)
+		return end_session(client);     /* of a body that it did not want to the end */
+	return break_off(client, "4.5.0", "a reply that nothing asked for");
+}
+
 static enum smtp_client_event
 on_reply(struct smtp_client *client)
 {
@@ -217,6 +229,8 @@ on_reply(struct smtp_client *client)
 		return end_session(client);
 	if (!class_ok(client))
 		return break_off(client, "4.5.0", "unexpected reply");
+	if (buf_len(&client->out) > 0 && client->state != CLIENT_QUIT)
+		return on_early_reply(client);
 
 	switch ((enum smtp_client_state)client->state) {
 	case CLIENT_GREETING:

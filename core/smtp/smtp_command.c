@@ -287,9 +287,9 @@ static bool
 utf8_value_ok(struct span value)
 {
 	while (value.n > 0) {
-		size_t n = smtp_text_utf8(value);
+		size_t n = smtp_text_shown(value);
 
-		if (n == 0 || (n == 1 && (value.p[0] <= ' ' || value.p[0] > '~')))
+		if (n == 0 || value.p[0] == ' ')
 			return false;
 		value = span_from(value, n);
 	}

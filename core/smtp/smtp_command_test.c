@@ -84,6 +84,8 @@ checks_the_strings_of_dsn(void **state)
 	assert_true(smtp_orcpt_ok(SPAN("utf-8;\xc3\xa4@b"), true));
 	assert_false(smtp_orcpt_ok(SPAN("utf-8;\xc3\xa4@b"), false));
 	assert_false(smtp_orcpt_ok(SPAN("utf-8;\xc3\xa4 b"), true));
+	assert_false(smtp_orcpt_ok(SPAN("utf-8;a\xc2\x85" "b"), true));
+	assert_false(smtp_orcpt_ok(SPAN("utf-8;\xe2\x80\xae" "b"), true));
 	assert_false(smtp_orcpt_ok(SPAN("rfc822;\xc3\xa4@b"), true));
 }
 

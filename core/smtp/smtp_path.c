@@ -64,7 +64,7 @@ atom_len(struct span s)
 {
 	size_t n = run(s, 0, ATEXT), step;
 
-	while (n < s.n && is_high(s.p[n]) && (step = smtp_text_utf8(span_from(s, n))) > 0) {
+	while (n < s.n && is_high(s.p[n]) && (step = smtp_text_shown(span_from(s, n))) > 0) {
 		n += step;
 		n += run(s, n, ATEXT);
 	}
@@ -98,8 +98,8 @@ take_quoted(struct span *in)
 			if (in->n == 0 || is_high(in->p[0]))
 				return "bad quoted local part";
 		}
-		step = smtp_text_utf8(*in);
-		if (step == 0 || in->p[0] == 0x7F || (!is_high(in->p[0]) && in->p[0] < ' '))
+		step = smtp_text_shown(*in);
+		if (step == 0)
 			return "bad quoted local part";
 		*in = span_from(*in, step);
 	}
@@ -117,7 +117,7 @@ label_len(struct span s)
 	bool ascii = true;
 
 	for (; n < s.n && s.p[n] != '.'; n += step + run(s, n + step, LABEL)) {
-		step = is_high(s.p[n]) ? smtp_text_utf8(span_from(s, n)) : 0;
+		step = is_high(s.p[n]) ? smtp_text_shown(span_from(s, n)) : 0;
 		if (step == 0)
 			return 0;
 		ascii = false;

@@ -275,6 +275,7 @@ take_answer(struct smtp_server *server, unsigned code)
 		}
 		if (ok)
 			server->state = SERVER_DATA;
+		server->data_refused = !ok;
 		break;
 	case SMTP_SERVER_END:
 		if (ok)

@@ -99,6 +99,7 @@ struct smtp_server {
 	const char *swallow_text;
 	bool        cr_held;            /* the last chunk ended between CR and LF */
 	bool        dot_doubled;        /* the next byte is a dot that was given once */
+	bool        data_refused;       /* by the last reply */
 };
 
 void smtp_server_init(struct smtp_server *server, const struct smtp_server_config *config);

@@ -98,6 +98,7 @@ on_rcpt(struct smtp_server *server, struct span args)
 static enum smtp_server_event
 on_data(struct smtp_server *server)
 {
+	server->data_refused = true;
 	if (!server->in_transaction)
 		return smtp_server_refuse(server, 503, "5.5.1 Say MAIL first");
 	if (server->bdat)
@@ -113,6 +114,10 @@ on_bdat(struct smtp_server *server, struct span args)
 {
 	if (!smtp_bdat_parse(args, &server->bdat_size, &server->bdat_last))
 		return smtp_server_end_session(server, 501, "5.5.4 Bad chunk size", "bad chunk size");
+	if (server->bdat_size == 0 && !server->bdat_last)
+		count_junk(server);
+	if (server->state == SERVER_CLOSING)
+		return AGAIN;
 	server->bdat_left = server->bdat_size;
 	server->state = SERVER_BDAT;
 	server->swallow = true;
@@ -168,6 +173,17 @@ on_starttls(struct smtp_server *server)
 	return SMTP_SERVER_START_TLS;
 }
 
+/* A line that is no command, behind a refused DATA: its client did not wait for the answer, so this is the message, and
+ * whoever wrote that would write the next commands. */
+static bool
+is_body(struct smtp_server *server, enum smtp_verb verb)
+{
+	bool refused = server->data_refused;
+
+	server->data_refused = false;
+	return refused && (verb == SMTP_VERB_UNKNOWN || verb == SMTP_VERB_HTTP);
+}
+
 static bool
 takes_no_arguments(enum smtp_verb verb)
 {
@@ -180,6 +196,8 @@ smtp_server_on_command(struct smtp_server *server, struct span line, bool printa
 	struct span args;
 	enum smtp_verb verb = smtp_verb_parse(line, &args);
 
+	if (is_body(server, verb))
+		return smtp_server_end_session(server, 500, "5.5.2 The message was not asked for", "a body behind a refused DATA");
 	if (verb == SMTP_VERB_HTTP)
 		return smtp_server_end_session(server, 500, "5.5.2 This is no web server", "HTTP");
 	if (verb != SMTP_VERB_MAIL && verb != SMTP_VERB_RCPT && !printable)

@@ -1,72 +1,6 @@
-/* Dialogues: what a client sends, and the whole record of what came of it. Each is played whole,
- * byte by byte, and cut once at every place; the record must be the same. */
+/* What a client says before and between bodies: commands, parameters, errors, limits, TLS. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "smtp/smtp_server_drive.h"
-
-#define HELLO      "HELO c\r\n"
-#define HELLO_OUT  "[helo c]\r\n250 mx.test\r\n"
-#define MAIL       "MAIL FROM:<a@b>\r\n"
-#define MAIL_OUT   "[mail <a@b>]\r\n250 2.1.0 OK\r\n"
-#define RCPT       "RCPT TO:<c@d>\r\n"
-#define RCPT_OUT   "[rcpt <c@d>]\r\n250 2.1.5 OK\r\n"
-#define OPEN       HELLO MAIL RCPT
-#define OPEN_OUT   HELLO_OUT MAIL_OUT RCPT_OUT
-#define DATA       "DATA\r\n"
-#define DATA_OUT   "[data]\r\n354 Go on\r\n"
-#define QUEUED     "250 2.0.0 Queued\r\n"
-#define BARE_LF    "554 5.6.0 Bare LF in the message\r\n[reset]\r\n[close: bare LF in the body]\r\n"
-#define BARE_CR    "554 5.6.0 Bare CR in the message\r\n[reset]\r\n[close: bare CR in the body]\r\n"
-#define NUL        "554 5.6.0 NUL in the message\r\n[reset]\r\n[close: NUL in the body]\r\n"
-
-struct dialogue {
-	const char *input;
-	size_t      input_n;
-	const char *record;
-};
-
-#define DIALOGUE(in, out) { in, sizeof(in) - 1, out }
-
-static const struct smtp_server_config plain = { .hostname = "mx.test", .size_max = 100, .errors_max = 4 };
-
-static void
-play(const struct smtp_server_config *config, const struct dialogue *dialogue, size_t cut, size_t step)
-{
-	struct span rest = span_make(dialogue->input, dialogue->input_n);
-	struct drive drive;
-
-	drive_begin(&drive, config);
-	while (rest.n > 0) {
-		size_t n = cut ? cut : step;
-
-		n = n < rest.n ? n : rest.n;
-		drive_feed(&drive, span_first(rest, n));
-		rest = span_from(rest, n);
-		cut = 0;
-	}
-	if (strcmp(buf_text(&drive.record), dialogue->record) != 0)
-		print_error("cut at %zu, step %zu of: %s\n", cut, step, dialogue->input);
-	assert_string_equal(buf_text(&drive.record), dialogue->record);
-	drive_end(&drive);
-}
-
-static void
-play_all(const struct smtp_server_config *config, const struct dialogue *dialogues, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		size_t whole = dialogues[i].input_n;
-
-		play(config, &dialogues[i], 0, whole);
-		play(config, &dialogues[i], 0, 1);
-		for (size_t cut = 1; cut < whole && whole < 2000; cut++)
-			play(config, &dialogues[i], cut, whole);
-	}
-}
+#include "smtp/smtp_server_fixture.h"
 
 static void
 takes_messages_one_after_another(void **state)
@@ -197,6 +131,20 @@ answers_the_other_commands(void **state)
 }
 
 static void
+takes_no_body_for_commands_where_data_was_refused(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		DIALOGUE(HELLO MAIL DATA "Subject: x\r\n\r\nRSET\r\n" OPEN, HELLO_OUT MAIL_OUT "554 5.5.1 No valid recipients\r\n"
+			 "500 5.5.2 The message was not asked for\r\n[reset]\r\n[close: a body behind a refused DATA]\r\n"),
+		DIALOGUE(HELLO DATA "\r\nRSET\r\n" OPEN, HELLO_OUT "503 5.5.1 Say MAIL first\r\n"
+			 "500 5.5.2 The message was not asked for\r\n[close: a body behind a refused DATA]\r\n"),
+		DIALOGUE(HELLO DATA "RSET\r\nFOO\r\n" MAIL, HELLO_OUT "503 5.5.1 Say MAIL first\r\n250 2.0.0 OK\r\n"
+			 "500 5.5.2 Command not known\r\n" MAIL_OUT),
+	};
+	play_all(&plain, dialogues, countof(dialogues));
+}
+
+static void
 counts_errors_and_ends_at_the_limit(void **state)
 {
 	static const struct dialogue dialogues[] = {
@@ -210,109 +158,6 @@ counts_errors_and_ends_at_the_limit(void **state)
 			 "500 5.5.2 Command not known\r\n500 5.5.2 Command not known\r\n"),
 		DIALOGUE(HELLO MAIL "RCPT TO:<close@x>\r\n" RCPT, HELLO_OUT MAIL_OUT
 			 "[rcpt <close@x>]\r\n421 4.3.2 Closing??down\r\n[reset]\r\n[close: refused]\r\n"),
-	};
-	play_all(&plain, dialogues, countof(dialogues));
-}
-
-static void
-refuses_every_way_to_smuggle_a_message(void **state)
-{
-	static const struct dialogue dialogues[] = {
-		DIALOGUE(OPEN DATA "x\n.\n" MAIL, OPEN_OUT DATA_OUT BARE_LF),
-		DIALOGUE(OPEN DATA "x\r.\r" MAIL, OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE(OPEN DATA "x\r\n.\n" MAIL, OPEN_OUT DATA_OUT BARE_LF),
-		DIALOGUE(OPEN DATA "x\n.\r\n" MAIL, OPEN_OUT DATA_OUT BARE_LF),
-		DIALOGUE(OPEN DATA "x\r.\r\n" MAIL, OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE(OPEN DATA "x\r\n.\r" MAIL, OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE(OPEN DATA "x\r\n\r.\r\n", OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE(OPEN DATA "x\r\r\n.\r\n", OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE(OPEN DATA "x\n\n.\r\n", OPEN_OUT DATA_OUT BARE_LF),
-		DIALOGUE(OPEN DATA "\n", OPEN_OUT DATA_OUT BARE_LF),
-		DIALOGUE(OPEN DATA ".\n", OPEN_OUT DATA_OUT BARE_LF),
-		DIALOGUE(OPEN DATA ".\r\r\n", OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE(OPEN DATA "x\r\n.\0\r\n.\r\n", OPEN_OUT DATA_OUT NUL),
-		DIALOGUE(OPEN DATA "x\0y\nz\r\n.\r\n", OPEN_OUT DATA_OUT NUL),
-		DIALOGUE(OPEN DATA "x\r\0\n.\r\n", OPEN_OUT DATA_OUT BARE_CR),
-		DIALOGUE("NOOP\n", "500 5.5.2 Lines end in CRLF\r\n[close: bare LF in a command]\r\n"),
-		DIALOGUE("NOOP\rNOOP\r\n", "500 5.5.2 Lines end in CRLF\r\n[close: bare CR in a command]\r\n"),
-		DIALOGUE("NO\0OP\r\nNOOP\r\n", "500 5.5.2 NUL in a command\r\n[close: NUL in a command]\r\n"),
-	};
-	play_all(&plain, dialogues, countof(dialogues));
-}
-
-static void
-takes_chunks(void **state)
-{
-	static const struct dialogue dialogues[] = {
-		DIALOGUE(OPEN "BDAT 7\r\nS: x\r\n\rBDAT 3\r\n\nhiBDAT 0 LAST\r\n" MAIL,
-			 OPEN_OUT "[data]\r\n250 2.0.0 7 octets received\r\n250 2.0.0 3 octets received\r\n"
-			 "[end 10]\r\nS: x\r\n\r\nhi\r\n" QUEUED MAIL_OUT),
-		DIALOGUE(OPEN "BDAT 17 LAST\r\n.\r\n..\r\na\r\n.b\r\n.\r\nNOOP\r\n",
-			 OPEN_OUT "[data]\r\n[end 17]\r\n..\r\n...\r\na\r\n..b\r\n..\r\n" QUEUED "250 2.0.0 OK\r\n"),
-		DIALOGUE(OPEN "BDAT 0 LAST\r\n", OPEN_OUT "[data]\r\n[end 0]\r\n" QUEUED),
-		DIALOGUE(OPEN "BDAT 1\r\n.BDAT 1\r\n.BDAT 1 last\r\n.NOOP\r\n", OPEN_OUT
-			 "[data]\r\n250 2.0.0 1 octets received\r\n250 2.0.0 1 octets received\r\n"
-			 "[end 3]\r\n....\r\n" QUEUED "250 2.0.0 OK\r\n"),
-		DIALOGUE(OPEN "BDAT 1\r\nxRSET\r\n" MAIL, OPEN_OUT
-			 "[data]\r\n250 2.0.0 1 octets received\r\n[reset]\r\n250 2.0.0 OK\r\n" MAIL_OUT),
-		DIALOGUE(OPEN "BDAT 1\r\nx" DATA RCPT, OPEN_OUT "[data]\r\n250 2.0.0 1 octets received\r\n"
-			 "503 5.5.1 The message has begun with BDAT\r\n503 5.5.1 The message has begun\r\n"),
-	};
-	play_all(&plain, dialogues, countof(dialogues));
-}
-
-static void
-refuses_bare_line_ends_in_chunks(void **state)
-{
-	static const struct dialogue dialogues[] = {
-		DIALOGUE(OPEN "BDAT 3\r\nx\ny", OPEN_OUT "[data]\r\n" BARE_LF),
-		DIALOGUE(OPEN "BDAT 3\r\nx\ry", OPEN_OUT "[data]\r\n" BARE_CR),
-		DIALOGUE(OPEN "BDAT 3\r\nx\0y", OPEN_OUT "[data]\r\n" NUL),
-		DIALOGUE(OPEN "BDAT 2 LAST\r\nx\r", OPEN_OUT "[data]\r\n" BARE_CR),
-		DIALOGUE(OPEN "BDAT 2\r\nx\rBDAT 0 LAST\r\n", OPEN_OUT "[data]\r\n250 2.0.0 2 octets received\r\n" BARE_CR),
-		DIALOGUE(OPEN "BDAT 2\r\nx\rBDAT 1\r\ny", OPEN_OUT "[data]\r\n250 2.0.0 2 octets received\r\n" BARE_CR),
-		DIALOGUE(OPEN "BDAT 1\r\nxBDAT 1\r\n\n", OPEN_OUT "[data]\r\n250 2.0.0 1 octets received\r\n" BARE_LF),
-	};
-	play_all(&plain, dialogues, countof(dialogues));
-}
-
-static void
-never_reads_a_chunk_as_commands(void **state)
-{
-	static const struct dialogue dialogues[] = {
-		DIALOGUE(HELLO "BDAT 6 LAST\r\nRSET\r\nNOOP\r\n", HELLO_OUT "503 5.5.1 Say MAIL first\r\n250 2.0.0 OK\r\n"),
-		DIALOGUE(HELLO MAIL "BDAT 6 LAST\r\nRSET\r\nNOOP\r\n",
-			 HELLO_OUT MAIL_OUT "503 5.5.1 No valid recipients\r\n250 2.0.0 OK\r\n"),
-		DIALOGUE(OPEN "BDAT x\r\nNOOP\r\n", OPEN_OUT "501 5.5.4 Bad chunk size\r\n[reset]\r\n[close: bad chunk size]\r\n"),
-		DIALOGUE(OPEN "BDAT 99999999999999999999\r\nNOOP\r\n",
-			 OPEN_OUT "501 5.5.4 Bad chunk size\r\n[reset]\r\n[close: bad chunk size]\r\n"),
-		DIALOGUE(OPEN "BDAT 5 FIRST\r\nNOOP\r\n", OPEN_OUT "501 5.5.4 Bad chunk size\r\n[reset]\r\n[close: bad chunk size]\r\n"),
-		DIALOGUE(OPEN "BDAT 98\r\nRSET\r\n", OPEN_OUT "[data]\r\n"),
-		DIALOGUE(OPEN "BDAT 18446744073709551615\r\nRSET\r\n", OPEN_OUT "[reset]\r\n"),
-	};
-	play_all(&plain, dialogues, countof(dialogues));
-}
-
-#define TEN  "12345678\r\n"
-#define FULL TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
-
-static void
-refuses_a_message_that_is_too_big_at_its_end(void **state)
-{
-	static const struct dialogue dialogues[] = {
-		DIALOGUE(OPEN DATA FULL ".\r\n", OPEN_OUT DATA_OUT "[end 100]\r\n" FULL QUEUED),
-		DIALOGUE(OPEN DATA FULL "x\r\nNOOP\r\n.\r\n" MAIL,
-			 OPEN_OUT DATA_OUT "[reset]\r\n552 5.3.4 Message too big\r\n" MAIL_OUT),
-		DIALOGUE(OPEN DATA FULL "x\r\ny\n.\r\n" MAIL, OPEN_OUT DATA_OUT
-			 "[reset]\r\n554 5.6.0 Bare LF in the message\r\n[close: bare LF in the body]\r\n"),
-		DIALOGUE(OPEN DATA ".." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345678\r\n.\r\n",
-			 OPEN_OUT DATA_OUT "[end 100]\r\n.." TEN ".." TEN TEN TEN TEN TEN TEN TEN "..345678\r\n..345678\r\n" QUEUED),
-		DIALOGUE(OPEN "BDAT 100 LAST\r\n" FULL, OPEN_OUT "[data]\r\n[end 100]\r\n" FULL QUEUED),
-		DIALOGUE(OPEN "BDAT 101 LAST\r\n" FULL "xNOOP\r\n",
-			 OPEN_OUT "[reset]\r\n552 5.3.4 Message too big\r\n250 2.0.0 OK\r\n"),
-		DIALOGUE(OPEN "BDAT 10\r\n" TEN "BDAT 100\r\n" FULL "BDAT 1 LAST\r\nx" MAIL,
-			 OPEN_OUT "[data]\r\n250 2.0.0 10 octets received\r\n[reset]\r\n552 5.3.4 Message too big\r\n"
-			 "503 5.5.1 Say MAIL first\r\n" MAIL_OUT),
 	};
 	play_all(&plain, dialogues, countof(dialogues));
 }
@@ -421,30 +266,6 @@ waits_for_the_owner(void **state)
 }
 
 static void
-drops_a_message_whose_chunk_the_owner_refused(void **state)
-{
-	struct smtp_server server;
-
-	smtp_server_init(&server, &plain);
-	smtp_server_greet(&server, 220, "hi");
-	smtp_server_feed(&server, SPAN(OPEN "BDAT 2\r\nhiBDAT 2 LAST\r\nhoRSET\r\n"));
-	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_HELO);
-	smtp_server_reply_helo(&server);
-	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_MAIL);
-	smtp_server_reply(&server, 250, "ok");
-	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_RCPT);
-	smtp_server_reply(&server, 250, "ok");
-	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_DATA);
-	buf_clear(&server.out);
-	smtp_server_reply(&server, 451, "4.3.1 full");
-	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_RESET);
-	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_WAIT);
-	assert_string_equal(buf_text(&server.out),
-			    "451 4.3.1 full\r\n503 5.5.1 A chunk was refused\r\n250 2.0.0 OK\r\n");
-	smtp_server_fini(&server);
-}
-
-static void
 refuses_at_the_greeting(void **state)
 {
 	struct smtp_server server;
@@ -472,6 +293,19 @@ ends_a_session_that_only_chats(void **state)
 }
 
 static void
+ends_a_session_that_sends_empty_chunks_for_ever(void **state)
+{
+	struct drive drive;
+
+	drive_begin(&drive, &plain);
+	drive_feed(&drive, SPAN(OPEN));
+	for (unsigned i = 0; i < 2 * SMTP_SERVER_JUNK_MAX && !drive.closed; i++)
+		drive_feed(&drive, SPAN("BDAT 0\r\n"));
+	assert_true(drive.closed);
+	drive_end(&drive);
+}
+
+static void
 ends_a_session_that_sends_more_than_may_be_buffered(void **state)
 {
 	static char flood[SMTP_SERVER_INPUT_MAX];
@@ -487,26 +321,6 @@ ends_a_session_that_sends_more_than_may_be_buffered(void **state)
 	smtp_server_reply_helo(&server);
 	assert_int_equal(smtp_server_next(&server), SMTP_SERVER_CLOSE);
 	smtp_server_fini(&server);
-}
-
-static void
-gives_the_body_in_large_pieces(void **state)
-{
-	static char text[60000];
-	struct smtp_server server;
-	struct drive drive;
-
-	for (size_t i = 0; i < sizeof text; i += 10)
-		memcpy(text + i, TEN, 10);
-	drive_begin(&drive, &(struct smtp_server_config){ .hostname = "mx.test" });
-	drive_feed(&drive, SPAN(OPEN DATA));
-	server = drive.server;
-	smtp_server_feed(&drive.server, span_make(text, sizeof text));
-	assert_int_equal(smtp_server_next(&drive.server), SMTP_SERVER_BODY);
-	assert_int_equal(drive.server.body.n, sizeof text);
-	assert_int_equal(smtp_server_next(&drive.server), SMTP_SERVER_WAIT);
-	assert_int_equal(drive.server.in_transaction, server.in_transaction);
-	drive_end(&drive);
 }
 
 static void
@@ -582,22 +396,17 @@ main(void)
 		cmocka_unit_test(refuses_a_mail_that_is_not_well_formed),
 		cmocka_unit_test(refuses_a_recipient_that_is_not_well_formed),
 		cmocka_unit_test(answers_the_other_commands),
+		cmocka_unit_test(takes_no_body_for_commands_where_data_was_refused),
 		cmocka_unit_test(counts_errors_and_ends_at_the_limit),
-		cmocka_unit_test(refuses_every_way_to_smuggle_a_message),
-		cmocka_unit_test(takes_chunks),
-		cmocka_unit_test(refuses_bare_line_ends_in_chunks),
-		cmocka_unit_test(never_reads_a_chunk_as_commands),
-		cmocka_unit_test(refuses_a_message_that_is_too_big_at_its_end),
 		cmocka_unit_test(has_a_limit_for_lines),
 		cmocka_unit_test(forgets_everything_when_tls_begins),
 		cmocka_unit_test(ends_when_anything_follows_starttls_in_clear),
 		cmocka_unit_test(waits_for_the_owner),
 		cmocka_unit_test(tells_the_command_as_it_was_said),
-		cmocka_unit_test(drops_a_message_whose_chunk_the_owner_refused),
 		cmocka_unit_test(refuses_at_the_greeting),
 		cmocka_unit_test(ends_a_session_that_only_chats),
+		cmocka_unit_test(ends_a_session_that_sends_empty_chunks_for_ever),
 		cmocka_unit_test(ends_a_session_that_sends_more_than_may_be_buffered),
-		cmocka_unit_test(gives_the_body_in_large_pieces),
 		cmocka_unit_test(tells_each_command_once),
 	};
 

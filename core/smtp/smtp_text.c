@@ -96,6 +96,22 @@ is_control(const char *text, size_t n)
 }
 
 size_t
+smtp_text_control(struct span s)
+{
+	size_t n = smtp_text_utf8(s);
+
+	return n > 0 && is_control(s.p, n) ? n : 0;
+}
+
+size_t
+smtp_text_shown(struct span s)
+{
+	size_t n = smtp_text_utf8(s);
+
+	return n > 0 && !is_control(s.p, n) ? n : 0;
+}
+
+size_t
 smtp_text_clean(struct span s, char *out, size_t out_max)
 {
 	size_t len = plain_len(span_first(s, s.n < out_max ? s.n : out_max));
@@ -104,18 +120,17 @@ smtp_text_clean(struct span s, char *out, size_t out_max)
 		memcpy(out, s.p, len);
 	s = span_from(s, len);
 	while (s.n > 0) {
-		size_t n = smtp_text_utf8(s);
-		bool shown = n > 0 && !is_control(s.p, n);
-		size_t room = shown ? n : 1;
+		size_t shown = smtp_text_shown(s), gone = smtp_text_control(s);
+		size_t room = shown ? shown : 1;
 
 		if (room > out_max - len)
 			break;
 		if (shown)
-			memcpy(out + len, s.p, n);
+			memcpy(out + len, s.p, shown);
 		else
 			out[len] = '?';
 		len += room;
-		s = span_from(s, n ? n : 1);
+		s = span_from(s, gone ? gone : room);
 	}
 	return len;
 }

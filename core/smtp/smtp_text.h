@@ -9,6 +9,10 @@
 
 /* Length of the UTF-8 sequence (RFC 3629) at the front, 1 to 4; 0: there is none. */
 size_t smtp_text_utf8(struct span s);
+/* The same, of a control character: C0, DEL, C1, and what ends a line or turns its direction round. */
+size_t smtp_text_control(struct span s);
+/* The same, of any other character. */
+size_t smtp_text_shown(struct span s);
 /* Only printable ASCII and blanks. */
 bool smtp_text_printable(struct span s);
 /* Copies what fits into out_max bytes, '?' in place of control characters (C1 and

@@ -8,6 +8,10 @@
  *
  * fdatasync is enough for a file: it writes the size when the size is needed
  * to find the data, and nobody reads the other times.
+ *
+ * The page cache reads in pieces larger than a page, and one bad sector makes all of its piece
+ * unreadable. So what cannot be read is read again without read-ahead, page by page: then
+ * only what the disk lost is lost.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/disk.h"
@@ -19,6 +23,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+
+#define CACHED_MAX (2u << 20)           /* of the page cache, and a multiple of any of its pieces */
 
 struct disk_os {
 	struct disk disk;
@@ -48,6 +54,18 @@ fail(struct err *err, const char *verb, const char *name)
 	if (err && (sys == EIO || sys == ENOSPC || sys == EDQUOT || sys == EROFS || sys == ENFILE))
 		err->kind = ERR_TEMP;
 	return false;
+}
+
+/* The place tells which sector it was. */
+static bool
+fail_at(struct err *err, const char *verb, const char *name, uint64_t at)
+{
+	char place[NAME_MAX + 32];
+	int sys = errno;
+
+	snprintf(place, sizeof(place), "%s at byte %llu", name, (unsigned long long)at);
+	errno = sys;
+	return fail(err, verb, place);
 }
 
 static bool
@@ -118,7 +136,7 @@ os_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov_n
 			if (wrote == 0)
 				errno = EIO;
 			if (wrote <= 0)
-				return fail(err, "write", file->name);
+				return fail_at(err, "write", file->name, at);
 			at += (uint64_t)wrote;
 			iov_advance(some, &first, n, (size_t)wrote);
 		}
@@ -128,17 +146,30 @@ os_write(struct disk_file *file, uint64_t at, const struct iovec *iov, int iov_n
 	return true;
 }
 
+/* The next read asks the disk anew, for single pages. */
+static void
+read_smaller(const struct disk_file *file, uint64_t at)
+{
+	posix_fadvise(file->fd, 0, 0, POSIX_FADV_RANDOM);
+	posix_fadvise(file->fd, (off_t)(at - at % CACHED_MAX), CACHED_MAX, POSIX_FADV_DONTNEED);
+}
+
 static bool
 os_read(struct disk_file *file, uint64_t at, void *to, size_t n, size_t *n_out, struct err *err)
 {
-	size_t got = 0;
+	size_t got = 0, again_at = SIZE_MAX;
 
 	while (got < n) {
 		ssize_t k = pread(file->fd, (char *)to + got, n - got, (off_t)(at + got));
 		if (k < 0 && errno == EINTR)
 			continue;
+		if (k < 0 && errno == EIO && again_at != got) {
+			again_at = got;
+			read_smaller(file, at + got);
+			continue;
+		}
 		if (k < 0)
-			return fail(err, "read", file->name);
+			return fail_at(err, "read", file->name, at + got);
 		if (k == 0)
 			break;
 		got += (size_t)k;

@@ -117,7 +117,7 @@ accepts(struct spool_core *core, struct err *err)
 			*err = core->failing;
 		return false;
 	}
-	return spool_room(core, spool_floor(core), err);
+	return !spool_job_hangs(core, err) && spool_room(core, spool_floor(core), err);
 }
 
 /* What is dead in the active segment is room as well, if a new one is begun. */
@@ -200,6 +200,7 @@ spool_new(struct disk *disk, struct worker *worker, struct loop *loop,
 	list_init(&core->dead);
 	list_init(&core->writers);
 	list_init(&core->tickets);
+	list_init(&core->slow);
 	list_init(&core->fresh);
 	list_init(&core->spares);
 	core->next_number = core->next_id = 1;

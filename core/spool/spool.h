@@ -119,6 +119,9 @@ struct spool_writer *spool_begin(struct spool *spool, struct err *err);
 /* Body bytes, wire form, in order. Large bodies leave memory as they grow. */
 bool spool_write(struct spool_writer *writer, struct span bytes, struct err *err);
 uint64_t spool_written(const struct spool_writer *writer);      /* body bytes so far */
+/* So much of the body waits for the disk that no more should come. True: on_room is called once, when some may again, or
+ * the writer has failed; not after its end, and never from within this call. */
+bool spool_writer_waits(struct spool_writer *writer, void (*on_room)(void *ctx), void *ctx);
 /* Ends the writer, whatever comes of it. meta is opaque to the spool; head is what goes
  * before the body on the wire (the header block and its empty line). message->id must be set, the rest
  * zero. on_commit comes later, never from within this call: err NULL: durable. */

@@ -15,17 +15,7 @@ set_up(void **state)
 	struct post *post = post_new();
 
 	post->options.segment_bytes = 4 * MIB;
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
+	return post_set_up_as(state, post);
 }
 
 static struct spool_segment *
@@ -257,7 +247,7 @@ counts_the_room_that_zeros_take_and_what_falls_on_them_once(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(moves_a_files_length_once_a_chunk),
 		TEST(writes_a_large_batch_once),

@@ -459,6 +459,7 @@ batch_done(struct spool_core *core)
 		part_done(&batch->parts[i], &batch->tickets, failed);
 	if (failed)
 		fail_the_rest(core, batch);
+	spool_writers_go_on(core);
 	fail_or_mend(core, batch);
 	core->syncs += batch->syncs;
 	for (uint32_t i = 0; i < batch->parts_n; i++)

@@ -4,24 +4,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
 
-static int
-set_up(void **state)
-{
-	struct post *post = post_new();
-
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
-}
-
 /* The n-th call from now on fails, once. */
 static void
 fail_in(struct post *post, unsigned n)
@@ -275,7 +257,7 @@ stalls_when_a_little_cannot_be_written_down_for_long(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(withdraws_what_it_refuses),
 		TEST(opens_again_only_when_the_disk_works_again),

@@ -6,24 +6,6 @@
 
 #define MIB (1u << 20)
 
-static int
-set_up(void **state)
-{
-	struct post *post = post_new();
-
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
-}
-
 static bool
 segment_is_there(struct post *post, uint64_t number)
 {
@@ -446,7 +428,7 @@ begins_a_copy_anew_that_the_disk_broke_off(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(moves_what_lives_and_removes_the_segment),
 		TEST(takes_the_states_along),

@@ -191,6 +191,16 @@ ticket_take_in(struct spool_core *core, struct spool_ticket *ticket)
 	ticket->face->waiting--;
 }
 
+/* Its writer may end meanwhile, or wait again. */
+static void
+tell_room(struct spool_ticket *ticket)
+{
+	void (*on_room)(void *ctx) = ticket->on_room;
+
+	ticket->on_room = NULL;
+	on_room(ticket->ctx);
+}
+
 void
 spool_tell(struct spool *face)
 {
@@ -200,12 +210,19 @@ spool_tell(struct spool *face)
 	list_init(&told);
 	spool_enter(teller);
 	list_splice_tail(&told, &teller->told);
-	list_each (pos, &told)
-		ticket_take_in(teller->core, list_entry(pos, struct spool_ticket, link));
+	list_each (pos, &told) {
+		struct spool_ticket *ticket = list_entry(pos, struct spool_ticket, link);
+		if (!ticket->on_room)
+			ticket_take_in(teller->core, ticket);
+	}
 	spool_leave(teller);
 	while (!list_empty(&told)) {
 		struct spool_ticket *ticket = list_first(&told, struct spool_ticket, link);
 		list_remove(&ticket->link);
+		if (ticket->on_room) {
+			tell_room(ticket);
+			continue;
+		}
 		if (ticket->on_commit)
 			ticket->on_commit(ticket->ctx, ticket->err.kind ? &ticket->err : NULL);
 		spool_writer_free(container_of(ticket, struct spool_writer, ticket));

@@ -100,6 +100,38 @@ tells_a_writer_on_the_loop_that_it_began_on(void **state)
 }
 
 static void
+on_room(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void
+lets_a_writer_go_on_on_the_loop_that_it_began_on(void **state)
+{
+	struct post *post = post_new();
+	char *much = mem_alloc(4 * SPOOL_PIECE_MAX);
+	struct spool_writer *writer;
+	struct spool *face;
+	struct box box;
+	unsigned rooms = 0;
+
+	post_open(post);
+	box_init(&box, post);
+	face = spool_join(post->spool, &box.loop);
+	writer = spool_begin(face, NULL);
+	assert_true(spool_write(writer, span_make(much, 4 * SPOOL_PIECE_MAX), NULL));
+	assert_true(spool_writer_waits(writer, on_room, &rooms));
+	hand_settle(&post->hand);
+	assert_int_equal(rooms, 0);
+	box_deliver(&box);
+	assert_int_equal(rooms, 1);
+	spool_abort(writer);
+	free(much);
+	spool_close(face);
+	post_free(post);
+}
+
+static void
 tells_faces_of_the_first_loop_with_the_first(void **state)
 {
 	struct post *post = post_new();
@@ -312,6 +344,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tells_a_writer_on_the_loop_that_it_began_on),
+		cmocka_unit_test(lets_a_writer_go_on_on_the_loop_that_it_began_on),
 		cmocka_unit_test(tells_faces_of_the_first_loop_with_the_first),
 		cmocka_unit_test(a_face_that_closes_tells_what_waits),
 		cmocka_unit_test(a_call_on_its_way_outlives_the_face),

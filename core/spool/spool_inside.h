@@ -101,6 +101,7 @@ struct spool_ticket {
 	uint16_t rcpts_n;
 	struct err err;                         /* kind set: it failed, or can no longer be committed */
 	void (*on_commit)(void *ctx, const struct err *err);
+	void (*on_room)(void *ctx);             /* not NULL: no commit, its writer waits to go on */
 	void  *ctx;
 };
 
@@ -149,6 +150,7 @@ struct spool_core {
 
 	struct list segments, dirty, dead, writers;
 	struct list tickets;            /* of pending records */
+	struct list slow;               /* tickets of writers that wait to go on */
 	struct spool_segment *active;   /* where new messages go */
 	uint64_t next_number, next_id;
 	uint64_t pending_bytes;
@@ -178,6 +180,8 @@ struct spool_core {
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
+	mono_us_t job_since;            /* when it was given to the worker */
+	bool      job_late;             /* and the log knows that it takes too long */
 	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch, *idle_batch;
 	struct spool_segment *renewing; /* whose journal */
@@ -232,6 +236,7 @@ uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kep
 void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
 /* Works it here if the worker has not begun, else waits for it; done() runs here. No other begins before the loop was told. */
 void spool_job_finish(struct spool_core *core);
+bool spool_job_hangs(struct spool_core *core, struct err *err); /* the disk does not answer; *err says so */
 void spool_job_free(struct spool_core *core);
 
 /* spool_segment.c */
@@ -285,6 +290,7 @@ void spool_writer_init(struct spool_writer *writer, struct spool *face);        
 bool spool_writer_add(struct spool_writer *writer, struct span bytes, struct err *err);        /* spool_write(), under the lock */
 void spool_writer_end(struct spool_writer *writer);
 void spool_writer_free(struct spool_writer *writer);    /* after that; without the lock as well */
+void spool_writers_go_on(struct spool_core *core);      /* those that waited for what is now written, or failed */
 /* Both, under the lock. Its ticket has id, rcpts_n and who is told. parts: but for what the writer knows. */
 void spool_writer_commit(struct spool_writer *writer, struct spool_message_parts *parts,
 			 const struct spool_rcpt_state *states);

@@ -124,6 +124,29 @@ post_free(struct post *post)
 	free(post);
 }
 
+/* For tests that begin with an open spool at rest. */
+MAYBE int
+post_set_up_as(void **state, struct post *post)
+{
+	post_open(post);
+	hand_settle(&post->hand);
+	*state = post;
+	return 0;
+}
+
+MAYBE int
+post_set_up(void **state)
+{
+	return post_set_up_as(state, post_new());
+}
+
+MAYBE int
+post_tear_down(void **state)
+{
+	post_free(*state);
+	return 0;
+}
+
 /* What the node had not written is lost. */
 MAYBE void
 post_kill(struct post *post)

@@ -10,17 +10,7 @@ set_up(void **state)
 	struct post *post = post_new();
 
 	post->options.fresh_bytes_max = 4096;
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
+	return post_set_up_as(state, post);
 }
 
 static void
@@ -288,7 +278,7 @@ says_when_nothing_more_fits_in_the_buffer(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(reads_a_fresh_message_without_the_disk_and_once),
 		TEST(keeps_a_fresh_record_until_its_last_reader_closes),

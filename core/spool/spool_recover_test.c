@@ -4,24 +4,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
 
-static int
-set_up(void **state)
-{
-	struct post *post = post_new();
-
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
-}
-
 static struct fake_inode *
 file_of(struct post *post, const struct letter *letter, const char *suffix, char name[SPOOL_NAME_MAX])
 {
@@ -158,7 +140,7 @@ never_takes_an_end_back(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(cuts_a_torn_tail_and_says_so),
 		TEST(takes_no_stale_record_of_another_place),

@@ -4,24 +4,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
 
-static int
-set_up(void **state)
-{
-	struct post *post = post_new();
-
-	post_open(post);
-	hand_settle(&post->hand);
-	*state = post;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	post_free(*state);
-	return 0;
-}
-
 static void
 expect_state(struct post *post, const char *want, bool want_clean)
 {
@@ -302,7 +284,7 @@ refuses_a_state_that_is_too_large_and_then_does_not_promise_a_clean_end(void **s
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(is_empty_at_first),
 		TEST(loads_what_was_saved_and_knows_how_the_node_ended),

@@ -3,6 +3,10 @@
  * piece at once, so a writer never holds more. What is left at the end
  * becomes the message's own record, so that a small message is one record.
  *
+ * Who writes faster than the disk is told to wait: at four pieces of his own, or at one
+ * where much waits of all. What he waits for is his, so the next batch lets him go on, however
+ * much others write. What comes all the same is refused beyond SPOOL_PENDING_MAX.
+ *
  * A writer serves as its message's ticket, and its memory as the next one's; so does
  * a record's, when nobody needs it any more.
  *
@@ -14,6 +18,8 @@
 #include "spool/spool_inside.h"
 
 #define PIECES_MAX (1u << 20)
+#define AHEAD_PIECES 4u                 /* a writer's, that are not written yet; */
+#define CROWDED_BYTES (32u << 20)       /* of all, from which on it is one */
 
 void
 spool_writer_init(struct spool_writer *writer, struct spool *face)
@@ -29,6 +35,14 @@ static struct spool_core *
 core_of(const struct spool_writer *writer)
 {
 	return writer->ticket.face->core;
+}
+
+/* Ticket and line are for the commit again. */
+static void
+waits_no_more(struct spool_writer *writer)
+{
+	list_remove(&writer->ticket.link);
+	writer->ticket.on_room = NULL;
 }
 
 void
@@ -177,6 +191,46 @@ spool_write(struct spool_writer *writer, struct span bytes, struct err *err)
 	return ok;
 }
 
+static bool
+is_ahead(const struct spool_writer *writer)
+{
+	uint32_t may = core_of(writer)->pending_bytes < CROWDED_BYTES ? AHEAD_PIECES : 1;
+
+	return !writer->ticket.err.kind && writer->pieces_n >= may &&
+	       writer->pieces[writer->pieces_n - may].at >= writer->segment->written;
+}
+
+bool
+spool_writer_waits(struct spool_writer *writer, void (*on_room)(void *ctx), void *ctx)
+{
+	struct spool_ticket *ticket = &writer->ticket;
+	bool waits;
+
+	if (!writer->segment)
+		return false;
+	spool_enter(ticket->face);
+	waits = is_ahead(writer);
+	if (waits && !list_linked(&ticket->link)) {
+		ticket->on_room = on_room;
+		ticket->ctx = ctx;
+		list_add_tail(&core_of(writer)->slow, &ticket->link);
+	}
+	spool_leave(ticket->face);
+	return waits;
+}
+
+void
+spool_writers_go_on(struct spool_core *core)
+{
+	list_each_safe (pos, &core->slow) {
+		struct spool_writer *writer = list_entry(pos, struct spool_writer, ticket.link);
+		if (is_ahead(writer))
+			continue;
+		list_remove(pos);
+		spool_told(&writer->ticket);
+	}
+}
+
 uint64_t
 spool_written(const struct spool_writer *writer)
 {
@@ -189,6 +243,7 @@ spool_abort(struct spool_writer *writer)
 	struct spool *face = writer->ticket.face;
 
 	spool_enter(face);
+	waits_no_more(writer);
 	spool_writer_end(writer);
 	spool_pump(face->core);
 	spool_leave(face);
@@ -216,6 +271,7 @@ writer_commit(struct spool_writer *writer, struct spool_fresh *record)
 	struct spool_ticket *ticket = &writer->ticket;
 	struct spool_segment *segment;
 
+	waits_no_more(writer);
 	ticket->face->waiting++;
 	if (!record)
 		err_set(&ticket->err, ERR_PERM, "spool: the message's header is too large");

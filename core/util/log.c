@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TEXT_MAX 2000u
+#define TEXT_MAX (LOG_LINE_MAX - 64)
 
 struct civil {
 	int year, month, day, weekday;  /* month 1 … 12; weekday 0 = Sunday */
@@ -88,11 +88,26 @@ make_safe(const char *text, size_t n, char *out)
 	return used;
 }
 
-const char *
-log_rank(const struct log *log, enum log_level level)
+/* What syslog's levels are called in front of a line for a journal. */
+static const char *
+rank(const struct log *log, enum log_level level)
 {
 	static const char *const ranks[] = { "<7>", "<6>", "<4>", "<3>" };
 	return log->ranked ? ranks[level] : "";
+}
+
+static void
+write_line(struct log *log, enum log_level level, const char *head, const char *format, va_list args)
+{
+	char text[TEXT_MAX + 1];
+	int wanted = vsnprintf(text, sizeof(text), format, args);
+	if (wanted < 0)
+		return;
+	char line[LOG_LINE_MAX];
+	size_t used = (size_t)snprintf(line, 64, "%s%s", rank(log, level), head);
+	used += make_safe(text, strlen(text), line + used);
+	line[used++] = '\n';
+	log->sink(log->sink_ctx, line, used);
 }
 
 void
@@ -101,20 +116,24 @@ log_line(struct log *log, enum log_level level, const char *format, ...)
 	static const char *const words[] = { "debug", "info", "warning", "error" };
 	if (!log || level < log->level)
 		return;
-	char text[TEXT_MAX + 1];
+	char stamp[32], head[64];
+	wall_format(log->wall(log->wall_ctx), stamp);
+	snprintf(head, sizeof(head), "%s %s ", stamp, words[level]);
 	va_list args;
 	va_start(args, format);
-	int wanted = vsnprintf(text, sizeof(text), format, args);
+	write_line(log, level, head, format, args);
 	va_end(args);
-	if (wanted < 0)
+}
+
+void
+log_bare(struct log *log, enum log_level level, const char *format, ...)
+{
+	if (level < log->level)
 		return;
-	char line[TEXT_MAX + 64];
-	char stamp[32];
-	wall_format(log->wall(log->wall_ctx), stamp);
-	size_t used = (size_t)snprintf(line, 64, "%s%s %s ", log_rank(log, level), stamp, words[level]);
-	used += make_safe(text, strlen(text), line + used);
-	line[used++] = '\n';
-	log->sink(log->sink_ctx, line, used);
+	va_list args;
+	va_start(args, format);
+	write_line(log, level, "", format, args);
+	va_end(args);
 }
 
 void

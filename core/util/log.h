@@ -14,6 +14,8 @@
 
 #include "util/base.h"
 
+#define LOG_LINE_MAX 2064u      /* bytes, with all that is around the text */
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 struct log {
@@ -32,8 +34,9 @@ void log_line(struct log *log, enum log_level level, const char *format, ...)
 #define log_warning(log, ...) log_line(log, LOG_WARNING, __VA_ARGS__)
 #define log_error(log, ...)   log_line(log, LOG_ERROR, __VA_ARGS__)
 
-/* What a line of that level, written by other means, begins with: "<3>", or "". */
-const char *log_rank(const struct log *log, enum log_level level);
+/* Without time and level: what a person who starts the node reads first. */
+void log_bare(struct log *log, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
+
 void log_sink_stderr(void *ctx, const char *line, size_t n);    /* a sink; ctx unused */
 
 /* RFC 3339 in UTC with milliseconds, into `out` of at least 32 bytes. */

@@ -58,14 +58,25 @@ a_line_for_a_journal_begins_with_its_rank(void **state)
 	struct captured got;
 	struct log log = make_log(&got);
 	log.level = LOG_DEBUG;
-	assert_string_equal(log_rank(&log, LOG_ERROR), "");
 	log.ranked = true;
 	log_debug(&log, "a");
 	log_info(&log, "b");
 	log_warning(&log, "c");
 	log_error(&log, "<0>d");
 	assert_string_equal(got.text, "<7>" STAMP "debug a\n<6>" STAMP "info b\n<4>" STAMP "warning c\n<3>" STAMP "error <0>d\n");
-	assert_string_equal(log_rank(&log, LOG_ERROR), "<3>");
+}
+
+static void
+a_bare_line_has_neither_time_nor_level_and_is_as_safe(void **state)
+{
+	struct captured got;
+	struct log log = make_log(&got);
+	log_bare(&log, LOG_DEBUG, "not this");
+	log_bare(&log, LOG_ERROR, "policy.lua:%d: a\n<0>b\033[31m", 5);
+	log.ranked = true;
+	log_bare(&log, LOG_ERROR, "c");
+	assert_string_equal(got.text, "policy.lua:5: a\\x0a<0>b\\x1b[31m\n<3>c\n");
+	assert_int_equal(got.calls, 2);
 }
 
 static void
@@ -146,6 +157,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_has_its_time_level_and_text),
 		cmocka_unit_test(a_line_for_a_journal_begins_with_its_rank),
+		cmocka_unit_test(a_bare_line_has_neither_time_nor_level_and_is_as_safe),
 		cmocka_unit_test(what_a_peer_says_cannot_forge_a_line),
 		cmocka_unit_test(a_long_line_is_cut_between_characters),
 		cmocka_unit_test(the_calendar_is_right),

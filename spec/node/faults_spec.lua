@@ -200,6 +200,30 @@ it("starts with a sector that went bad, misses no more than stood in it, and goe
   assert.is_true(whole > 5, "those of journals as well")
 end)
 
+it("reports to all other senders when messages that expire stand in a bad sector, and tries these once a minute", function()
+  local seen = 0
+  for seed = 1, 20 do
+    local world = sim.world { policy = "expires.lua", seed = seed, text = [[
+      listener "192.0.2.1:25" { relay_from = { "0.0.0.0/0" } }
+      vmta "default" { source = "any" }
+      domain "*" { bounce_after = "10m" }]] }
+    world:receiver(HOST):down()
+    local sender = world:receiver "sender.example"
+    world:inject { to = function(n) return ("u%d@%s"):format(n, HOST) end, from = "s@sender.example", count = 30, size = 3000 }
+    world:restart()                             -- so nothing is in memory any more
+    world:fault { bad_sector = true }
+    world:run_for "11m"
+    local unread, calls = world:status().queued, world:disk_calls()
+    world:run_for "1h"
+    if unread > 0 and unread < 10 then          -- else it was a journal that went bad, or bytes that nobody reads
+      seen = seen + 1
+      assert.equal(30 - unread, sender:messages(), "seed " .. seed)
+      assert.is_true(world:disk_calls() - calls <= 60 * 4 * unread, ("seed %d: %d calls in an hour"):format(seed, world:disk_calls() - calls))
+    end
+  end
+  assert.is_true(seen > 2, "messages went bad in " .. seen)
+end)
+
 it("starts with a bad sector in whichever file, and sends again no more than that made it forget", function()
   for seed = 1, 30 do
     local self = story(seed)

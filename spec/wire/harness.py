@@ -5,13 +5,15 @@ A module of tests ends with `harness.main()`. It runs inside name spaces of its
 own (network, mounts, processes) where the system allows that: ports never
 collide, addresses such as 192.0.2.10 exist, and nothing outlives the module.
 A module that can't do without says NEEDS_NAMESPACE = True, and is skipped with
-the reason where the system refuses. ALONE = True keeps spec/run from running
-others beside it: it measures a pace.
+the reason where the system refuses. One that measures a pace says PACED = True,
+and spec/run runs it beside others of that kind only; or ALONE = True, where it
+needs much of the machine, and it runs beside none.
 
 Nothing here sleeps for time to pass: until() waits for a condition, with a
 deadline that SLOW stretches.
 """
 import csv
+import glob
 import json
 import os
 import platform
@@ -219,6 +221,14 @@ class Node(Process):
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def waited_seconds(self):
+        """How long its threads have stood in line for a processor, all together; 0 where the system does not count it."""
+        total = 0
+        for task in glob.glob(f"/proc/{self.popen.pid}/task/*/schedstat"):
+            with open(task, encoding="ascii") as stat:
+                total += int(stat.read().split()[1])
+        return total / 1e9
+
 
 def command(*argv, stdin=None, deadline_s=20.0, env=None, cwd=None):
     """Runs `sluice …` to its end."""
@@ -277,6 +287,14 @@ class Case(unittest.TestCase):
         again = Node(node.folder, policy, node.port, spool=node.spool, **options)
         self.keep(again)
         return again.wait_ready()
+
+    def first_in_line(self):
+        """Threads and processes that the test begins from now on get a processor before any others, where the system lets us."""
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        except PermissionError:
+            return
+        self.addCleanup(os.sched_setscheduler, 0, os.SCHED_OTHER, os.sched_param(0))
 
     def keep(self, process):
         self.processes.append(process)
@@ -357,14 +375,14 @@ class Certificates:
     def openssl(self, *argv):
         subprocess.run([program("openssl"), *argv], check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
-    def issue(self, host, days="2"):
-        """(certificate, key) for the host; both PEM."""
-        base = os.path.join(self.folder, f"{self.name}-{host}")
+    def issue(self, host, days="2", names=None, mark=""):
+        """(certificate, key) for the host, or what `names` says as a subjectAltName; both PEM. mark: for another of that host."""
+        base = os.path.join(self.folder, f"{self.name}-{host}{mark}")
         cert, key, request, extensions = (base + end for end in (".pem", ".key", ".csr", ".ext"))
         if os.path.exists(cert):
             return cert, key
         with open(extensions, "w", encoding="ascii") as file:
-            file.write(f"subjectAltName=DNS:{host}\n")
+            file.write(f"subjectAltName={names or 'DNS:' + host}\n")
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={host}",
                      "-keyout", key, "-out", request)
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial",

@@ -57,6 +57,16 @@ group.mx A 255.255.255.255
 link.mx  A 169.254.169.254
 link.mx  AAAA fe80::1
 self.mx  A 192.0.2.16
+selfmapped MX 10 selfmapped.mx
+mapped   MX 10 mapped.mx
+compat   MX 10 compat.mx
+nat64    MX 10 nat64.mx
+sixtofour MX 10 sixtofour.mx
+selfmapped.mx AAAA ::ffff:192.0.2.16
+mapped.mx AAAA ::ffff:127.0.0.1
+compat.mx AAAA ::127.0.0.1
+nat64.mx AAAA 64:ff9b::7f00:1
+sixtofour.mx AAAA 2002:7f00:1::1
 private  A 10.99.0.1
 addrs    MX 10 addrs.mx
 addrs    MX 20 b.mx
@@ -209,11 +219,11 @@ class Dns(harness.Case):
 
     def test_only_loopback_or_unspecified_addresses(self):
         self.receiver("127.0.0.1")
-        for domain in ("loop.test", "zero.test", "nowhere.test", "[127.0.0.1]", "[IPv6:::1]", "[IPv6:::ffff:127.0.0.1]"):
+        for domain in ("loop.test", "zero.test", "nowhere.test", "mapped.test", "compat.test", "nat64.test", "sixtofour.test", "[127.0.0.1]", "[IPv6:::1]", "[IPv6:::ffff:127.0.0.1]"):
             with self.subTest(domain):
                 self.assert_bounced(domain, "5.4.4", diagnosis="leads back here or nowhere")
 
-    def listening_on_25(self, at, source='"any"'):
+    def listening_on_25(self, at, source):
         """Whom DNS may send back to itself."""
         port = harness.free_port()
         return self.node(f'''listener "127.0.0.1:{port}" {{ relay_from = {{ "127.0.0.0/8" }} }}
@@ -223,18 +233,19 @@ domain "*" {{ retry_after = "1h", retry_jitter = "0%" }}
 ''', port=port, options=self.dns.option)
 
     def test_a_listener_of_our_own_is_no_mail_exchanger(self):
-        for at, source in ("192.0.2.16", '"any"'), ("0.0.0.0", '{ "192.0.2.15", "192.0.2.16" }'):
+        for at, source in ("192.0.2.16", '"any"'), ("0.0.0.0", '{ "192.0.2.15", "192.0.2.16" }'), ("0.0.0.0", '"any"'):
             with self.subTest(at):
                 node = self.listening_on_25(at, source)
-                self.send(node, to="u@self.test")
-                record, = node.wait_records(1, "b")
-                self.assertTrue(record["dsnStatus"].startswith("5.4.4 "), record)
-                self.assertEqual(len(node.records("r")), 1, "it did not come round")
+                for n, domain in enumerate(("self.test", "selfmapped.test"), 1):
+                    self.send(node, to=f"u@{domain}")
+                    record = node.wait_records(n, "b")[-1]
+                    self.assertTrue(record["dsnStatus"].startswith("5.4.4 "), record)
+                    self.assertEqual(len(node.records("r")), n, "it did not come round")
                 node.stop()
 
     def test_behind_a_listener_of_our_own_the_next_host_is_asked(self):
         self.receiver("192.0.2.11")
-        node = self.listening_on_25("192.0.2.16")
+        node = self.listening_on_25("192.0.2.16", '"any"')
         self.send(node, to="u@selfs.test")
         record, = node.wait_records(1, "d")
         self.assertEqual(record["dlvDestinationIp"], "192.0.2.11")

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """250 means durable: crashes under load, two nodes on one spool, a full disk, a torn tail."""
+import errno
 import os
 import subprocess
 import tempfile
 import threading
 import time
 
+import device
 import harness
 from client import Client, Closed
 from harness import until
@@ -290,6 +292,107 @@ class Durability(harness.Case):
         self.assertEqual(sum(r["rcpt"] == "@example.com" for r in records), 1)
         self.assertEqual(len([line for line in node.log.splitlines() if "cannot be read" in line]), 1)
 
+    # --- a disk that fails ---
+
+    def disk(self, **options):
+        refused = device.why_not() or (None if os.environ.get(harness.NAMESPACE) == "root" else "no mount name space of root's here")
+        if refused:
+            self.skipTest(refused)
+        disk = device.Disk(tempfile.mkdtemp(prefix="disk", dir=self.folder), **options)
+        self.addCleanup(disk.close)
+        return disk
+
+    def test_nothing_is_promised_while_the_disk_takes_no_write_and_all_goes_on_when_it_does(self):
+        mx, disk = self.receiver(), self.disk()
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}', spool=os.path.join(disk.at, "spool"))
+        taken = set()
+
+        def send(name):
+            reply = self.send(node, sender="", body=b"Subject: " + name + b"\r\n\r\n")
+            if reply.code == 250:
+                taken.add(name)
+            return reply
+        for says in (errno.EIO, errno.ENOSPC):
+            for n in range(5):
+                self.assertEqual(send(b"before %d.%d" % (says, n)).code, 250)
+            disk.fault(write=says, spare=True)
+            for n in range(5):
+                reply = send(b"meanwhile %d.%d" % (says, n))
+                self.assertEqual((reply.code, reply.enhanced[:2]), (452, "4."), reply)
+            disk.fault()
+            until(lambda s=says: send(b"after %d" % s).code == 250, "mail is taken again")
+        until(lambda: taken <= self.subjects(mx), "all that was promised arrives")
+        node.wait_empty()
+        self.assertEqual(self.subjects(mx), taken, "and nothing that was refused")
+        self.assertEqual(len(mx.messages), len(taken), "once")
+        self.assertEqual(node.log.count("new messages are refused until it works again"), 2, node.log)
+
+    def test_what_a_failed_sync_covered_is_not_promised_by_a_later_one(self):
+        """After a failed fsync() the page cache may call what it could not write clean: the power cut shows what is there."""
+        disk = self.disk()
+        node = self.node('domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }', spool=os.path.join(disk.at, "spool"))
+        taken = 0
+        for _ in range(3):
+            disk.fault(write=errno.EIO, spare=True)
+            self.assertEqual(self.send(node, sender="").code, 452)
+            disk.fault()
+            until(lambda: self.send(node, sender="").code == 250, "mail is taken again")
+            taken += 1
+        disk.cut()
+        node.kill()
+        disk.repair()
+        checked = harness.command("spool", "check", node.spool)
+        self.assertEqual(checked.returncode, 0, checked.stdout)
+        again = self.restart(node)
+        self.assertEqual(again.status()["queued"], taken, "no more and no less than was promised")
+        again.stop()
+
+    def test_a_file_system_that_gave_up_is_left_in_order_and_taken_up_when_it_is_mended(self):
+        for errors in ("continue", "remount-ro"):
+            with self.subTest(errors=errors):
+                disk = self.disk(errors=errors)
+                node = self.node('domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }', spool=os.path.join(disk.at, "spool"))
+                self.assertEqual([self.send(node, sender="").code for _ in range(5)], [250] * 5)
+                disk.fault(write=errno.EIO)
+                self.assertEqual(self.send(node, sender="").code, 452)
+                self.assertFalse(disk.writable())
+                disk.fault()
+                self.assertFalse(disk.writable(), "its own journal is lost")
+                self.assertEqual(self.send(node, sender="").code, 452)
+                self.assertEqual(node.stop(), 0)
+                disk.repair()
+                again = self.restart(node)
+                self.assertEqual((again.status()["queued"], self.send(again, sender="").code), (5, 250))
+                again.stop()
+
+    def test_a_bad_block_takes_the_mail_that_stands_in_it_and_no_other(self):
+        """The page cache reads pieces of many blocks, none of which it has if one is bad."""
+        mx, disk = self.receiver(), self.disk()
+        node = self.node(f'domain "*" {{ smtp_hosts = "{mx.at}" }}', spool=os.path.join(disk.at, "spool"), paused=True)
+        names = [b"%d" % n for n in range(60)]
+        with Client(node.port) as client:
+            for name in names:
+                body = b"Subject: " + name + b"\r\n\r\n" + b"line of text\r\n" * 200
+                self.assertEqual(client.message("", ["u@example.com"], body).code, 250)
+        node.kill()
+        segment = self.files(node)[-1]
+        with open(segment, "rb") as file:
+            bad = file.read().index(b"\r\nSubject: 30\r\n") // device.BLOCK * device.BLOCK
+        node = self.restart(node)
+        node.command("pause", "*")
+        disk.spoil(segment, bad, 1)
+        node.command("resume", "*")
+        until(lambda: len(mx.messages) >= 57, lambda: f"all others arrive: {len(mx.messages)}; {node.log[-1000:]}", 20)
+        left = {int(name) for name in set(names) - self.subjects(mx)}
+        self.assertTrue(30 in left and left <= {29, 30, 31}, left)
+        self.assertRegex(node.log, rf"cannot read {os.path.basename(segment)} at byte \d+: Input/output error")
+        self.assertEqual(node.stop(), 0)
+        again = self.restart(node)
+        self.assertRegex(again.log, rf"{os.path.basename(segment)} is damaged at byte \d+, up to byte \d+: the disk cannot read it")
+        again.wait_empty()
+        self.assertEqual({int(name) for name in set(names) - self.subjects(mx)}, left)
+        until(lambda: os.path.exists(segment + ".damaged"), "the segment is set aside")
+        again.stop()
 
 
 harness.main()

@@ -136,6 +136,13 @@ def body_unasked(t):
     t.till_gone()
 
 
+def refuses_ahead(t):
+    """A recipient, before it is named."""
+    t.to("MAIL", ehlo=b"250 mx.example\r\n")
+    t.say(OK + b"550 5.1.1 who?\r\n")
+    t.till_gone()
+
+
 # What it does, what becomes of the recipient (type of record), and what the record says.
 SERVERS = {
     "greets with a line without end": (lambda t: t.for_ever(b"220 " + b"A" * 65536), "tq", "."),
@@ -166,10 +173,46 @@ SERVERS = {
     "answers DATA by 250": (body_unasked, "t", "."),
     "answers the body by 354": (lambda t: (t.to("."), t.say(b"354 more\r\n"), t.till_gone()), "t", "."),
     "answers the body by a byte a time, for ever": (lambda t: (t.to("."), t.dribble(b"250-" + b"x" * 100000)), "t", "."),
-    "answers before it is asked": (early_replies, "t", "a reply that nothing asked for"),
+    "answers before it is asked": (early_replies, "tq", "a reply that nothing asked for"),
+    "greets twice": (lambda t: (t.say(b"220 mx\r\n220 mx\r\n"), t.till_gone()), "tq", "a reply that nothing asked for"),
+    "refuses a recipient before it is named": (refuses_ahead, "t", "a reply that nothing asked for"),
+    "takes the message before it is sent": (lambda t: t.answered("DATA", b"354 go\r\n250 2.0.0 taken\r\n"), "t", "a reply that nothing asked for"),
     "floods while it takes the body": (flood_during_body, None, "."),
     "takes a byte now and then": (slow_reader, "t", r"(?i)time"),
     "says all byte by byte": (whole_session, "d", "indeed"),
+}
+
+
+def record(body, kind=b"\x16"):
+    return kind + b"\x03\x03" + struct.pack(">H", len(body)) + body
+
+
+def handshake(data, pause_s=0.0, endless=False):
+    def run(t):
+        t.to("EHLO")
+        t.say(b"250-mx\r\n250 STARTTLS\r\n")
+        t.hear()
+        t.say(b"220 go\r\n")
+        t.connection.recv(65536)        # the ClientHello: what comes before it is refused as such
+        while True:
+            for i in range(0, len(data), 1 if pause_s else len(data)):
+                t.say(data[i:i + 1] if pause_s else data)
+                time.sleep(pause_s)
+            if not endless:
+                t.till_gone()
+    return run
+
+
+# What a server says instead of a handshake. None of it may hold the session or let the message out in clear.
+HANDSHAKES = {
+    "a record a byte a time": handshake(record(b"\x02\0\x3f\xff" + b"x" * 5000), pause_s=0.01),
+    "warnings without end": handshake(record(b"\x01\x5a", b"\x15") * 1000, endless=True),
+    "requests to begin without end": handshake(record(b"\0\0\0\0") * 1000, endless=True),
+    "records of nothing": handshake(record(b"") * 1000, endless=True),
+    "a message of 16 MiB": handshake(record(b"\x02\xff\xff\xff" + b"x" * 16000) + record(b"x" * 16000) * 20),
+    "data": handshake(record(b"250 ok\r\n", b"\x17")),
+    "clear text": handshake(EHLO + OK + OK),
+    "nothing": handshake(b""),
 }
 
 
@@ -201,6 +244,22 @@ class Servers(harness.Case):
                 self.assertRegex(record["dsnDiag"], says)
                 self.assertIn(record["type"], wanted.split() if wanted else ["d", "t", "tq"], record)
         self.assertEqual([s.taken for s in servers.values() if s.taken], [])
+        self.assertLess(node.memory_bytes("VmHWM") - before, GROWTH_MAX)
+
+    def test_no_handshake_holds_a_message(self):
+        servers = {f"h{n}.example": Server(script) for n, script in enumerate(HANDSHAKES.values())}
+        for server in servers.values():
+            self.addCleanup(server.stop)
+        node = self.node("\n".join(f'domain "{domain}" {{ smtp_hosts = "{server.at}", require_starttls = true, {TIMEOUTS} }}' for domain, server in servers.items()))
+        before = node.memory_bytes()
+        for domain in servers:
+            self.send(node, to=f"u@{domain}")
+        for (domain, server), name in zip(servers.items(), HANDSHAKES):
+            with self.subTest(name):
+                told = until(lambda d=domain: record_of(node, d), "the queue is held", 20)[0]
+                self.assertEqual(told["type"], "tq", told)
+                self.assertRegex(told["dsnDiag"], "TLS")
+                self.assertEqual([line for line in server.said if line.startswith(b"MAIL")], [])
         self.assertLess(node.memory_bytes("VmHWM") - before, GROWTH_MAX)
 
     def test_what_is_said_before_tls_is_not_heard_in_it(self):

@@ -141,6 +141,87 @@ class WhoItIs(Case):
         self.assertEqual(done.returncode, 0, done.stdout[-600:] + done.stderr)
 
 
+class WhatRootGives(Case):
+    """Whoever may write where the node does, is no more than himself after it was started by root."""
+
+    POLICY = ('node {{ hostname = "node.example", min_free_space = 0, {0} }}\n'
+              'listener "127.0.0.1:2525" {{ relay_from = {{ "127.0.0.0/8" }} }}\nvmta "default" {{ source = "any" }}\n')
+
+    def run_on(self, folder, policy, *options, preexec=None):
+        """Ready, or at its end."""
+        argv = [harness.SLUICE, "run", self.write("given.lua", policy), "--control", os.path.join(folder, "c.sock"), "--resolver", "127.0.0.1:9"]
+        node = self.keep(harness.Process([*argv, *options], self.path(f"log{len(self.processes)}"), preexec=preexec))
+        until(lambda: "\nready\n" in node.log or not node.running(), lambda: f"it begins: {node.log}", 20)
+        return node
+
+    def test_no_folder_that_a_link_leads_to(self):
+        folder, victim = self.nobodys_folder(), self.path("victim")
+        os.makedirs(os.path.join(victim, "spool"), 0o755)
+        os.symlink(victim, os.path.join(folder, "link"))
+        for spool in ("link", "link/spool", "link/new"):
+            with self.subTest(spool):
+                node = self.run_on(folder, self.POLICY.format('user = "nobody"'), "--spool", os.path.join(folder, spool))
+                self.assertEqual(node.popen.returncode, 1, node.log)
+                self.assertIn("a symbolic link leads there", node.log)
+                self.assertEqual({os.stat(base).st_uid for base, _, _ in os.walk(victim)}, {0})
+
+    def test_a_link_to_what_the_user_has_is_followed(self):
+        folder = self.nobodys_folder()
+        os.mkdir(os.path.join(folder, "disk"), 0o700)
+        os.chown(os.path.join(folder, "disk"), self.nobody.pw_uid, self.nobody.pw_gid)
+        os.symlink("disk", os.path.join(folder, "link"))
+        node = self.run_on(folder, self.POLICY.format('user = "nobody"'), "--spool", os.path.join(folder, "link"))
+        self.assertTrue(node.running(), node.log)
+
+    def test_a_last_good_policy_of_the_user_is_no_way_to_root(self):
+        """The user keeps one in his spool that names no user and another spool; then root's own policy is broken."""
+        folder, victim, spool = self.nobodys_folder(), self.path("victim"), "/var/spool/sluice"
+        os.mkdir(victim, 0o755)
+        subprocess.run(["mount", "-t", "tmpfs", "spool", "/var/spool"], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", "/var/spool"], check=False)
+        os.mkdir(spool, 0o700)
+        os.chown(spool, self.nobody.pw_uid, self.nobody.pw_gid)
+        self.run_on(folder, self.POLICY.format(f'spool = "{victim}"'), "--spool", spool, preexec=self.become_nobody).stop()
+        self.assertEqual(os.stat(os.path.join(spool, "policy.good")).st_uid, self.nobody.pw_uid)
+        node = self.run_on(folder, "no such thing\n", "--last-good", "--spool", spool)
+        self.assertEqual({uid for status in of_each_thread(node.popen.pid) for uid in status["Uid"].split()}, {str(self.nobody.pw_uid)})
+        node.stop()
+        node = self.run_on(folder, "no such thing\n", "--last-good")
+        self.assertEqual((node.running(), os.stat(victim).st_uid), (False, 0), node.log)
+
+
+class HowItBegins(Case):
+    def test_closed_standard_descriptors_are_nobody_elses(self):
+        def close():
+            for fd in range(3):
+                os.close(fd)
+        node = self.node(wait=False, preexec=close)
+        until(lambda: os.path.exists(node.control), "it begins", 20)
+        for fd in range(3):
+            self.assertEqual(os.readlink(f"/proc/{node.popen.pid}/fd/{fd}"), "/dev/null")
+        self.assertEqual(self.send(node).code, 250)
+        done = subprocess.run([harness.SLUICE, "status", "--control", node.control], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1), check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, b"sluice: cannot write to standard output\n"))
+
+    def test_signals_that_come_while_it_starts_are_heard_afterwards(self):
+        """A policy that is a pipe holds the start up."""
+        node = self.node()
+        node.stop()
+        policy = node.policy
+        os.rename(policy, policy + ".whole")
+        os.mkfifo(policy)
+        again = harness.Node(node.folder, None, node.port, spool=node.spool)
+        self.keep(again)
+        with open(policy, "w", encoding="utf-8") as pipe:
+            again.signal(signal.SIGHUP)
+            again.signal(signal.SIGUSR1)
+            os.rename(policy + ".whole", policy)        # what the swap reads
+            with open(policy, encoding="utf-8") as whole:
+                pipe.write(whole.read())
+        again.wait_ready()
+        until(lambda: again.status()["generation"] == 2 or "swap" in again.log, lambda: again.log)
+
+
 class WhatItNeverSays(Case):
     def test_a_password_is_in_neither_log_nor_trace(self):
         """Inbound AUTH is refused, and what stood behind it is forgotten."""
@@ -226,6 +307,29 @@ class WhoEndsIt(Case):
         again.signal(signal.SIGHUP)     # a swap is logged
         until(lambda: again.status()["generation"] == 2, "it swapped")
         self.assertEqual(self.send(again).code, 250)
+
+    def test_a_log_that_nobody_reads_for_a_while_does_not_hold_it_up(self):
+        """Not even two commands beside it: a pipe full of what a policy prints."""
+        node = self.node("on.rcpt(function() for i = 1, 50 do print(('x'):rep(1900)) end end)\n")
+        node.stop()
+        reads, writes = os.pipe()
+        again = harness.Node(node.folder, None, node.port, spool=node.spool, preexec=lambda: os.dup2(writes, 2))
+        self.keep(again)
+        os.close(writes)
+        heard = b""
+        while b"ready\n" not in heard:
+            heard += os.read(reads, 65536)
+        for n in range(3):
+            self.assertEqual(self.send(again).code, 250)
+            self.assertEqual(again.status()["queued"], n + 1)
+        again.signal(signal.SIGHUP)
+        until(lambda: again.status()["generation"] == 2, "it swapped")
+        os.set_blocking(reads, False)
+        os.read(reads, 1 << 20)
+        self.assertEqual(self.send(again).code, 250)
+        self.assertRegex(os.read(reads, 1 << 20), rb"warning nobody read this log: \d+ lines are missing here\n")
+        os.set_blocking(reads, True)
+        self.addCleanup(os.close, reads)
 
 
 harness.main()

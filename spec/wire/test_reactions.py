@@ -1,86 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reactions on the wire: what a receiver's reply does to the queue, for how long, and how it ends."""
 import harness
-from client import Client
-from harness import max_in_window, now, peak, until
-from receiver import Receiver
-
-ALONE = True
-JITTER_S = 0.05 * harness.SLOW
-
-SEEDS = '''
-  { "421 RP-001", lasts = "8s", max_smtp_out = 5, max_msg_rate = "40/2s" },
-  { "421 4\\\\.3\\\\.2", lasts = "4s", max_smtp_out = 2, max_msg_rate = "20/2s" },
-'''
+import queues
+from harness import now, until
 
 
-class Reactions(harness.Case):
-    def receiver(self, **options):
-        mx = Receiver(keep=False, **options)
-        self.addCleanup(mx.stop)
-        return mx
-
-    def fill(self, node, count, domain="a.example", headers=b"", rcpts=1):
-        with Client(node.port) as c:
-            for i in range(count):
-                reply = c.message("s@sender.example", [f"u{i}.{n}@{domain}" for n in range(rcpts)], headers + b"Subject: x\r\n\r\n")
-                self.assertEqual(reply.code, 250, reply)
-
-    def one_queue(self, rules, settings="", receivers=None, rest="", **options):
-        """A node whose one queue has the rules; its receiver is self.mx."""
-        self.mx = self.receiver() if receivers is None else receivers[0]
-        hosts = ";".join(r.at for r in receivers) if receivers else self.mx.at
-        return self.node(f'''{rest}
-domain "a.example" {{ smtp_hosts = "{hosts}", retry_jitter = "0%", {settings + ("," if settings else "")}
-backoff = {{
-{rules}
-}} }}''', **options)
-
-    def why(self, node, queue="a.example/default"):
-        return node.command("why", queue)
-
-    def overlay(self, node, name, queue="a.example/default"):
-        return next((o for o in self.why(node, queue)["overlays"] if o["name"] == name), None)
-
+class Reactions(queues.Case):
     # --- overlays ---
-
-    def test_the_seeds_rules_both_at_once_each_with_its_own_limits_and_end(self):
-        node = self.one_queue(SEEDS, "max_smtp_out = 12, retry_after = 1, retry_recipients_after = 1", paused=True)
-        self.mx.answer("MAIL", "421 RP-001 (BAY) unfortunately some messages", times=1)
-        self.mx.answer("MAIL", "421 4.3.2 the service is not available", times=1)
-        self.fill(node, 300)
-        node.command("resume", "*")
-        until(lambda: len(self.why(node)["overlays"]) == 2, lambda: f"both lie there; {self.why(node)}")
-        started = now()
-        why = self.why(node)
-        both = {o["name"]: o for o in why["overlays"]}
-        self.assertEqual(both["421 RP-001"]["changes"], {"max_smtp_out": 5, "max_msg_rate": "40/2s"})
-        self.assertEqual(both[r"421 4\.3\.2"]["changes"], {"max_smtp_out": 2, "max_msg_rate": "20/2s"})
-        self.assertEqual(both["421 RP-001"]["reply"], "421 RP-001 (BAY) unfortunately some messages")
-        for overlay in both.values():
-            self.assertRegex(overlay["declared_at"], r"policy\.lua:\d+$")
-        gates = {g["gate"]: g for g in why["gates"]}
-        self.assertEqual((gates["max_smtp_out"]["limit"], gates["max_msg_rate"]["limit"]), (2, "20/2s"))
-        self.assertEqual(gates["max_smtp_out"]["declared_at"], both[r"421 4\.3\.2"]["declared_at"])
-        self.assertEqual(node.queue("a.example/default")["mode"], "backoff")
-        until(lambda: self.overlay(node, r"421 4\.3\.2") is None, "the shorter one is over", 8)
-        first_over = now()
-        gates = {g["gate"]: g for g in self.why(node)["gates"]}
-        self.assertEqual((gates["max_smtp_out"]["limit"], gates["max_msg_rate"]["limit"]), (5, "40/2s"))
-        self.assertEqual(gates["max_msg_rate"]["declared_at"], both["421 RP-001"]["declared_at"])
-        until(lambda: not self.why(node)["overlays"], "the longer one is over", 12)
-        second_over = now()
-        self.assertEqual(node.queue("a.example/default")["mode"], "normal")
-        node.wait_records(300, "d", deadline_s=20)
-        times = [at for at, _ in self.mx.attempts]
-        inside = [t for t in times if started + 0.3 < t < first_over - 0.3]
-        between = [t for t in times if first_over + 0.1 < t < second_over - 0.3]
-        self.assertGreater(len(inside), 10, "backoff is no stop")
-        self.assertLessEqual(max_in_window(inside, 2 - JITTER_S), 20)
-        self.assertGreater(max_in_window(between, 2), 22, "and the looser rule holds afterwards")
-        self.assertLessEqual(max_in_window(between, 2 - JITTER_S), 40)
-        opened = [(s.opened, s.closed) for s in self.mx.sessions if s.opened > started + 0.5]
-        self.assertLessEqual(peak([i for i in opened if i[0] < first_over - 0.2]), 2)
 
     def test_suspend_holds_and_ends(self):
         node = self.one_queue('{ "TSS04", lasts = "3s", suspend = true },', "retry_recipients_after = 1, max_smtp_out = 1")
@@ -187,7 +113,7 @@ domain "b.example" {{ smtp_hosts = "{self.b.at}" }}''', paused=True)
         node = self.two_domains('{ "busy", scope = "site", lasts = "30s", max_smtp_out = 1, retry_recipients_after = "2s" },')
         for v in (b"one", b"two"):
             self.fill(node, 10, headers=b"X-V: " + v + b"\r\n")
-        self.fill(node, 5, domain="b.example", headers=b"X-V: one\r\n")
+        self.fill(node, 5, "b.example", headers=b"X-V: one\r\n")
         self.a.answer("RCPT", "450 4.7.1 busy", times=1)
         node.command("resume", "*")
         until(lambda: self.overlay(node, "busy", "a.example/one"), "it lies on the site")
@@ -210,7 +136,7 @@ domain "b.example" {{ smtp_hosts = "{self.b.at}" }}''', paused=True)
         node = self.two_domains('{ "your address", scope = "vmta", lasts = "2s", suspend = true, max_msg_rate = "10/1s" },')
         for domain in ("a.example", "b.example"):
             for v in (b"one", b"two"):
-                self.fill(node, 3, domain=domain, headers=b"X-V: " + v + b"\r\n")
+                self.fill(node, 3, domain, headers=b"X-V: " + v + b"\r\n")
         self.a.answer("RCPT", "450 4.7.1 your address is bad", times=1, when=lambda e: e.session.peer[0] == "127.0.0.2")
         node.command("resume", "a.example/one")
         until(lambda: self.overlay(node, "your address", "b.example/one"), "it lies on the other queue of that virtual MTA too")
@@ -279,7 +205,7 @@ domain "b.example" {{ smtp_hosts = "{self.b.at}" }}''', paused=True)
         """The resolver does not answer; the rule's `defer` is told of the failure that it makes itself."""
         node = self.node('''domain "*" { retry_jitter = "0%", retry_after_dns_error = 2, retry_after = 2,
 backoff = { { at = "connect", "^400 ", name = "dns", lasts = "1m", retry_after_dns_error = "5s", defer = true } } }''')
-        self.fill(node, 1, domain="nowhere.example")
+        self.fill(node, 1, "nowhere.example")
         until(lambda: self.overlay(node, "dns", "nowhere.example/default"), "it lies there", 20)
         self.assertEqual(self.overlay(node, "dns", "nowhere.example/default")["changes"], {"retry_after_dns_error": 5})
 
@@ -481,89 +407,6 @@ pool "clean" { "c1", "c2" }''')
         done = harness.command("suspend", "a.example/default", "soon", "--control", node.control)
         self.assertEqual(done.returncode, 1)
         self.assertIn("suspend", done.stderr)
-
-    def jobs(self, settings="max_smtp_out = 1", **options):
-        return self.one_queue("", settings, rest='''on.message(function(msg)
-  msg.job = msg:header "X-Job"
-  msg.priority = tonumber(msg:header "X-Priority" or 50)
-end)''', **options)
-
-    def test_a_paused_job_is_held_and_the_rest_goes_on(self):
-        node = self.jobs()
-        self.assertEqual(node.command("pause", "*", "--job", "bulk"), {"queues": 0, "recipients": 0})
-        for job in (b"bulk", b"other"):
-            self.fill(node, 5, headers=b"X-Job: " + job + b"\r\n")
-        node.wait_records(5, "d")
-        self.assertEqual({r["jobId"] for r in node.records("d")}, {"other"})
-        queue = node.queue("a.example/default")
-        self.assertEqual((queue["queued"], queue["ready"]), (5, 0))
-        self.assertEqual(self.why(node)["gate"], "paused")
-        node.stop()
-        node = self.restart(node)
-        self.fill(node, 1, headers=b"X-Job: other\r\n")
-        node.wait_records(6, "d")
-        self.assertEqual(node.queue("a.example/default")["queued"], 5)
-        self.assertEqual(node.command("drop", "a.example/default", "--job", "other")["recipients"], 0)
-        self.assertEqual(node.command("resume", "*", "--job", "nobody"), {"queues": 1, "recipients": 0})
-        self.assertEqual(node.queue("a.example/default")["queued"], 5)
-        self.assertEqual(node.command("resume", "*", "--job", "bulk"), {"queues": 1, "recipients": 5})
-        node.wait_records(11, "d")
-
-    def test_a_suspended_job_is_held_for_its_time(self):
-        node = self.jobs()
-        self.assertEqual(node.command("suspend", "*", "1h", "--job", "bulk"), {"queues": 0, "recipients": 0})
-        for job in (b"bulk", b"other"):
-            self.fill(node, 2, headers=b"X-Job: " + job + b"\r\n")
-        node.wait_records(2, "d")
-        until(lambda: self.why(node)["gate"] == "suspended", "the session has ended, and the job holds the queue")
-        why = self.why(node)
-        self.assertTrue(3500 < why["until"] <= 3600, why["until"])
-        self.assertEqual(node.command("lift", "a.example/*", "--job", "bulk"), {"queues": 1, "recipients": 2})
-        node.wait_records(4, "d")
-        node.command("suspend", "*", "1s", "--job", "bulk")
-        self.fill(node, 1, headers=b"X-Job: bulk\r\n")
-        node.wait_records(5, "d")
-
-    def test_pausing_a_job_that_is_ready_and_bouncing_it(self):
-        node = self.jobs(paused=True)
-        for job in (b"bulk", b"other"):
-            self.fill(node, 5, headers=b"X-Job: " + job + b"\r\n")
-        self.assertEqual(node.command("pause", "a.example/default", "--job", "bulk")["recipients"], 5)
-        self.assertEqual(node.queue("a.example/default")["ready"], 5)
-        self.assertEqual(node.command("bounce", "*", "--job", "bulk")["recipients"], 5)
-        node.wait_records(5, "b")
-        node.command("resume", "*")
-        node.wait_records(5, "d")
-
-    # --- fairness ---
-
-    def test_urgent_mail_behind_a_large_job_leaves_within_the_next_slots(self):
-        node = self.jobs(settings='max_smtp_out = 2, max_msg_rate = "100/2s"', paused=True)
-        self.fill(node, 400, headers=b"X-Job: bulk\r\nX-Priority: 20\r\n")
-        node.command("resume", "*")
-        until(lambda: len(node.records("d")) > 20, "the bulk is under way")
-        self.fill(node, 20, headers=b"X-Job: urgent\r\nX-Priority: 100\r\n")
-        at = len(node.records("d"))
-        until(lambda: sum(1 for r in node.records("d") if r["jobId"] == "urgent") == 20, "they have left", 20)
-        order = [r["jobId"] for r in node.records("d")]
-        last = max(i for i, job in enumerate(order) if job == "urgent")
-        self.assertLess(last - at, 20 * 2, "of the next slots they have most")
-        self.assertLess(len(order), 300, "long before the bulk is through")
-
-    def test_a_shared_rate_starves_nobody(self):
-        """One large queue and four small ones share a virtual MTA's message rate and its only session."""
-        receivers = {name: self.receiver() for name in ("big", "s1", "s2", "s3", "s4")}
-        hosts = "\n".join(f'domain "{name}.example" {{ smtp_hosts = "{mx.at}" }}' for name, mx in receivers.items())
-        node = self.node(f'vmta "default" {{ source = "any", max_smtp_out = 2, max_msg_rate = "60/2s" }}\n{hosts}', paused=True)
-        self.fill(node, 200, domain="big.example")
-        for name in ("s1", "s2", "s3", "s4"):
-            self.fill(node, 10, domain=f"{name}.example")
-        node.command("resume", "*")
-        node.wait_records(240, "d", deadline_s=30)
-        order = [r["queue"] for r in node.records("d")]
-        for name in ("s1", "s2", "s3", "s4"):
-            last = max(i for i, q in enumerate(order) if q.startswith(name))
-            self.assertLess(last, 200, f"{name} did not wait for the large one")
 
 
 harness.main()

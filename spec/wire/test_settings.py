@@ -8,7 +8,7 @@ import threading
 
 import harness
 from client import Client
-from harness import command, free_port, max_in_window, until
+from harness import command, free_port, max_in_window, now, until
 from receiver import CLOSE, EXTENSIONS, HANG, Receiver
 
 RELAY = 'relay_from = { "127.0.0.0/8" }'
@@ -303,6 +303,7 @@ class OfAQueue(Settings):
         self.assertEqual({r["dsnStatus"].split()[0] for r in records} - {"4.4.7", "5.4.7"}, set())
 
     def test_rates_over_a_site_and_connects_of_a_virtual_mta_and_a_pool(self):
+        self.first_in_line()
         receivers = {name: self.receiver(keep=False) for name in ("site", "total", "v1", "v2", "p1", "p2")}
         hosts = "\n".join(f'domain "{name}.example" {{ smtp_hosts = "{mx.at}", max_msg_per_connection = {500 if name == "total" else 1}'
                           + {"site": ', total_max_connect_rate = "8/2s"', "total": ', total_max_msg_rate = "8/2s"'}.get(name, "") + " }"
@@ -418,6 +419,18 @@ domain "*" {{ {rules} }}''')
 
 
 class OfAccounting(Settings):
+    def test_who_follows_the_file_is_not_far_behind(self):
+        mx = self.receiver()
+        node = self.domains({"a": mx})
+        behind = []
+        for n in range(5):
+            self.send(node, to="u@a.example")
+            self.delivered(mx, n + 1)
+            at = now()
+            node.wait_records(n + 1, "d")
+            behind.append(now() - at)
+        self.assertLess(sorted(behind)[2], 0.5 * harness.SLOW, behind)
+
     def test_fields_that_not_every_delivery_fills(self):
         mx = self.receiver()
         mx.answer("RCPT", "552 5.2.2 mailbox is over quota", when=lambda e: "full@" in e.line)

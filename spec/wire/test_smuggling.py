@@ -4,12 +4,14 @@ slipped into headers, reports, the log, the accounting file and a terminal. Each
 import csv
 import email
 import os
+import pty
 import re
 import struct
 
 import harness
-from client import Client
+from client import Client, Closed
 from harness import until
+from records import CRC_AT, HEADER, crc32c
 
 SECOND = b"MAIL FROM:<evil@sender.example>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
 # Every way to end a message that some server takes for the end, and RFC 5321 does not.
@@ -92,6 +94,16 @@ class In(harness.Case):
                 except ConnectionResetError:
                     pass
 
+    def test_a_body_that_was_not_asked_for_is_not_taken_for_commands(self):
+        """The client does not wait for the reply to DATA, and somebody else wrote the message."""
+        node, mx = self.relay()
+        for refused in b"RCPT TO:<bad@@example.com>\r\n", b"":
+            with self.subTest(refused), Client(node.port) as c:
+                c.send(b"MAIL FROM:<a@sender.example>\r\n" + refused + b"DATA\r\nSubject: first\r\n\r\nRSET\r\n" + SECOND)
+                self.assertTrue(c.closed())
+                self.assertRegex(c.buffer, rb"(?s)^250 .*\r\n554 [^\n]*\r\n500 [^\n]*\r\n$")
+        self.assertEqual((node.status()["received"], mx.messages), (0, []))
+
     def test_what_is_too_large_as_a_chunk_is_not_taken_for_commands(self):
         node, mx = self.relay('max_message_size = "1K"')
         with Client(node.port) as c:
@@ -109,15 +121,6 @@ class In(harness.Case):
         self.assertEqual(mx.messages, [])
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
 class Out(harness.Case):
     def change(self, node, old, new):
         """In the spool of a node that does not run, with sums that are right: as a bug in some version would have stored it."""
@@ -129,12 +132,13 @@ class Out(harness.Case):
                     at = 0
                     while data[at:at + 4] == b"SOPL":
                         size, = struct.unpack_from("<I", data, at + 8)
-                        payload = bytes(data[at + 32:at + 32 + size]).replace(old, new)
-                        if payload != data[at + 32:at + 32 + size]:
+                        begin, end = at + HEADER, at + HEADER + size
+                        payload = bytes(data[begin:end]).replace(old, new)
+                        if payload != data[begin:end]:
                             changed += 1
-                            data[at + 32:at + 32 + size] = payload
-                            struct.pack_into("<I", data, at + 28, crc32c(bytes(data[at:at + 28]) + payload))
-                        at += 32 + size
+                            data[begin:end] = payload
+                            struct.pack_into("<I", data, at + CRC_AT, crc32c(bytes(data[at:at + CRC_AT]) + payload))
+                        at = end
                     file.seek(0)
                     file.write(data)
         self.assertEqual(changed, 1)
@@ -204,6 +208,16 @@ class Header(harness.Case):
                 self.assertNotRegex(message.mail, r"[\x00-\x1f\x7f]")
         self.assertLess(good, 5)
 
+    def test_a_first_line_that_begins_with_a_blank_adds_nothing_to_received(self):
+        node, mx = self.relay()
+        for n, line in enumerate([b" by evil.example; Mon, 1 Jan 2001 00:00:00 +0000\r\n", b"\tX-Evil: 1\r\nX-Evil: 2\r\n", b" \r\n", b"\t\r\n\r\n"], 1):
+            with self.subTest(line=line):
+                self.assertEqual(self.send(node, body=line + b"Subject: x\r\n\r\nbody\r\n").code, 250)
+                message = self.delivered(mx, n)
+                self.assertEqual(self.fields(message), ["Received"])
+                self.assertTrue(message.headers.endswith(b" +0000\r\n"), message.headers)
+                self.assertEqual(message.body, line + b"Subject: x\r\n\r\nbody\r\n", "it is whole, and body")
+
     def test_dsn_parameters_add_no_line_to_a_report(self):
         """xtext can hold anything: it goes on as xtext, and is shown in a report as one line."""
         node, mx = self.relay()
@@ -249,6 +263,40 @@ class Lines(harness.Case):
             self.assertRegex(line, r"^(\d{4}-\d\d-\d\dT[\d:.]+Z (info|warning|error) |ready$)")
         self.assertNotRegex(node.log, CONTROLS)
         self.one_record_a_line(node)
+
+    def test_no_dialogue_drives_a_terminal(self):
+        node, _ = self.relay()
+        for options in (), ("--json",):
+            with self.subTest(options=options):
+                master, slave = pty.openpty()
+                self.addCleanup(os.close, master)
+                self.keep(harness.Process([harness.SLUICE, "trace", "--control", node.control, *options], f"/proc/self/fd/{slave}", env={"NO_COLOR": "1"}))
+                os.close(slave)
+                os.set_blocking(master, False)
+                self.seen = ""
+                self.until_seen(node, master, "NOOP it has begun")
+                for said in self.SAID:
+                    with Client(node.port) as c:
+                        c.send(f"NOOP {said}\r\n")
+                        try:
+                            c.reply()
+                        except (Closed, ConnectionResetError):
+                            pass
+                self.until_seen(node, master, "NOOP it is over")
+                self.assertIn("gnp.exe", self.seen)
+                # JSON leaves DEL as it is; no terminal does anything at it.
+                self.assertEqual(re.findall(CONTROLS, self.seen.replace("\r\n", "\n").replace("\x7f", "" if options else "\x7f")), [])
+
+    def until_seen(self, node, master, words):
+        def seen():
+            with Client(node.port) as c:
+                c.command(words)
+            try:
+                self.seen += os.read(master, 1 << 20).decode("utf-8", "replace")
+            except BlockingIOError:
+                pass
+            return words in self.seen
+        until(seen, "the trace tells it")
 
     def one_record_a_line(self, node):
         node.stop()

@@ -8,18 +8,7 @@ import struct
 import harness
 from harness import command, until
 from receiver import Receiver
-
-HEADER, CRC_AT, FIXED = 32, 28, 32          # core/spool/spool_record.c
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
+from records import CRC_AT, FIXED, HEADER, crc32c
 
 PAUSED = 'domain "*" { smtp_hosts = "[127.0.0.1]:9", paused = true }'
 

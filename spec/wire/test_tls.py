@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """STARTTLS, as the server (swaks, openssl s_client) and as the client (Postfix, and receivers with good and bad certificates)."""
+import copy
 import os
 import shutil
 import subprocess
@@ -205,6 +206,40 @@ class Delivery(Case):
     def test_verified_refuses_another_name(self):
         mx = self.receiver(certificate=self.ca.issue("wrong.test"))
         self.assert_held(self.sent(f'verify_tls = true, tls_ca = "{self.ca.ca}"', mx), mx, r"(?i)certificate|verif|name")
+
+    def certificates_of_all_kinds(self):
+        """What it is, the certificate, and whether it is mx.test's."""
+        name = b"mx.test\0.example"
+        nul = "DER:" + ":".join(f"{byte:02x}" for byte in bytes([0x30, len(name) + 2, 0x82, len(name)]) + name)
+        rows = [("a wildcard", "DNS:*.test", True), ("a wildcard for all", "DNS:*", False), ("half a wildcard", "DNS:m*.test", False),
+                ("a wildcard beneath", "DNS:*.mx.test", False), ("a NUL behind the name", nul, False), ("an address of mail", "email:mx.test@mx.test", False),
+                ("an address", "IP:127.0.0.1", False), ("hundreds of names", ",".join(f"DNS:h{n}.test" for n in range(300)) + ",DNS:MX.test", True)]
+        for n, (what, names, good) in enumerate(rows):
+            yield what, self.ca.issue("mx.test", names=names, mark=f"-{n}"), good
+        yield "one of last year", self.ca.issue("mx.test", days="-1", mark="-old"), False
+        leaf = copy.copy(self.ca)
+        leaf.name, (leaf.ca, leaf.ca_key) = "leaf", self.ca.issue("leaf.test")
+        yield "one issued by a host", self.chain(leaf.issue("mx.test"), leaf.ca), False
+        yield "a chain of sixty", self.chain(self.ca.issue("mx.test"), *[self.ca.ca] * 60), False
+
+    def chain(self, own, *more):
+        path = self.path(f"chain-{len(more)}.pem")
+        with open(path, "wb") as out:
+            for part in (own[0], *more):
+                with open(part, "rb") as file:
+                    out.write(file.read())
+        return path, own[1]
+
+    def test_which_certificates_are_the_hosts(self):
+        rows = [(what, self.receiver(certificate=certificate), good) for what, certificate, good in self.certificates_of_all_kinds()]
+        node = self.node("\n".join(f'domain "d{n}.test" {{ smtp_hosts = "mx.test:{mx.port}", retry_after = "1h", verify_tls = true, tls_ca = "{self.ca.ca}" }}'
+                                   for n, (_, mx, _) in enumerate(rows)), options=self.resolver())
+        for n in range(len(rows)):
+            self.assertEqual(self.send(node, to=f"u@d{n}.test").code, 250)
+        for n, (what, mx, good) in enumerate(rows):
+            with self.subTest(what):
+                record = until(lambda d=f"d{n}.test/": next((r for r in node.records("d", "tq") if r["queue"].startswith(d)), None), "it is tried")
+                self.assertEqual((record["type"], len(mx.commands("MAIL"))), ("d", 1) if good else ("tq", 0), record)
 
     def test_verified_and_not_offered_is_a_connection_level_failure(self):
         mx = self.receiver()
