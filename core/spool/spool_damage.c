@@ -119,7 +119,8 @@ may_be_torn(struct spool_recovery *r, const struct spool_segment *segment, bool 
 	if (!record->round || hole->round != record->round || hole->why || hole->at == 0 || r->core->was_clean ||
 	    segment->damaged || segment->journal_damaged || (!journal && hole->at < segment->marked))
 		return false;
-	return hole->to || spool_scan_has_zeros(scan, hole->at, record->at);
+	/* Once a hole: what is hostile must not be looked through again and again. */
+	return hole->followed || spool_scan_has_zeros(scan, hole->at, record->at);
 }
 
 void

@@ -30,8 +30,8 @@ known_format(struct spool_segment *segment, const char *suffix, struct span *pay
 	uint32_t format = 0;
 
 	if (span_get_u32(payload, &format) && format > 0 && format <= SPOOL_FORMAT) {
-		if (format == 1)
-			segment->file_round = segment->journal_round = 0;
+		if (format == 1 && strcmp(suffix, ".jnl") == 0)
+			segment->journal_round = 0;     /* it is written on */
 		return true;
 	}
 	spool_segment_name(segment, suffix, name);
