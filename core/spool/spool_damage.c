@@ -95,7 +95,7 @@ spool_hole_begin(struct spool_recovery *r, struct spool_segment *segment, uint64
 	if (!hole->open) {
 		*hole = (struct spool_hole){
 			.open = true, .at = at, .round = round, .copies_n = r->copies_n, .heard_n = r->heard_n, .places_n = r->places_n,
-			.records = r->core->counts ? r->core->counts->records : 0, .marked = segment->marked,
+			.records = r->core->counts ? r->core->counts->records : 0, .marked = segment->marked, .before = segment->journal_round,
 		};
 	} else if (!hole->round) {
 		hole->round = round;
@@ -114,8 +114,9 @@ may_be_torn(struct spool_recovery *r, const struct spool_segment *segment, bool 
 {
 	struct spool_hole *hole = &r->hole;
 
+	/* Of what nobody can name only so much may be missing. */
 	if (!hole->round)
-		hole->round = record->round;
+		hole->round = record->round == hole->before || record->round == spool_round_after(hole->before) ? record->round : SPOOL_ROUNDS;
 	if (!record->round || hole->round != record->round || hole->why || hole->at == 0 || r->core->was_clean ||
 	    segment->damaged || segment->journal_damaged || (!journal && hole->at < segment->marked))
 		return false;
@@ -154,6 +155,7 @@ spool_hole_take_back(struct spool_recovery *r, struct spool_segment *segment)
 	r->heard_n = hole->heard_n;
 	r->places_n = hole->places_n;
 	segment->marked = hole->marked;
+	segment->journal_round = hole->before;
 	if (r->core->counts)
 		r->core->counts->records = hole->records;
 	r->hole.open = false;

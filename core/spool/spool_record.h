@@ -158,6 +158,6 @@ void spool_scan_seek(struct spool_scan *scan, uint64_t at);
 /* Goes on at the next place behind `at` where the header of a record stands, of at most so long a payload.
  * END: there is none. Only for files whose contents nobody outside can choose: a body may hold anything. */
 enum spool_step spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err);
-/* Is there a sector of zeros among these bytes, or the part of one? So it is where a write behind the file's end, or on
- * zeros, was not carried out. */
+/* Is there a sector of zeros among these bytes, or the rest of one from their start? So it is where a write behind the file's
+ * end, or on zeros, was not carried out. What stands at `to` is good. */
 bool spool_scan_has_zeros(const struct spool_scan *scan, uint64_t from, uint64_t to);

@@ -57,6 +57,7 @@ struct spool_recovery {
 		bool     followed;      /* by a good record at all: read so far it may be one torn write */
 		size_t   copies_n, heard_n, places_n;   /* when it began; */
 		uint64_t records, marked;               /* what was read since goes with a torn write */
+		uint32_t before;        /* a journal's round, when it began */
 	} hole;
 	struct spool_rcpt_state *states;        /* of one message */
 	struct spool_segment **from;    /* which segment said so */

@@ -213,17 +213,15 @@ spool_scan_search(struct spool_scan *scan, uint32_t payload_max, struct err *err
 	return SPOOL_STEP_END;
 }
 
-/* A block of zeros, or what of one is within the record. */
+/* The last sector stands in part behind `to`, and that part is good: so it is there. */
 bool
 spool_scan_has_zeros(const struct spool_scan *scan, uint64_t from, uint64_t to)
 {
 	char some[SECTOR_BYTES];
 	size_t want, got;
 
-	for (; from < to; from += want) {
-		uint64_t end = from - from % SECTOR_BYTES + SECTOR_BYTES;
-
-		want = (size_t)(end < to ? end - from : to - from);
+	for (to -= to % SECTOR_BYTES; from < to; from += want) {
+		want = SECTOR_BYTES - from % SECTOR_BYTES;
 		if (!scan->ops->read(scan->file, from, some, want, &got, NULL) || got < want)
 			return false;
 		if (without_zeros(some, got) == 0)

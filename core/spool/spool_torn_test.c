@@ -209,6 +209,7 @@ journal_torn(struct torn *it, bool later, uint64_t *lost_at)
 		spool_hurry(post->spool);
 		hand_settle(&post->hand);
 	}
+	it->from = synced;
 	*lost_at = synced - synced % FAKE_BLOCK + FAKE_BLOCK;
 	assert_true(it->segment->journal_end > *lost_at + FAKE_BLOCK);
 	post_kill(post);
@@ -243,6 +244,100 @@ calls_a_journal_damaged_when_something_of_a_later_sync_stands_behind(void **stat
 	assert_int_equal(it.post->recovered, 30);
 	assert_true(is_said(&it, "is damaged at byte"));
 	assert_int_equal(it.post->letters[2].rcpts[0].outcome, SPOOL_DELIVERED);
+	torn_fini(&it);
+}
+
+/* Each note waited for a sync of its own; of the last sync nothing is missing. */
+static void
+calls_a_journal_damaged_when_several_syncs_of_it_are_missing(void **state)
+{
+	struct torn it = { .post = post_new() };
+	struct post *post = it.post;
+	uint64_t at = 0;
+
+	post_open(post);
+	hand_settle(&post->hand);
+	post_sent(post, 10);
+	it.segment = post->spool->core->active;
+	spool_segment_name(it.segment, ".jnl", it.jnl);
+	it.journal = fake_file(&post->fake, it.jnl);
+	/* The sector takes along the header of the first record that it touches. */
+	while (at == 0 || it.segment->journal_end <= at + FAKE_BLOCK) {
+		uint64_t left = FAKE_BLOCK - it.segment->journal_end % FAKE_BLOCK;
+
+		if (at == 0 && left <= 8)
+			at = it.segment->journal_end + left;
+		post_settle(post, &post->letters[0], 0, SPOOL_WAITING);
+		spool_hurry(post->spool);
+		hand_settle(&post->hand);
+	}
+	post_settle(post, &post->letters[0], 0, SPOOL_DELIVERED);
+	spool_hurry(post->spool);
+	hand_settle(&post->hand);
+	post_kill(post);
+	memset(it.journal->now + at, 0, FAKE_BLOCK);
+	buf_clear(&post->lines);
+	post_open(post);
+	assert_true(is_said(&it, "is damaged at byte"));
+	assert_int_equal(post->letters[0].rcpts[0].outcome, SPOOL_DELIVERED);
+	torn_fini(&it);
+}
+
+/* What was cut counts no round: the next tear is told from damage as the first was. */
+static void
+cuts_off_the_tail_of_a_journal_that_was_cut_before(void **state)
+{
+	struct torn it;
+	struct post *post;
+	uint64_t at;
+
+	journal_torn(&it, false, &at);
+	post = it.post;
+	memset(it.journal->now + it.from, 0, at - it.from);
+	post_open(post);
+	hand_settle(&post->hand);
+	assert_true(is_said(&it, "cut a torn tail"));
+	assert_int_equal(post->letters[1].message.segment->journal_end, it.from);
+	for (unsigned i = 0; i <= SPOOL_NOTES_MAX; i++)         /* two records */
+		post_settle(post, &post->letters[1], 0, SPOOL_WAITING);
+	spool_hurry(post->spool);
+	hand_settle(&post->hand);
+	post_kill(post);
+	memset(it.journal->now + it.from, 0, at - it.from);
+	buf_clear(&post->lines);
+	post_open(post);
+	assert_false(is_said(&it, "damaged"));
+	assert_true(is_said(&it, "cut a torn tail"));
+	torn_fini(&it);
+}
+
+/* A bit of what was durable flipped; that its record ends with zeros, in a sector that it shares with the next one, is
+ * no sign of a tear: else it took with it what stands behind. */
+static void
+takes_the_end_of_a_record_for_no_lost_sector(void **state)
+{
+	struct torn it = { .post = post_new() };
+	struct post *post = it.post;
+	uint64_t at = 0, before = 0;
+
+	post_open(post);
+	hand_settle(&post->hand);
+	for (unsigned i = 0; i < 120; i++)
+		post_sent(post, 10);
+	it.segment = post->spool->core->active;
+	spool_segment_name(it.segment, ".jnl", it.jnl);
+	it.journal = fake_file(&post->fake, it.jnl);
+	/* A record that ends a few bytes behind where a sector begins. */
+	for (uint64_t record = 36; at == 0; record += 40) {
+		assert_true(record + 40 < it.segment->journal_end);
+		before = (record + 40) % FAKE_BLOCK;
+		at = before > 0 && before <= 5 ? record : 0;
+	}
+	post_kill(post);
+	it.journal->now[at + SPOOL_RECORD_HEADER] ^= 1;
+	buf_clear(&post->lines);
+	post_open(post);
+	assert_true(is_said(&it, "is damaged at byte"));
 	torn_fini(&it);
 }
 
@@ -307,6 +402,9 @@ main(void)
 		cmocka_unit_test(keeps_what_stands_behind_a_flipped_bit),
 		cmocka_unit_test(cuts_off_the_tail_of_a_journal_whichever_sector_is_missing),
 		cmocka_unit_test(calls_a_journal_damaged_when_something_of_a_later_sync_stands_behind),
+		cmocka_unit_test(calls_a_journal_damaged_when_several_syncs_of_it_are_missing),
+		cmocka_unit_test(cuts_off_the_tail_of_a_journal_that_was_cut_before),
+		cmocka_unit_test(takes_the_end_of_a_record_for_no_lost_sector),
 		cmocka_unit_test(reads_the_format_before_and_goes_on_in_it),
 	};
 
