@@ -117,17 +117,14 @@ finish(int status)
 	return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
-/* Whoever started us may have closed them; a socket or a file in their place would be written to. */
+/* Whoever started us may have closed them, and a socket or a file in their place would be written to. What stands there now can be
+ * neither read nor written: an answer for nobody is an error still. */
 static void
 fill_standard_descriptors(void)
 {
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return;
 }
 
 int

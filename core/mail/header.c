@@ -162,19 +162,27 @@ header_add_first(struct buf *block, struct span name, struct span value, struct 
 	return field_check(name, value, err) && field_put(block, 0, 0, name, value, err);
 }
 
-/* Those of that name from `from` on. */
+/* Those of that name from `from` on, in one pass: a stranger says how many they are. What stays moves up behind what
+ * has stayed, which is always before where the walk reads. */
 static unsigned
 remove_from(struct buf *block, size_t from, struct span name)
 {
+	struct span all = buf_span(block);
 	struct header_field field;
+	size_t at = from, kept = from, rest = from;
 	unsigned n = 0;
-	while (header_next(buf_span(block), &from, &field)) {
+	while (header_next(all, &at, &field)) {
 		if (!span_eq_nocase(field.name, name))
 			continue;
-		buf_splice(block, field.at, field.len, SPAN(""));
-		from = field.at;
+		memmove(block->p + block->start + kept, all.p + rest, field.at - rest);
+		kept += field.at - rest;
+		rest = at;
 		n++;
 	}
+	if (n == 0)
+		return 0;
+	memmove(block->p + block->start + kept, all.p + rest, all.n - rest);
+	buf_truncate(block, kept + all.n - rest);
 	return n;
 }
 

@@ -190,7 +190,7 @@ bundle_read(struct bundle *bundle, const char *path, struct span *text_out, stru
 		err->sys = ENOENT;
 		return false;
 	}
-	struct bundle_file read = { NULL };
+	struct bundle_file read = { .path = NULL };
 	char *whole = bundle_path(bundle, path);
 	bool ok = read_file(whole, &read, err);
 	free(whole);

@@ -63,10 +63,19 @@ loader_push_function(struct loader *loader, lua_CFunction fn, int extra_n)
 	lua_pushcclosure(L, fn, 1 + extra_n);
 }
 
+static struct loader *
+behind_door(lua_State *L)
+{
+	return *(struct loader **)lua_touserdata(L, lua_upvalueindex(1));
+}
+
 struct loader *
 loader_of(lua_State *L)
 {
-	return *(struct loader **)lua_touserdata(L, lua_upvalueindex(1));
+	struct loader *loader = behind_door(L);
+	if (loader && loader->L != L)
+		luaL_error(L, "a policy declares, and requires, outside of coroutines only");
+	return loader;
 }
 
 static void
@@ -223,7 +232,7 @@ note_copy(lua_State *L)
 int
 loader_l_at(lua_State *L)
 {
-	struct loader *loader = loader_of(L);
+	struct loader *loader = behind_door(L);         /* of which it needs no stack */
 	lua_settop(L, 2);
 	if (!loader || !lua_istable(L, 2) || !lua_isnumber(L, 1))
 		return 1;

@@ -91,7 +91,7 @@ bool loader_compile(struct loader *loader, const char *path);
 /* The same of a text, which must stay for the load. */
 bool loader_compile_text(struct loader *loader, const char *path, struct span text);
 /* A C function with the loader behind its first upvalue (and extra_n more, from the stack). The script may keep
- * it longer than the load: then loader_of() is NULL. */
+ * it longer than the load: then loader_of() is NULL. It raises in a coroutine: the loader works on the stack of the main one. */
 void loader_push_function(struct loader *loader, lua_CFunction fn, int extra_n);
 struct loader *loader_of(lua_State *L);
 int loader_l_at(lua_State *L);

@@ -117,7 +117,7 @@ accepts(struct spool_core *core, struct err *err)
 			*err = core->failing;
 		return false;
 	}
-	return spool_room(core, spool_floor(core), err);
+	return !spool_job_hangs(core, err) && spool_room(core, spool_floor(core), err);
 }
 
 /* What is dead in the active segment is room as well, if a new one is begun. */

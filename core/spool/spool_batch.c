@@ -14,9 +14,10 @@
  * where it stood before (after a failed sync: to what is known to be synced, since
  * the kernel may have dropped the rest and call it clean), and the cut is synced
  * before anybody is told, so that a message refused with 452 does not return. If
- * even the cut fails, nothing is accepted until it succeeds. What came after the
- * batch carries offsets that are void now, so it fails as well. After a failed sync
- * the segment is sealed.
+ * even the cut fails, nothing is accepted until it succeeds, or until the journal says that
+ * the refused are not there (MOVED), and the segment is given up. What came after the
+ * batch carries offsets that are void now, so it fails as well. After a failed sync,
+ * or a write that fails for the file itself, the segment is sealed.
  *
  * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
  * what is synced and the notes are written again. A crash meanwhile would undo them, so
@@ -42,7 +43,7 @@ struct part {
 	struct spool_ahead ahead;
 	bool cut, sync, force_journal, keep_files;
 	/* the worker's answers */
-	bool touched, sync_failed, cut_failed, created, journal_ok;
+	bool touched, write_failed, sync_failed, cut_failed, created, journal_ok;
 	int journal_sys;                /* what its journal failed with, if it is bad for good */
 	uint64_t journal_bytes;
 };
@@ -55,13 +56,12 @@ struct spool_batch {
 	/* of this one */
 	uint32_t     parts_n;
 	struct list  tickets;
-	uint64_t     number;
-	uint64_t     syncs;
+	uint64_t     number, syncs;
 	struct err   err;               /* of steps 1 to 3 */
 	struct err   journal_err;
 };
 
-#define FAILS_MAX 2u                    /* of a journal, before a new one takes its place */
+#define FAILS_MAX 2u                    /* of a file, before another takes its place */
 
 /* ---- on the worker ---- */
 
@@ -120,8 +120,10 @@ segments_write(struct spool_batch *batch, const struct disk_ops *ops)
 		struct part *part = &batch->parts[i];
 		if (part->chunks.n && !spool_segment_file(part->segment, &batch->err))
 			return false;
-		if (!part_write(batch, part, ops))
+		if (!part_write(batch, part, ops)) {
+			part->write_failed = spool_is_unreadable(&batch->err);
 			return false;
+		}
 	}
 	return true;
 }
@@ -205,16 +207,6 @@ journal_write(struct spool_batch *batch, struct part *part, const struct disk_op
 	return ok;
 }
 
-/* Once may be chance; a disk without room, or a file system that is read only now, is no better elsewhere. */
-static void
-journal_failed(struct part *part, const struct err *err)
-{
-	if (!spool_is_unreadable(err) && err->sys != ENOENT)
-		return;
-	if (++part->segment->journal_fails >= FAILS_MAX)
-		part->journal_sys = err->sys;
-}
-
 static void
 journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 {
@@ -231,8 +223,10 @@ journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 			part->journal_ok = journal_write(batch, part, ops, &err);
 		if (part->journal_ok)
 			part->segment->journal_fails = 0;
-		else if (!part->segment->renewal)
-			journal_failed(part, &err);
+		/* Once may be chance; a disk without room, or one that is read only now, is no better elsewhere. */
+		else if (!part->segment->renewal && (spool_is_unreadable(&err) || err.sys == ENOENT) &&
+			 ++part->segment->journal_fails >= FAILS_MAX)
+			part->journal_sys = err.sys;
 		if (!part->journal_ok && !batch->journal_err.kind)
 			batch->journal_err = err;
 		part->journal_bytes = part->segment->journal_end;
@@ -264,7 +258,8 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 	*part = (struct part){
 		.segment = segment, .chunks = segment->pending, .notes = segment->notes,
 		.at = segment->written, .bytes = segment->end - segment->written,
-		.synced = segment->synced, .marked = segment->marked, .cut = segment->cut,
+		.synced = segment->synced, .marked = segment->marked,
+		.cut = segment->cut && (segment->synced || !segment->sealed),   /* else it is removed */
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
 	if (part->keep_files)
@@ -324,11 +319,22 @@ part_wrote(struct part *part)
 	struct spool_segment *segment = part->segment;
 
 	segment->written = part->at + part->bytes;
-	segment->cut = false;
+	segment->cut = segment->cut && !part->cut;
+	segment->cut_fails = segment->cut ? segment->cut_fails : 0;
+	segment->write_fails = part->chunks.n ? 0 : segment->write_fails;
+}
+
+/* Of what was never synced nothing is kept. Where not even that can be removed, the disk is bad, not the file. */
+static bool
+is_to_seal(const struct part *part)
+{
+	bool bad = part->cut_failed || part->segment->write_fails >= FAILS_MAX;
+
+	return part->synced > 0 ? bad || part->sync_failed : bad && list_empty(&part->segment->core->dead);
 }
 
 static void
-part_withdrew(struct part *part)
+part_withdrew(struct part *part, struct list *tickets)
 {
 	struct spool_segment *segment = part->segment;
 
@@ -336,15 +342,17 @@ part_withdrew(struct part *part)
 		segment->written = part->at;
 		segment->cut = part->cut_failed;
 	}
-	if ((part->sync_failed || part->cut_failed) && part->synced > 0)
-		segment->sealed = true;
+	segment->write_fails += part->write_failed;
+	segment->sealed = segment->sealed || is_to_seal(part);
+	if (part->cut_failed)
+		spool_segment_void(segment, tickets);
 	spool_segment_reset(segment);
 	if (segment->cut)
 		spool_segment_dirty(segment);
 }
 
 static void
-part_done(struct part *part, bool failed)
+part_done(struct part *part, struct list *tickets, bool failed)
 {
 	struct spool_segment *segment = part->segment;
 	struct spool_core *core = segment->core;
@@ -359,13 +367,15 @@ part_done(struct part *part, bool failed)
 	segment->journal_bytes = part->journal_bytes;
 	segment->created = part->created;
 	if (failed)
-		part_withdrew(part);
+		part_withdrew(part, tickets);
 	else
 		part_wrote(part);
 	if (part->journal_ok) {
 		spool_notes_idle(core, &part->notes);
+		if (segment->cut && segment->synced && segment->cut_fails >= FAILS_MAX && !segment->notes.n)
+			spool_segment_give_up(segment);
 	} else {
-		core->unsafe += core->journals_fail ? 0 : part->notes.n;      /* else they have been counted */
+		core->unsafe += core->journals_fail ? 0 : spool_notes_outcomes(&part->notes);        /* else they have been counted */
 		spool_notes_before(&segment->notes, &part->notes);
 		spool_segment_dirty(segment);
 		if (part->journal_sys)
@@ -446,7 +456,7 @@ batch_done(struct spool_core *core)
 	core->batch = NULL;
 	batch->err.kind = failed ? ERR_TEMP : ERR_NONE;
 	for (uint32_t i = 0; i < batch->parts_n; i++)
-		part_done(&batch->parts[i], failed);
+		part_done(&batch->parts[i], &batch->tickets, failed);
 	if (failed)
 		fail_the_rest(core, batch);
 	spool_writers_go_on(core);

@@ -247,7 +247,7 @@ stalls_when_a_little_cannot_be_written_down_for_long(void **state)
 	for (unsigned s = 0; s < 11; s++) {
 		hand_pass(&post->hand, US_PER_S);
 		hand_settle(&post->hand);
-		assert_int_equal(spool_stalls(post->spool), s >= 9);
+		assert_int_equal(spool_stalls(post->spool), s >= 8);
 	}
 	post->fake.fail_permille = 0;
 	post_rest(post);

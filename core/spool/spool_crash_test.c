@@ -104,27 +104,26 @@ keeps_its_promises_through_crashes_of_a_failing_disk(void **state)
 		run_lives(seed, seed % 3 ? 15 : 80, seed % 2 ? EIO : ENOSPC);
 }
 
-/* One of its journals, or none. */
+/* One of its journals or segments, or none. */
 static void
-stick_to_a_journal(struct model *model, struct stuck *stuck)
+stick(struct model *model, struct stuck *stuck)
 {
 	const struct fake_name *name = &model->fake.names[prng_below(&model->prng, 12)];
-	const char *dot = strchr(name->name, '.');
 
-	stuck->inode = name->now && dot && strcmp(dot, ".jnl") == 0 ? name->now : NULL;
+	stuck->inode = name->now && strchr(name->name, '.') ? name->now : NULL;
 	stuck->syncs = prng_below(&model->prng, 2);
 	stuck->writes = !stuck->syncs || prng_below(&model->prng, 2);
 }
 
 static unsigned
-run_with_bad_journals(uint64_t seed)
+run_with_bad_files(uint64_t seed)
 {
 	struct model *model = mem_alloc(sizeof(*model));
 	struct stuck stuck;
 	unsigned aside = 0;
 	char context[64];
 
-	snprintf(context, sizeof(context), "bad journals, %llu", (unsigned long long)seed);
+	snprintf(context, sizeof(context), "bad files, %llu", (unsigned long long)seed);
 	model_init(model, seed);
 	stuck_init(&stuck, &model->fake);
 	model->context = context;
@@ -134,7 +133,7 @@ run_with_bad_journals(uint64_t seed)
 		stuck.inode = NULL;
 		open_again(model);
 		for (unsigned i = 0; i < 6; i++) {
-			stick_to_a_journal(model, &stuck);
+			stick(model, &stuck);
 			live(model, 100);
 		}
 		model_crash(model, seed % 3 > 0);
@@ -143,7 +142,7 @@ run_with_bad_journals(uint64_t seed)
 	open_again(model);
 	finish(model);
 	for (unsigned i = 0; i < FAKE_FILES; i++)
-		aside += strstr(model->fake.names[i].name, ".jnl" SPOOL_DAMAGED) != NULL;
+		aside += strstr(model->fake.names[i].name, SPOOL_DAMAGED) != NULL;
 	stuck_fini(&stuck, &model->fake);
 	model_fini(model);
 	free(model);
@@ -151,12 +150,12 @@ run_with_bad_journals(uint64_t seed)
 }
 
 static void
-keeps_its_promises_when_journals_go_bad_while_it_runs(void **state)
+keeps_its_promises_when_files_go_bad_while_it_runs(void **state)
 {
 	unsigned aside = 0;
 
 	for (uint64_t seed = 1; seed <= SEEDS; seed++)
-		aside += run_with_bad_journals(seed);
+		aside += run_with_bad_files(seed);
 	assert_true(aside > SEEDS / 2);
 }
 
@@ -228,7 +227,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_its_promises_through_crashes),
 		cmocka_unit_test(keeps_its_promises_through_crashes_of_a_failing_disk),
-		cmocka_unit_test(keeps_its_promises_when_journals_go_bad_while_it_runs),
+		cmocka_unit_test(keeps_its_promises_when_files_go_bad_while_it_runs),
 		cmocka_unit_test(survives_a_cut_at_every_call),
 		cmocka_unit_test(survives_a_failure_of_every_call),
 	};

@@ -236,6 +236,21 @@ spool_file_lost(struct spool_segment *segment, const char *suffix)
 		"cannot be opened, so nothing of it can be read; it is set aside when the disk allows it" });
 }
 
+void
+spool_file_stuck(struct spool_segment *segment, const char *suffix, const struct err *why)
+{
+	bool journal = strcmp(suffix, ".jnl") == 0;
+	char name[SPOOL_NAME_MAX], text[TEXT_MAX];
+
+	if (journal)
+		segment->journal_damaged = true;
+	else
+		segment->damaged = true;
+	spool_segment_name(segment, suffix, name);
+	snprintf(text, sizeof(text), "cannot be written (%s): what it says is written elsewhere, and it is set aside", strerror(why->sys));
+	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .damage = true, .text = text });
+}
+
 /* Found behind the scan, by itself. */
 void
 spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why)

@@ -66,8 +66,9 @@ struct spool_segment {
 	struct spool_notes  notes;      /* not yet in the journal */
 
 	bool created;                   /* both files are there, and the start of it is synced */
-	bool sealed;                    /* nothing more is appended: a sync failed */
-	bool cut;                       /* what stands behind `written` must go before anything is accepted */
+	bool sealed;                    /* nothing more is appended: the file fails */
+	bool cut;                       /* what stands behind `written` must go before anything is accepted; */
+	unsigned cut_fails, write_fails;        /* tries of that; and of a write to it */
 	bool damaged;                   /* set aside, not removed, when it is dead */
 	bool journal_damaged;           /* until recovery has written it anew */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
@@ -179,6 +180,8 @@ struct spool_core {
 	uint64_t batches, clean_upto;   /* begun; the last one that left no note unwritten */
 
 	struct spool_job   *job;        /* under way */
+	mono_us_t job_since;            /* when it was given to the worker */
+	bool      job_late;             /* and the log knows that it takes too long */
 	struct spool_job   *idle_job;   /* the next one's memory */
 	struct spool_batch *batch, *idle_batch;
 	struct spool_segment *renewing; /* whose journal */
@@ -233,6 +236,7 @@ uint64_t spool_floor(const struct spool_core *core);    /* as many are to be kep
 void spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), void (*done)(struct spool_core *core));
 /* Works it here if the worker has not begun, else waits for it; done() runs here. No other begins before the loop was told. */
 void spool_job_finish(struct spool_core *core);
+bool spool_job_hangs(struct spool_core *core, struct err *err); /* the disk does not answer; *err says so */
 void spool_job_free(struct spool_core *core);
 
 /* spool_segment.c */
@@ -244,6 +248,8 @@ void spool_segment_rotate(struct spool_core *core);
 void spool_segment_append(struct spool_segment *segment, struct spool_fresh *record);   /* takes a reference */
 void spool_segment_reset(struct spool_segment *segment);        /* forgets what is not written */
 void spool_segment_dirty(struct spool_segment *segment);
+void spool_segment_void(struct spool_segment *segment, struct list *tickets);   /* these are refused, and cannot be cut off now */
+void spool_segment_give_up(struct spool_segment *segment);      /* nor later: its journal says so, and what lives in it goes elsewhere */
 void spool_segment_note(struct spool_segment *segment, const struct spool_note *note);
 void spool_segment_link(struct spool_segment *segment, struct spool_message *message);
 void spool_segment_unlink(struct spool_message *message);
@@ -258,6 +264,7 @@ void spool_segment_files_close(struct spool_segment *segment);                  
 void spool_notes_add(struct spool_notes *notes, const struct spool_note *note);
 void spool_notes_before(struct spool_notes *notes, struct spool_notes *earlier);        /* earlier is emptied */
 void spool_notes_thin(struct spool_notes *notes);
+uint32_t spool_notes_outcomes(const struct spool_notes *notes);        /* how many of them say what became of a recipient */
 void spool_notes_fini(struct spool_notes *notes);
 void spool_notes_idle(struct spool_core *core, struct spool_notes *notes);      /* fini, but the memory is the next ones' */
 void spool_chunks_idle(struct spool_core *core, struct spool_chunks *chunks);   /* n 0 */

@@ -11,6 +11,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
+#define HANGS_US (30 * US_PER_S)        /* a client waits minutes for a reply, but it should not begin to */
+
 enum job_state { JOB_GIVEN, JOB_RUNNING, JOB_WORKED };
 
 struct spool_job {
@@ -63,10 +65,14 @@ job_free(struct spool_job *job)
 static void
 job_end(struct spool_job *job)
 {
-	if (!job->ended) {
-		job->ended = true;
-		job->done(job->core);
-	}
+	struct spool_core *core = job->core;
+
+	if (job->ended)
+		return;
+	job->ended = true;
+	if (core->job_late)
+		log_info(core->log, "spool: the disk answers again, after %lld s", (long long)((core->now - core->job_since) / US_PER_S));
+	job->done(core);
 }
 
 static void
@@ -120,7 +126,21 @@ spool_job_run(struct spool_core *core, void (*work)(struct spool_core *core), vo
 	job->state = JOB_GIVEN;
 	job->ended = false;
 	core->job = job;
+	core->job_since = core->now;
+	core->job_late = false;
 	worker_run(core->worker, &job->job);
+}
+
+bool
+spool_job_hangs(struct spool_core *core, struct err *err)
+{
+	if (!core->job || core->job->ended || core->now - core->job_since < HANGS_US)
+		return false;
+	err_set(err, ERR_TEMP, "spool: the disk has not answered for %lld s", (long long)((core->now - core->job_since) / US_PER_S));
+	if (!core->job_late)
+		log_error(core->log, "spool: the disk has not answered for %d s; new messages are refused until it does", (int)(HANGS_US / US_PER_S));
+	core->job_late = true;
+	return true;
 }
 
 void

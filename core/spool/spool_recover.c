@@ -137,6 +137,23 @@ secure(struct spool_segment *segment, struct disk_file *file, uint64_t from, uin
 	return ok && ops->sync(file, err);
 }
 
+/*
+ * What was read is cut off where it ends, and safe. Twice tried, a file that the disk does not write while it
+ * reads it is as good as damaged: what it says is written elsewhere.
+ */
+static bool
+settle(struct spool_segment *segment, const struct spool_scan *scan, const char *suffix, uint64_t from, uint64_t end, struct err *err)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (cut(segment, scan, suffix, end, err) && (from >= end || secure(segment, scan->file, from, end, err)))
+			return true;
+		if (!spool_is_unreadable(err))
+			return false;
+	}
+	spool_file_stuck(segment, suffix, err);
+	return true;
+}
+
 /* *end_out: where the last good record ends. */
 static bool
 journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, uint64_t *end_out, struct err *err)
@@ -175,8 +192,7 @@ journal_end(struct spool_recovery *r, struct spool_segment *segment, const struc
 		end = spool_hole_take_back(r, segment);
 	segment->journal_round = spool_round_after(segment->journal_round);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
-	return segment->journal_damaged ||
-	       (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err)));
+	return segment->journal_damaged || settle(segment, scan, ".jnl", r->core->was_clean ? end : 0, end, err);
 }
 
 static bool
@@ -328,8 +344,10 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	spool_scan_init(&scan, disk->ops, file, segment->number, size);
 	ok = segment_walk(r, segment, &scan, err);
 	end = segment->damaged ? scan.content : scan.at;
-	ok = ok && (segment->damaged || cut(segment, &scan, ".seg", end, err)) &&
-	     (end <= segment->marked || secure(segment, file, segment->marked, end, err));
+	if (ok && !segment->damaged)
+		ok = settle(segment, &scan, ".seg", segment->marked, end, err);
+	else if (ok && end > segment->marked)
+		ok = secure(segment, file, segment->marked, end, err) || spool_is_unreadable(err);
 	segment->end = segment->written = segment->synced = end;
 	spool_scan_fini(&scan);
 	disk->ops->close(file);

@@ -83,6 +83,7 @@ uint64_t spool_hole_take_back(struct spool_recovery *r, struct spool_segment *se
 void spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const char *suffix, uint64_t to);
 void spool_journal_missing(struct spool_segment *segment);
 void spool_file_lost(struct spool_segment *segment, const char *suffix);        /* it cannot be opened */
+void spool_file_stuck(struct spool_segment *segment, const char *suffix, const struct err *why);        /* it can be read, and not written */
 void spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why);
 void spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from);
 

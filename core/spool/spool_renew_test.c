@@ -1,6 +1,6 @@
 /*
- * Journals written anew: while the node runs, because the disk takes no more of one, and later than at the
- * start, because there was no room.
+ * Files of which the disk takes no more: journals written anew, while the node runs or at its start, and later
+ * where there is no room; segments given up for another.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_box_fixture.h"
@@ -228,6 +228,96 @@ breaks_off_a_compaction_that_would_hold_back_the_new_one(void **state)
 	}
 }
 
+/* ---- a segment ---- */
+
+/* What it refused may stand in the file, which cannot be cut off: it must not come back. */
+static void
+goes_on_in_another_segment_when_the_disk_takes_no_more_of_one(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		bool fresh = i / 2;
+		struct letter *refused, *after;
+		struct stuck stuck;
+		struct post *post;
+		struct box box;
+
+		box_init(&box, 300);
+		post = box.post;
+		stuck_init(&stuck, &post->fake);
+		post_open(post);
+		hand_settle(&post->hand);
+		post_sent(post, 300);
+		if (fresh)
+			spool_segment_rotate(post->spool->core);
+		refused = post_send(post, 300);
+		spool_segment_name(post->spool->core->active, ".seg", box.seg);
+		stuck.syncs = i % 2;
+		stuck.writes = !stuck.syncs;
+		if (fresh) {
+			struct err err = { 0 };
+			fake_close(fake_open(&post->fake.disk, box.seg, true, &err));
+			post->spool->core->active->file_made = true;
+		}
+		stuck.inode = fake_file(&post->fake, box.seg);
+		assert_non_null(stuck.inode);
+		hand_settle(&post->hand);
+		assert_int_equal(refused->err.kind, ERR_TEMP);
+		post_rest(post);
+		/* What only a write shows is seen at the second. */
+		for (unsigned n = 0; n < 2 && stuck.writes; n++) {
+			post_send(post, 10);
+			post_rest(post);
+		}
+		assert_false(spool_refuses(post->spool));
+		after = post_sent(post, 300);
+		post_rest(post);
+		if (fresh || stuck.syncs)
+			assert_ptr_not_equal(fake_file(&post->fake, box.seg), stuck.inode);
+		post_power_cut(post);
+		stuck.inode = NULL;
+		post_open(post);
+		assert_back(&box, "0124");
+		assert_true(post->letters[SENT].back && after->back);
+		assert_false(refused->back);
+		stuck_fini(&stuck, &post->fake);
+		box_fini(&box);
+	}
+}
+
+/* ---- a start with a file that can be read, and not written ---- */
+
+static void
+starts_with_a_file_that_it_cannot_write_and_leaves_it(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		bool journal = i / 2, torn = i % 2;
+		struct stuck stuck;
+		struct post *post;
+		struct box box;
+
+		box_init(&box, 300);
+		post = box.post;
+		stuck_init(&stuck, &post->fake);
+		stuck.inode = fake_file(&post->fake, journal ? box.jnl : box.seg);
+		stuck.syncs = true;
+		if (torn)
+			fake_put(stuck.inode, journal ? box.jnl_end : box.at[SENT], "torn", 4);
+		post_open(post);
+		assert_back(&box, "0124");
+		assert_said(&box, "error spool: %s cannot be written (Input/output error)", journal ? box.jnl : box.seg);
+		post_rest(post);
+		assert_false(spool_refuses(post->spool));
+		assert_ptr_equal(fake_file(&post->fake, journal ? box.jnl_aside : box.seg_aside), stuck.inode);
+		buf_clear(&post->lines);
+		post_power_cut(post);
+		post_open(post);
+		assert_back(&box, "0124");
+		assert_int_equal(buf_len(&post->lines), 0);
+		stuck_fini(&stuck, &post->fake);
+		box_fini(&box);
+	}
+}
+
 /* ---- a start without room ---- */
 
 static void
@@ -357,6 +447,8 @@ main(void)
 		cmocka_unit_test(writes_a_journal_anew_that_is_gone),
 		cmocka_unit_test(forgets_nothing_whatever_fails_on_the_way),
 		cmocka_unit_test(breaks_off_a_compaction_that_would_hold_back_the_new_one),
+		cmocka_unit_test(goes_on_in_another_segment_when_the_disk_takes_no_more_of_one),
+		cmocka_unit_test(starts_with_a_file_that_it_cannot_write_and_leaves_it),
 		cmocka_unit_test(starts_on_a_full_disk_and_writes_the_journal_when_there_is_room),
 		cmocka_unit_test(begins_nothing_new_when_too_much_is_not_written_down_on_a_full_disk),
 		cmocka_unit_test(finds_the_same_at_the_next_start_when_there_was_no_room),

@@ -186,8 +186,33 @@ spool_segment_reset(struct spool_segment *segment)
 	forget_pending(segment);
 	segment->tickets_pending = 0;
 	segment->end = segment->written;
-	if (segment->end == 0)
+	if (segment->end == 0 && !segment->sealed)
 		append_start(segment);
+}
+
+void
+spool_segment_void(struct spool_segment *segment, struct list *tickets)
+{
+	list_each (pos, tickets) {
+		const struct spool_ticket *ticket = list_entry(pos, struct spool_ticket, link);
+		struct spool_note moved = { .id = ticket->id, .state = { .outcome = SPOOL_MOVED } };
+
+		if (ticket->segment == segment)
+			spool_segment_note(segment, &moved);
+	}
+	segment->cut_fails++;
+}
+
+void
+spool_segment_give_up(struct spool_segment *segment)
+{
+	char name[SPOOL_NAME_MAX];
+
+	spool_segment_name(segment, ".seg", name);
+	log_error(segment->core->log, "spool: %s cannot be written: what waits in it is written elsewhere, and the file set aside when nothing "
+		  "of it waits any more", name);
+	segment->cut = false;
+	segment->damaged = true;
 }
 
 void
@@ -396,6 +421,16 @@ spool_notes_fini(struct spool_notes *notes)
 {
 	free(notes->v);
 	*notes = (struct spool_notes){ 0 };
+}
+
+uint32_t
+spool_notes_outcomes(const struct spool_notes *notes)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < notes->n; i++)
+		n += notes->v[i].state.outcome != SPOOL_MOVED;
+	return n;
 }
 
 struct numbered {

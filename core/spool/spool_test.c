@@ -141,6 +141,35 @@ refuses_when_the_disk_is_nearly_full(void **state)
 	post_sent(post, 100);
 }
 
+static bool
+said(const struct post *post, const char *line)
+{
+	return span_find_text(buf_span(&post->lines), span_text(line)) != SIZE_MAX;
+}
+
+static void
+refuses_while_the_disk_does_not_answer(void **state)
+{
+	struct post *post = *state;
+	struct spool_stats stats;
+
+	hand_settle(&post->hand);
+	assert_true(post_send(post, 100));
+	hand_pass(&post->hand, 29 * US_PER_S);
+	assert_false(spool_refuses(post->spool));
+	hand_pass(&post->hand, 2 * US_PER_S);
+	assert_true(spool_refuses(post->spool));
+	assert_null(spool_begin(post->spool, NULL));
+	spool_stats(post->spool, &stats);
+	assert_string_equal(stats.why, "spool: the disk has not answered for 31 s");
+	assert_true(said(post, "error spool: the disk has not answered for 30 s; new messages are refused until it does\n"));
+	hand_settle(&post->hand);
+	assert_int_equal(post->letters[0].told, 1);
+	assert_false(spool_refuses(post->spool));
+	assert_true(said(post, "info spool: the disk answers again, after 31 s\n"));
+	post_sent(post, 100);
+}
+
 static void
 counts_what_was_taken_since_the_space_was_measured(void **state)
 {
@@ -293,6 +322,7 @@ main(void)
 		TEST(holds_little_of_a_large_body_in_memory),
 		TEST(keeps_what_waits_for_a_slow_disk_bounded),
 		TEST(refuses_when_the_disk_is_nearly_full),
+		TEST(refuses_while_the_disk_does_not_answer),
 		TEST(counts_what_was_taken_since_the_space_was_measured),
 		TEST(fills_a_tiny_disk_empties_it_and_fills_it_again),
 		TEST(gives_back_the_room_of_one_large_message),

@@ -27,6 +27,7 @@ import struct
 import subprocess
 import sys
 
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 BLOCK = 4096
 MAX_WRITE = 128 << 10
 FIBMAP = 1
@@ -38,10 +39,15 @@ def why_not():
     """What keeps a Disk from working here; None: nothing."""
     if os.geteuid() != 0:
         return "not root"
-    for name in ("/dev/fuse", "/dev/loop-control"):
-        if not os.path.exists(name):
+    for name in ("mkfs.ext4", "debugfs", "e2fsck"):
+        if not shutil.which(name, path=PATH):
             return f"no {name}"
-    return None if shutil.which("mkfs.ext4") else "no mkfs.ext4"
+    for name in ("/dev/fuse", "/dev/loop-control"):
+        try:
+            os.close(os.open(name, os.O_RDWR))
+        except OSError as trouble:
+            return f"{name}: {trouble.strerror}"
+    return None
 
 
 class Disk:
@@ -65,8 +71,7 @@ class Disk:
         self.mount()
 
     def run(self, *argv, ok=(0,), **options):
-        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ, PATH=path), **options)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ, PATH=PATH), **options)
         if done.returncode not in ok:
             raise OSError(f"{' '.join(argv)}: exit {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout

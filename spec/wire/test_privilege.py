@@ -200,6 +200,8 @@ class HowItBegins(Case):
         for fd in range(3):
             self.assertEqual(os.readlink(f"/proc/{node.popen.pid}/fd/{fd}"), "/dev/null")
         self.assertEqual(self.send(node).code, 250)
+        done = subprocess.run([harness.SLUICE, "status", "--control", node.control], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1), check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, b"sluice: cannot write to standard output\n"))
 
     def test_signals_that_come_while_it_starts_are_heard_afterwards(self):
         """A policy that is a pipe holds the start up."""
