@@ -225,7 +225,7 @@ do_doomed(struct bounces *bounces, struct now now)
 	} else if (spool_is_unreadable(&err)) {
 		/* It may be the cable, so nothing is given up for it; but nobody else's report waits for a bad sector. */
 		envelope_id_format(doomed->message->spool.id, id);
-		log_error(bounces->shard->log, "message %s is given up when it can be read, for its sender must be told: %s", id, err.text);
+		log_error(bounces->shard->log, "message %s cannot be given up while its sender cannot be told, and stays in its queue: %s", id, err.text);
 		doomed_postpone(doomed, now);
 		doomed = NULL;
 	} else {

@@ -5,7 +5,7 @@
  * message; when that is durable the accounting line is written and the
  * recipient settled. If it cannot be stored (a full disk), the bounce waits in
  * `unsent` and the report alone is tried again: nobody is asked a second time,
- * and what an operator ordered holds.
+ * and what an operator ordered holds. Only a message that the disk cannot read goes back to its queue meanwhile.
  *
  * Once the shard has no bounces any more it is ending, and whoever comes back from
  * the disk then without a report goes back to its queue.

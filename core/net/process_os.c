@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/openat2.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -181,24 +180,40 @@ process_user_name(uint32_t number)
 	return entry != NULL ? mem_strdup(entry->pw_name) : NULL;
 }
 
+static void
+close_quietly(int fd)
+{
+	int sys = errno;
+
+	close(fd);
+	errno = sys;
+}
+
+/* A component at a time, each no link; ENOTDIR where one is. openat2() would do it at once, but not every container has it. */
 static int
 open_straight(const char *path)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int at = open(*path == '/' ? "/" : ".", flags), before;
+	char *names = mem_strdup(path), *rest;
 
-	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+	for (char *name = strtok_r(names, "/", &rest); at >= 0 && name != NULL; name = strtok_r(NULL, "/", &rest)) {
+		before = at;
+		at = openat(before, name, flags);
+		close_quietly(before);
+	}
+	free(names);
+	return at;
 }
 
 static bool
 give(const char *path, const struct passwd *to)
 {
-	int fd = open_straight(path), sys;
-	bool given = fd >= 0 && fchown(fd, to->pw_uid, to->pw_gid) == 0;
+	int fd = open_straight(path);
+	bool given = fd >= 0 && fchownat(fd, "", to->pw_uid, to->pw_gid, AT_EMPTY_PATH) == 0;
 
-	sys = errno;
 	if (fd >= 0)
-		close(fd);
-	errno = sys;
+		close_quietly(fd);
 	return given;
 }
 
@@ -212,7 +227,7 @@ process_give_folder(const char *path, const char *user, struct err *err)
 		return false;
 	if (!process_is_root() || (stat(path, &st) == 0 && st.st_uid == entry->pw_uid) || give(path, entry))
 		return true;
-	if (errno == ELOOP)
+	if (errno == ENOTDIR)           /* it was opened as a folder before */
 		return err_set(err, ERR_PERM, "cannot give %s to %s: a symbolic link leads there: chown(1) what it leads to, or write where that is",
 			       path, user);
 	return err_sys(err, "cannot give %s to %s", path, user);

@@ -63,11 +63,13 @@ smtp_client_awaits(const struct smtp_client *client)
 	return SMTP_STAGE_MAIL;
 }
 
-/* The session is over because of client->reply, whoever made it. */
+/* The session is over because of client->reply, whoever made it. What has not left stays, least of all goes the final dot:
+ * the peer would take a message that is told as not delivered. */
 static enum smtp_client_event
 end_session(struct smtp_client *client)
 {
 	client->ended = true;
+	buf_clear(&client->out);
 	if (client->message) {
 		smtp_client_settle(client, client->stage);
 		client->state = CLIENT_DONE_DUE;
@@ -90,8 +92,9 @@ break_off(struct smtp_client *client, const char *enhanced, const char *text)
 static enum smtp_client_event
 leave(struct smtp_client *client)
 {
+	end_session(client);
 	buf_add_text(&client->out, "QUIT\r\n");
-	return end_session(client);
+	return AGAIN;
 }
 
 static const struct {
@@ -213,7 +216,6 @@ class_ok(const struct smtp_client *client)
 static enum smtp_client_event
 on_early_reply(struct smtp_client *client)
 {
-	buf_clear(&client->out);        /* least of all the final dot */
 	if (client->state == CLIENT_FINAL && client->reply.code >= 400)
 		return end_session(client);     /* of a body that it did not want to the end */
 	return break_off(client, "4.5.0", "a reply that nothing asked for");

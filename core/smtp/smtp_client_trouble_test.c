@@ -113,6 +113,9 @@ does_not_believe_a_reply_to_what_has_not_left(void **state)
 	static const struct { const char *reply, *record; } rows[] = {
 		{ "250 queued\r\n", "[final: 400 4.5.0 a reply that nothing asked for]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
 		{ "552 5.3.4 too big\r\n", "[final: 552 5.3.4 too big]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
+		{ "421 4.3.2 shutting down\r\n", "[final: 421 4.3.2 shutting down]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
+		{ "354 go\r\n", "[final: 400 4.5.0 unexpected reply]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
+		{ "garbage\r\n", "[final: 400 4.5.0 the peer does not speak SMTP]\r\n[rcpt: 550 no]\r\n[closed]\r\n" },
 	};
 	struct talk talk;
 

@@ -75,6 +75,8 @@ log_stderr_init(struct log_stderr *to, struct log *log)
 void
 log_stderr_fini(struct log_stderr *to)
 {
+	if (to->dropped > 0 && has_room(0))
+		tell_dropped(to);
 	to->log->sink = log_sink_stderr;
 	pthread_mutex_destroy(&to->lock);
 }

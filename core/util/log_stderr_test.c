@@ -105,6 +105,24 @@ what_nobody_reads_is_dropped_and_counted(void **state)
 	end(&play);
 }
 
+static void
+what_was_dropped_last_is_told_at_the_end(void **state)
+{
+	struct play play;
+	char got[1000];
+
+	begin(&play);
+	fill();
+	log_info(&play.log, "lost");
+	read_lines(&play, got, sizeof got);
+	assert_string_equal(got, "");
+	log_stderr_fini(&play.to);
+	read_lines(&play, got, sizeof got);
+	assert_string_equal(got, STAMP "warning nobody read this log: 1 lines are missing here\n");
+	log_stderr_init(&play.to, &play.log);
+	end(&play);
+}
+
 static void *
 read_after_a_moment(void *ctx)
 {
@@ -155,6 +173,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_nobody_reads_is_dropped_and_counted),
+		cmocka_unit_test(what_was_dropped_last_is_told_at_the_end),
 		cmocka_unit_test(a_reader_that_is_slow_is_waited_for),
 		cmocka_unit_test(a_reader_that_is_gone_costs_nothing),
 	};

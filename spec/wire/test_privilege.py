@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 
 import harness
@@ -18,6 +19,8 @@ from receiver import Receiver
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 BIND, DAC_OVERRIDE = 1 << 10, 1 << 1
 PR_SET_MDWE = 65                # Linux 6.3
+OPENAT2 = 437                   # on all machines
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 BUILDS = os.path.relpath(harness.BUILD, ROOT)
 
 
@@ -26,6 +29,16 @@ def of_each_thread(pid):
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as status:
             yield {key: value.strip() for key, _, value in (line.partition(":") for line in status)}
+
+
+def forbid(call):
+    """That system call answers EPERM from now on."""
+    lines = [struct.pack("HBBI", *line) for line in ((0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000))]
+    text = ctypes.create_string_buffer(b"".join(lines))
+    program = struct.pack("HP", len(lines), ctypes.addressof(text))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) != 0:
+        os._exit(99)
 
 
 class Case(harness.Case):
@@ -164,6 +177,14 @@ class WhatRootGives(Case):
                 self.assertEqual(node.popen.returncode, 1, node.log)
                 self.assertIn("a symbolic link leads there", node.log)
                 self.assertEqual({os.stat(base).st_uid for base, _, _ in os.walk(victim)}, {0})
+
+    def test_a_folder_where_newer_system_calls_are_forbidden(self):
+        """As in containers with a list of those that were known when it was made."""
+        folder = self.nobodys_folder()
+        new = os.path.join(folder, "new")
+        node = self.run_on(folder, self.POLICY.format('user = "nobody"'), "--spool", new, preexec=lambda: forbid(OPENAT2))
+        self.assertTrue(node.running(), node.log)
+        self.assertEqual(os.stat(new).st_uid, self.nobody.pw_uid)
 
     def test_a_link_to_what_the_user_has_is_followed(self):
         folder = self.nobodys_folder()
