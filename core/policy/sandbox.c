@@ -198,7 +198,9 @@ take_place(lua_State *L, const char *text, struct sandbox_failure *failure)
 		failure->line = rest ? line : frame.currentline;
 		if (!rest)
 			continue;
-		text = rest;
+		/* coroutine.wrap() puts its caller's position before the first one. */
+		for (text = rest; (rest = cut_position(text, &frame, &failure->line)) != NULL; text = rest)
+			;
 		break;
 	}
 	snprintf(failure->text, sizeof(failure->text), "%s", text);

@@ -373,13 +373,16 @@ it("after", function() end)
         self.assertEqual(process.wait(), -2)
 
     def test_a_run_without_a_world_starts_at_once(self):
+        """As soon as the machine lets it."""
         self.write("a_spec.lua", GOOD)
         times = []
-        for _ in range(5):
+
+        def run():
             began = harness.now()
             self.spec("a_spec.lua")
             times.append(harness.now() - began)
-        self.assertLess(min(times), 0.02 * harness.SLOW)
+            return times[-1] < 0.02 * harness.SLOW
+        harness.until(run, lambda: f"a run of 20 ms; the shortest took {min(times)} s")
 
 
 harness.main()
