@@ -143,11 +143,14 @@ segments_sync(struct spool_batch *batch, const struct disk_ops *ops)
 			part->sync_failed = true;
 			return false;
 		}
-		part->segment->file_round = spool_round_after(part->segment->file_round);
 	}
+	/* Not before: what is withdrawn leaves no gap between rounds. */
 	for (uint32_t i = 0; i < batch->parts_n; i++) {
-		if (batch->parts[i].sync)
-			batch->parts[i].synced = batch->parts[i].at + batch->parts[i].bytes;
+		struct part *part = &batch->parts[i];
+		if (!part->sync)
+			continue;
+		part->synced = part->at + part->bytes;
+		part->segment->file_round = spool_round_after(part->segment->file_round);
 	}
 	return true;
 }

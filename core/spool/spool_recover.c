@@ -10,7 +10,8 @@
  *     of a later round behind it, is the torn tail of a write that nobody was told of:
  *     cut. Before that place it is damage; so it is where the journal cannot be
  *     trusted, or later ones follow, for what the journal knows of the last batches
- *     is not itself synced. spool_damage.c says how reading goes on;
+ *     is not itself synced; or where all of it is there, and a bit wrong.
+ *     spool_damage.c says how reading goes on;
  *   - what was read and is not known to be synced is written again and synced, for it
  *     may be in memory only, and decisions are built on it.
  * spool_names.c says which files there are, spool_regroup.c makes messages of it.
@@ -295,11 +296,54 @@ is_unpromised(const struct spool_segment *segment, uint64_t at)
 	return at >= segment->marked && !segment->damaged && !segment->journal_damaged;
 }
 
+/*
+ * Behind that place, is there a record of a sync later than the one that it may have waited for? A header found by searching
+ * may be the text of a mail, so nothing is taken from it, but that something durable stands there is told.
+ */
+static bool
+has_later(struct spool_scan *scan, uint64_t from, uint32_t round, bool *later_out, struct err *err)
+{
+	enum spool_step step = SPOOL_STEP_END;
+	uint64_t at = scan->at;
+
+	scan->at = from;
+	while (round && !*later_out && (step = spool_scan_search(scan, UINT32_MAX, err)) == SPOOL_STEP_RECORD) {
+		uint32_t found = spool_record_round(buf_span(&scan->window).p);
+
+		*later_out = found && found != round && found != spool_round_after(round);
+		scan->at = scan->next;
+	}
+	scan->at = at;
+	return step != SPOOL_STEP_ERROR;
+}
+
+/* The last records are bad, but all there, and of no sector zeros: so they were written whole. */
+static bool
+is_whole(const struct spool_recovery *r, const struct spool_scan *scan)
+{
+	return !r->hole.followed && scan->at == scan->content && !spool_scan_has_zeros(scan, r->hole.at, scan->at);
+}
+
+/* What is bad at its end, if it is the torn tail of a write, does not count. round: of the last good record; 0: none is known. */
+static bool
+segment_end(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, uint32_t round, struct err *err)
+{
+	bool torn = r->hole.open && spool_hole_is_torn(r) && is_unpromised(segment, r->hole.at) && !is_whole(r, scan), later = false;
+
+	if (torn && !has_later(scan, r->hole.at, round, &later, err))
+		return false;
+	if (torn && !later)
+		scan->at = spool_hole_take_back(r, segment);
+	spool_hole_end(r, segment, ".seg", scan->content > segment->marked ? scan->content : segment->marked);
+	return true;
+}
+
 static bool
 segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spool_scan *scan, struct err *err)
 {
 	struct spool_record record;
 	enum spool_step step;
+	uint32_t round = 1;
 
 	while ((step = spool_scan_next(scan, &record, err)) != SPOOL_STEP_ERROR) {
 		struct span payload = record.payload;
@@ -309,6 +353,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 			return false;
 		if (step == SPOOL_STEP_RECORD && segment_record(r, segment, &record)) {
 			spool_hole_followed(r, segment, ".seg", scan, &record);
+			round = record.at ? record.round : round;
 			if (r->core->counts)
 				r->core->counts->records++;
 			continue;
@@ -316,12 +361,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 		if ((step == SPOOL_STEP_END && scan->at >= segment->marked) || !spool_hole_skip(r, segment, scan))
 			break;
 	}
-	if (step == SPOOL_STEP_ERROR)
-		return false;
-	if (r->hole.open && spool_hole_is_torn(r) && is_unpromised(segment, r->hole.at))
-		scan->at = spool_hole_take_back(r, segment);
-	spool_hole_end(r, segment, ".seg", scan->content > segment->marked ? scan->content : segment->marked);
-	return true;
+	return step != SPOOL_STEP_ERROR && segment_end(r, segment, scan, round, err);
 }
 
 static bool
