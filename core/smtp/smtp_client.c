@@ -12,6 +12,8 @@
  *   a reply to a command that has not   the session ends: if it is no lie, the peer is a reply ahead, and from
  *   left yet                            here on each would be taken for the next command's
  *   bytes behind STARTTLS's 220         FAILED: they came in clear, from anybody
+ *   bytes behind any other last reply   the session ends before it is READY: a message that never left is not
+ *                                       deferred for them
  *
  * RSET is sent only where the peer may have a transaction open, and leaves with the
  * next MAIL: most sessions end there anyway.
@@ -275,6 +277,21 @@ read_reply(struct smtp_client *client)
 	return on_reply(client);
 }
 
+/* Input while nothing is owed to us: the peer has hung up, or lost step. */
+static bool
+has_strayed(const struct smtp_client *client)
+{
+	return buf_len(&client->in) > 0 || client->parser.lines > 0;
+}
+
+static enum smtp_client_event
+read_stray(struct smtp_client *client)
+{
+	enum smtp_client_event event = read_reply(client);
+
+	return event == SMTP_CLIENT_WAIT ? break_off(client, "4.5.0", "input that nothing asked for") : event;
+}
+
 static enum smtp_client_event
 step(struct smtp_client *client)
 {
@@ -284,7 +301,7 @@ step(struct smtp_client *client)
 		return SMTP_CLIENT_FAILED;
 	case CLIENT_READY_DUE:
 		client->state = CLIENT_READY;
-		return SMTP_CLIENT_READY;
+		return has_strayed(client) ? read_stray(client) : SMTP_CLIENT_READY;
 	case CLIENT_DONE_DUE:
 		client->message = NULL;
 		client->state = client->ended ? CLIENT_CLOSED_DUE : CLIENT_READY_DUE;
@@ -371,13 +388,6 @@ smtp_client_tls_started(struct smtp_client *client)
 	say_ehlo(client);
 }
 
-/* Input while nothing is owed to us: the peer has hung up, or lost step. */
-static bool
-has_strayed(const struct smtp_client *client)
-{
-	return buf_len(&client->in) > 0 || client->parser.lines > 0;
-}
-
 void
 smtp_client_send(struct smtp_client *client, struct smtp_client_message *message)
 {
@@ -390,8 +400,7 @@ smtp_client_send(struct smtp_client *client, struct smtp_client_message *message
 		return;
 	}
 	if (has_strayed(client)) {
-		if (read_reply(client) == SMTP_CLIENT_WAIT)
-			break_off(client, "4.5.0", "input that nothing asked for");
+		read_stray(client);
 		return;
 	}
 

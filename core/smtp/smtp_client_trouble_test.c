@@ -192,6 +192,26 @@ hears_the_peer_hang_up_between_transactions(void **state)
 }
 
 static void
+is_ready_for_nothing_more_when_something_follows_the_last_reply(void **state)
+{
+	static const char *const strays[] = { "421 4.4.2 bye\r\n", "250 ok\r\n", "\r\n", "25" };
+	struct talk talk;
+
+	for (size_t i = 0; i < countof(strays); i++) {
+		begin(&talk, &plain, 2);
+		say(&talk, SPAN("220 mx"), false);
+		say(&talk, SPAN("250-mx\r\n250 PIPELINING"), false);
+		say(&talk, SPAN("250 ok\r\n250 ok\r\n250 ok\r\n354 go"), false);
+		buf_clear(&talk.record);
+		smtp_client_feed(&talk.client, SPAN("250 done\r\n"));
+		smtp_client_feed(&talk.client, span_text(strays[i]));
+		run(&talk);
+		assert_string_equal(buf_text(&talk.record), "[final: 250 done]\r\n[final: 250 done]\r\n[closed]\r\n");
+		end(&talk);
+	}
+}
+
+static void
 does_not_send_into_a_session_that_has_strayed(void **state)
 {
 	static const struct { const char *stray, *answer; } rows[] = {
@@ -254,6 +274,7 @@ main(void)
 		cmocka_unit_test(answers_everybody_when_the_connection_breaks),
 		cmocka_unit_test(keeps_the_reply_to_mail_when_the_connection_breaks_behind_it),
 		cmocka_unit_test(hears_the_peer_hang_up_between_transactions),
+		cmocka_unit_test(is_ready_for_nothing_more_when_something_follows_the_last_reply),
 		cmocka_unit_test(does_not_send_into_a_session_that_has_strayed),
 		cmocka_unit_test(bounds_what_a_peer_may_say),
 	};

@@ -287,6 +287,9 @@ os_lock(struct disk *disk, const char *name, struct err *err)
 	if (os->lock_fd >= 0)
 		return true;
 	fd = openat(os->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 && errno == EACCES)
+		return err_set(err, ERR_PERM, "spool: %s, or what lies in it, is another user's: chown -R gives it to the one that the node runs as",
+			       os->folder);
 	if (fd < 0)
 		return fail(err, "open", name);
 	return lock_take(os, fd, err);

@@ -194,6 +194,16 @@ class WhatRootGives(Case):
         node = self.run_on(folder, self.POLICY.format('user = "nobody"'), "--spool", os.path.join(folder, "link"))
         self.assertTrue(node.running(), node.log)
 
+    def test_a_spool_of_roots_own_is_not_the_users_before_it_is_given_to_him(self):
+        """Who was told to name a user did so."""
+        spool = self.path("spool")
+        self.run_on(self.path(""), self.POLICY.format(""), "--spool", spool).stop()
+        node = self.run_on(spool, self.POLICY.format('user = "nobody"'), "--spool", spool)
+        self.assertEqual(node.popen.returncode, 1, node.log)
+        self.assertRegex(node.log, f"{spool}, or what lies in it, is another user's: chown -R ")
+        subprocess.run(["chown", "-R", "nobody", spool], check=True)
+        self.assertTrue(self.run_on(spool, self.POLICY.format('user = "nobody"'), "--spool", spool).running())
+
     def test_a_last_good_policy_of_the_user_is_no_way_to_root(self):
         """The user keeps one in his spool that names no user and another spool; then root's own policy is broken."""
         folder, victim, spool = self.nobodys_folder(), self.path("victim"), "/var/spool/sluice"
