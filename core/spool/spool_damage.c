@@ -223,6 +223,17 @@ spool_journal_missing(struct spool_segment *segment)
 }
 
 void
+spool_journal_stuck(struct spool_segment *segment)
+{
+	char name[SPOOL_NAME_MAX];
+
+	segment->journal_damaged = true;
+	spool_segment_name(segment, ".jnl", name);
+	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name,
+		.text = "can be read, but not written; a new one is to take its place" });
+}
+
+void
 spool_file_lost(struct spool_segment *segment, const char *suffix)
 {
 	bool journal = strcmp(suffix, ".jnl") == 0;

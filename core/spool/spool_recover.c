@@ -176,8 +176,13 @@ journal_end(struct spool_recovery *r, struct spool_segment *segment, const struc
 		end = spool_hole_take_back(r, segment);
 	segment->journal_round = spool_round_after(segment->journal_round);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
-	return segment->journal_damaged ||
-	       (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err)));
+	if (segment->journal_damaged ||
+	    (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err))))
+		return true;
+	/* What it says has been heard. If the disk takes nothing else either, what comes next finds out. */
+	if (spool_is_unreadable(err))
+		spool_journal_stuck(segment);
+	return segment->journal_damaged;
 }
 
 static bool

@@ -83,6 +83,7 @@ bool spool_hole_is_torn(const struct spool_recovery *r);        /* at the file's
 uint64_t spool_hole_take_back(struct spool_recovery *r, struct spool_segment *segment);  /* then; where it began */
 void spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const char *suffix, uint64_t to);
 void spool_journal_missing(struct spool_segment *segment);
+void spool_journal_stuck(struct spool_segment *segment);        /* the disk does not take it any more */
 void spool_file_lost(struct spool_segment *segment, const char *suffix);        /* it cannot be opened */
 void spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why);
 void spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_t heard_from);

@@ -228,6 +228,36 @@ breaks_off_a_compaction_that_would_hold_back_the_new_one(void **state)
 	}
 }
 
+/* As if it went bad just before the node was killed. */
+static void
+starts_with_a_journal_that_cannot_be_written(void **state)
+{
+	for (unsigned sync = 0; sync < 2; sync++) {
+		struct bad_journal it;
+		struct post *post;
+
+		bad_journal_init(&it, sync);
+		post = it.box.post;
+		post_kill(post);
+		buf_clear(&post->lines);
+		post_open(post);
+		assert_back(&it.box, "024");
+		assert_said(&it.box, "error spool: %s can be read, but not written; a new one is to take its place", it.box.jnl);
+		assert_ptr_equal(fake_file(&post->fake, it.box.jnl_aside), it.bad);
+		hand_settle(&post->hand);
+		assert_false(spool_refuses(post->spool));
+		assert_true(post_settle(post, &post->letters[0], 0, SPOOL_DELIVERED));
+		spool_hurry(post->spool);
+		hand_settle(&post->hand);
+		post_power_cut(post);
+		buf_clear(&post->lines);
+		post_open(post);
+		assert_back(&it.box, "24");
+		assert_false(said(&it.box, "journal") || said(&it.box, "damaged"));
+		bad_journal_fini(&it);
+	}
+}
+
 /* ---- a start without room ---- */
 
 static void
@@ -356,6 +386,7 @@ main(void)
 		cmocka_unit_test(keeps_a_journal_that_failed_once),
 		cmocka_unit_test(writes_a_journal_anew_that_is_gone),
 		cmocka_unit_test(forgets_nothing_whatever_fails_on_the_way),
+		cmocka_unit_test(starts_with_a_journal_that_cannot_be_written),
 		cmocka_unit_test(breaks_off_a_compaction_that_would_hold_back_the_new_one),
 		cmocka_unit_test(starts_on_a_full_disk_and_writes_the_journal_when_there_is_room),
 		cmocka_unit_test(begins_nothing_new_when_too_much_is_not_written_down_on_a_full_disk),
