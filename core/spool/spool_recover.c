@@ -168,6 +168,12 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 }
 
 static bool
+journal_secure(struct spool_recovery *r, struct spool_segment *segment, const struct spool_scan *scan, uint64_t end, struct err *err)
+{
+	return cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err));
+}
+
+static bool
 journal_end(struct spool_recovery *r, struct spool_segment *segment, const struct spool_scan *scan, uint64_t end, struct err *err)
 {
 	if (r->hole.open && (r->core->was_clean || !spool_hole_is_torn(r)))
@@ -176,8 +182,8 @@ journal_end(struct spool_recovery *r, struct spool_segment *segment, const struc
 		end = spool_hole_take_back(r, segment);
 	segment->journal_round = spool_round_after(segment->journal_round);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = end;
-	if (segment->journal_damaged ||
-	    (cut(segment, scan, ".jnl", end, err) && (r->core->was_clean || secure(segment, scan->file, 0, end, err))))
+	if (segment->journal_damaged || journal_secure(r, segment, scan, end, err) ||
+	    (spool_is_unreadable(err) && journal_secure(r, segment, scan, end, err)))   /* once may be chance */
 		return true;
 	/* What it says has been heard. If the disk takes nothing else either, what comes next finds out. */
 	if (spool_is_unreadable(err))
