@@ -19,6 +19,7 @@
 #include "spool/spool_recover.h"
 
 #define PLACES_APART 4096u              /* of those that the new one names */
+#define LAST_ROUND 2u
 
 struct spool_renewal {
 	bool        gathered;
@@ -170,6 +171,16 @@ say_records(struct spool_segment *segment, struct err *err)
 	return step != SPOOL_STEP_ERROR;
 }
 
+/* It takes its place when all of it is durable, so its end is of a later round than the rest: what is lost of that is damage. */
+static void
+say_the_last(struct spool_segment *segment)
+{
+	struct spool_renewal *renewal = segment->renewal;
+
+	spool_record_notes(&renewal->bytes, segment->number, 1, 0, renewal->notes.v, renewal->notes.n);
+	spool_record_synced(&renewal->bytes, segment->number, LAST_ROUND, 0, renewal->synced);
+}
+
 static bool
 say(struct spool_segment *segment)
 {
@@ -185,8 +196,7 @@ say(struct spool_segment *segment)
 		renewal->notes.n = notes_n;
 		return false;
 	}
-	spool_record_synced(bytes, segment->number, 1, 0, renewal->synced);
-	spool_record_notes(bytes, segment->number, 1, 0, renewal->notes.v, renewal->notes.n);
+	say_the_last(segment);
 	return true;
 }
 
@@ -201,12 +211,11 @@ say_again(struct spool_recovery *r, struct spool_segment *segment, size_t heard_
 	spool_record_journal_start(bytes, segment->number, 0);
 	for (size_t i = 0; i < r->places_n; i++)
 		spool_record_synced(bytes, segment->number, 1, 0, r->places[i]);
-	spool_record_synced(bytes, segment->number, 1, 0, segment->end);
 	for (size_t i = heard_from; i < r->heard_n; i++) {
 		if (!r->heard[i].in_record)
 			spool_notes_add(&renewal->notes, &r->heard[i].note);
 	}
-	spool_record_notes(bytes, segment->number, 1, 0, renewal->notes.v, renewal->notes.n);
+	say_the_last(segment);
 }
 
 /* ---- its place ---- */
@@ -259,7 +268,7 @@ renew_done(struct spool_core *core)
 			    name, renewal->aside);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = buf_len(&renewal->bytes);
 	segment->journal_ahead = 0;
-	segment->journal_round = 2;
+	segment->journal_round = LAST_ROUND + 1;
 	segment->journal_bad = false;
 	segment->journal_fails = 0;
 	if (segment->marked < renewal->synced)

@@ -228,6 +228,39 @@ breaks_off_a_compaction_that_would_hold_back_the_new_one(void **state)
 	}
 }
 
+/* It was synced whole before it took its place: a sector of it that is lost is no torn write. */
+static void
+calls_a_new_journal_damaged_that_misses_a_sector(void **state)
+{
+	struct post *post = post_new();
+	struct stuck stuck;
+	char name[SPOOL_NAME_MAX];
+
+	stuck_init(&stuck, &post->fake);
+	post_open(post);
+	hand_settle(&post->hand);
+	for (unsigned i = 0; i < 60; i++)
+		post_sent(post, 10);
+	for (unsigned i = 0; i < 59; i++)
+		post_deliver(post, &post->letters[i]);
+	spool_segment_name(post->letters[59].message.segment, ".jnl", name);
+	stuck.inode = fake_file(&post->fake, name);
+	stuck.syncs = true;
+	for (unsigned i = 0; i < 100 && fake_file(&post->fake, name) == stuck.inode; i++) {
+		if (!hand_tell(&post->hand) && !hand_work(&post->hand))
+			hand_pass(&post->hand, 1100 * US_PER_MS);
+	}
+	assert_ptr_not_equal(fake_file(&post->fake, name), stuck.inode);
+	post_kill(post);        /* before more is written to it */
+	assert_true(fake_file(&post->fake, name)->now_n > 2 * FAKE_BLOCK);
+	memset(fake_file(&post->fake, name)->now + FAKE_BLOCK, 0, FAKE_BLOCK);
+	buf_clear(&post->lines);
+	post_open(post);
+	assert_true(span_find_text(buf_span(&post->lines), SPAN("is damaged at byte")) != SIZE_MAX);
+	stuck_fini(&stuck, &post->fake);
+	post_free(post);
+}
+
 /* ---- a segment ---- */
 
 /* What it refused may stand in the file, which cannot be cut off: it must not come back. */
@@ -446,6 +479,7 @@ main(void)
 		cmocka_unit_test(keeps_a_journal_that_failed_once),
 		cmocka_unit_test(writes_a_journal_anew_that_is_gone),
 		cmocka_unit_test(forgets_nothing_whatever_fails_on_the_way),
+		cmocka_unit_test(calls_a_new_journal_damaged_that_misses_a_sector),
 		cmocka_unit_test(breaks_off_a_compaction_that_would_hold_back_the_new_one),
 		cmocka_unit_test(goes_on_in_another_segment_when_the_disk_takes_no_more_of_one),
 		cmocka_unit_test(starts_with_a_file_that_it_cannot_write_and_leaves_it),
