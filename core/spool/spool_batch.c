@@ -10,19 +10,16 @@
  *      if there were notes, synced. A note thus never precedes its message.
  * On the first's loop, done: offsets move, tickets are told (spool_face.c).
  *
- * A failure in 1 to 3 withdraws the batch: each of its segments is cut back to
- * where it stood before (after a failed sync: to what is known to be synced, since
- * the kernel may have dropped the rest and call it clean), and the cut is synced
- * before anybody is told, so that a message refused with 452 does not return. If
- * even the cut fails, nothing is accepted until it succeeds, or until the journal says that
- * the refused are not there (MOVED), and the segment is given up. What came after the
- * batch carries offsets that are void now, so it fails as well. After a failed sync,
- * or a write that fails for the file itself, the segment is sealed.
+ * A failure in 1 to 3 withdraws the batch: each of its segments is cut back to where it stood before (after a failed
+ * sync: to what is known to be synced, since the kernel may have dropped the rest and call it clean), and the cut is
+ * synced before anybody is told, so that a message refused with 452 does not return. If even the cut fails, nothing
+ * is accepted until it succeeds, or until the journal says that the refused are not there (MOVED), and the segment is
+ * given up. What came after the batch carries offsets that are void now, so it fails as well. After a failed sync, or
+ * a write that fails for the file itself, the segment is sealed.
  *
  * A failure in 4 loses nothing: notes stay in memory, the journal is cut back to
- * what is synced and the notes are written again. A crash meanwhile would undo them, so
- * when there are many of them, or for long, nobody should begin more (spool_stalls()). A journal
- * that fails twice for itself (a bad sector, a file that is gone) is written anew elsewhere (spool_renew.c).
+ * what is synced and the notes are written again. A crash meanwhile would undo them, so when there are many, or for long,
+ * nobody should begin more (spool_stalls()). A journal that fails twice for itself (a bad sector) is written anew (spool_renew.c).
  *
  * Either way the spool then refuses (`failing`) and tries a batch each second,
  * which must sync something real; the first that succeeds opens it again.
@@ -33,6 +30,7 @@
 #include <errno.h>
 
 #define IDLE_BYTES_MAX (256u * 1024u)   /* of a batch's own arrays, kept for the next one */
+#define FAILS_MAX      2u               /* of a file, before another takes its place */
 
 struct part {
 	struct spool_segment *segment;
@@ -60,8 +58,6 @@ struct spool_batch {
 	struct err   err;               /* of steps 1 to 3 */
 	struct err   journal_err;
 };
-
-#define FAILS_MAX 2u                    /* of a file, before another takes its place */
 
 /* ---- on the worker ---- */
 
