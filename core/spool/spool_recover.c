@@ -25,14 +25,14 @@
 /* ---- one segment ---- */
 
 static bool
-known_format(struct spool_segment *segment, const char *suffix, struct span *payload, struct err *err)
+known_format(struct spool_segment *segment, const char *suffix, struct span *payload, uint32_t *round, struct err *err)
 {
 	char name[SPOOL_NAME_MAX];
 	uint32_t format = 0;
 
 	if (span_get_u32(payload, &format) && format > 0 && format <= SPOOL_FORMAT) {
-		if (format == 1 && strcmp(suffix, ".jnl") == 0)
-			segment->journal_round = 0;     /* it is written on */
+		if (format == 1)
+			*round = 0;
 		return true;
 	}
 	spool_segment_name(segment, suffix, name);
@@ -165,7 +165,7 @@ journal_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 	while ((step = spool_scan_next(scan, &record, err)) != SPOOL_STEP_END) {
 		struct span payload = record.payload;
 
-		if (step == SPOOL_STEP_RECORD && record.kind == SPOOL_JOURNAL_START && !known_format(segment, ".jnl", &payload, err))
+		if (step == SPOOL_STEP_RECORD && record.kind == SPOOL_JOURNAL_START && !known_format(segment, ".jnl", &payload, &segment->journal_round, err))
 			return false;
 		if (step == SPOOL_STEP_RECORD && journal_record(r, segment, &record)) {
 			spool_hole_followed(r, segment, ".jnl", scan, &record);
@@ -349,7 +349,7 @@ segment_walk(struct spool_recovery *r, struct spool_segment *segment, struct spo
 		struct span payload = record.payload;
 
 		if (step == SPOOL_STEP_RECORD && record.at == 0 && record.kind == SPOOL_SEGMENT_START &&
-		    !known_format(segment, ".seg", &payload, err))
+		    !known_format(segment, ".seg", &payload, &segment->file_round, err))
 			return false;
 		if (step == SPOOL_STEP_RECORD && segment_record(r, segment, &record)) {
 			spool_hole_followed(r, segment, ".seg", scan, &record);

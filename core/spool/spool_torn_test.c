@@ -393,6 +393,42 @@ reads_the_format_before_and_goes_on_in_it(void **state)
 	}
 }
 
+static uint32_t
+last_round(const struct fake_inode *journal, uint64_t number, uint64_t end)
+{
+	uint32_t round = 0, n;
+
+	for (uint64_t at = 0; at < end; at += SPOOL_RECORD_HEADER + n) {
+		assert_true(spool_record_peek(journal->now + at, number, at, &n));
+		round = spool_record_round(journal->now + at);
+	}
+	return round;
+}
+
+/* One that was written anew is of this format, whatever its segment is of. A restart goes on counting. */
+static void
+counts_the_rounds_of_a_journal_beside_an_old_segment(void **state)
+{
+	struct torn it;
+	uint64_t number, at;
+	struct post *post;
+
+	torn_init(&it, false);
+	post = it.post;
+	assert_int_equal(sscanf(it.seg, "%" SCNx64, &number), 1);
+	make_old(it.file, number);
+	post_open(post);
+	hand_settle(&post->hand);
+	for (unsigned i = 1; i < 3; i++) {
+		at = post->letters[1].message.segment->journal_end;
+		post_settle(post, &post->letters[1], 0, SPOOL_WAITING);
+		spool_hurry(post->spool);
+		hand_settle(&post->hand);
+		assert_int_equal(spool_record_round(it.journal->now + at), last_round(it.journal, number, at) + 1);
+	}
+	torn_fini(&it);
+}
+
 int
 main(void)
 {
@@ -406,6 +442,7 @@ main(void)
 		cmocka_unit_test(cuts_off_the_tail_of_a_journal_that_was_cut_before),
 		cmocka_unit_test(takes_the_end_of_a_record_for_no_lost_sector),
 		cmocka_unit_test(reads_the_format_before_and_goes_on_in_it),
+		cmocka_unit_test(counts_the_rounds_of_a_journal_beside_an_old_segment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

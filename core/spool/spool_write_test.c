@@ -134,6 +134,8 @@ one_that_waits_hears_that_it_failed(void **state)
 	assert_false(spool_writer_waits(writer, on_room, &rooms));
 	assert_false(piece_write(writer));
 	spool_abort(writer);
+	post_rest(post);
+	assert_int_equal(post->spool->core->pending_bytes, 0);
 }
 
 static void
