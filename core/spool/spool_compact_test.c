@@ -3,6 +3,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
+#include "spool/spool_stuck_fixture.h"
 
 #define MIB (1u << 20)
 
@@ -425,6 +426,51 @@ begins_a_copy_anew_that_the_disk_broke_off(void **state)
 		check_failed_copy(n);
 }
 
+/* A step has copied a part of the only message when its segment's journal begins to fail; the power goes once there is a new one. */
+static void
+forgets_nothing_half_copied_when_the_journal_is_written_anew(void **state)
+{
+	struct post *post = post_new();
+	struct letter *large, *dead;
+	struct stuck stuck;
+	char name[SPOOL_NAME_MAX];
+
+	post->options.segment_bytes = 16 * MIB;
+	stuck_init(&stuck, &post->fake);
+	post_open(post);
+	hand_settle(&post->hand);
+	large = post_sent(post, 3 * MIB);
+	dead = post_sent(post, 11 * MIB);
+	assert_ptr_equal(large->message.segment, dead->message.segment);
+	spool_segment_name(large->message.segment, ".jnl", name);
+	spool_segment_rotate(post->spool->core);
+	post_deliver(post, dead);
+	while (!post->spool->core->compaction)
+		assert_true(hand_tell(&post->hand) || hand_work(&post->hand));
+	assert_true(hand_work(&post->hand) && hand_tell(&post->hand));
+	stuck.inode = fake_file(&post->fake, name);
+	assert_non_null(stuck.inode);
+	stuck.writes = true;
+	post_settle(post, large, 0, SPOOL_DELIVERED);
+	spool_hurry(post->spool);
+	while (!post->spool->core->failing.kind)
+		assert_true(hand_tell(&post->hand) || hand_work(&post->hand));
+	assert_non_null(post->spool->core->compaction);
+	for (unsigned i = 0; i < 100 && fake_file(&post->fake, name) == stuck.inode; i++) {
+		if (!hand_tell(&post->hand) && !hand_work(&post->hand))
+			hand_pass(&post->hand, 1100 * US_PER_MS);
+	}
+	assert_ptr_not_equal(fake_file(&post->fake, name), stuck.inode);
+	post_power_cut(post);
+	post_open(post);
+	assert_true(large->back);
+	assert_false(dead->back);
+	assert_int_equal(large->rcpts[0].outcome, SPOOL_DELIVERED);
+	post_check_read(post, large, 100000);
+	stuck_fini(&stuck, &post->fake);
+	post_free(post);
+}
+
 int
 main(void)
 {
@@ -443,6 +489,7 @@ main(void)
 		TEST(survives_a_power_cut_at_every_step_of_a_removal),
 		TEST(a_disk_that_fails_does_not_keep_a_removed_segment),
 		cmocka_unit_test(begins_a_copy_anew_that_the_disk_broke_off),
+		cmocka_unit_test(forgets_nothing_half_copied_when_the_journal_is_written_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

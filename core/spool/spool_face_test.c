@@ -1,6 +1,7 @@
 /* Faces of one spool on loops that move when told; spool_shared_test.c has them on threads. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
+#include "spool/spool_stuck_fixture.h"
 
 /* A loop that keeps what was posted to it. */
 struct box {
@@ -339,6 +340,47 @@ tries_again_what_failed_while_something_else_waited(void **state)
 	post_free(post);
 }
 
+/* Told late, a message that is durable is in no list yet: a new journal must not call it over. */
+static void
+a_new_journal_waits_for_a_face_that_was_not_told_yet(void **state)
+{
+	struct post *post = post_new();
+	struct letter *letter;
+	struct spool *face;
+	struct stuck stuck;
+	struct box box;
+	char name[SPOOL_NAME_MAX];
+
+	stuck_init(&stuck, &post->fake);
+	post_open(post);
+	hand_settle(&post->hand);
+	box_init(&box, post);
+	face = spool_join(post->spool, &box.loop);
+	letter = send_by(post, face, 100);
+	spool_segment_name(post->spool->core->active, ".jnl", name);
+	stuck.inode = fake_file(&post->fake, name);
+	assert_non_null(stuck.inode);
+	stuck.writes = true;
+	post_rest(post);
+	assert_int_equal(letter->told, 0);
+	spool_hurry(post->spool);
+	post_rest(post);
+	box_deliver(&box);
+	assert_int_equal(letter->told, 1);
+	assert_int_equal(letter->err.kind, ERR_NONE);
+	post_rest(post);
+	assert_false(spool_refuses(post->spool));
+	assert_ptr_not_equal(fake_file(&post->fake, name), stuck.inode);
+	spool_close(face);
+	post_power_cut(post);
+	post_open(post);
+	assert_true(letter->back);
+	post_check_read(post, letter, 1000);
+	stuck_fini(&stuck, &post->fake);
+	timers_fini(&box.loop.timers);
+	post_free(post);
+}
+
 int
 main(void)
 {
@@ -353,6 +395,7 @@ main(void)
 		cmocka_unit_test(notes_do_not_wait_for_a_face_that_is_gone),
 		cmocka_unit_test(the_first_tries_again_what_failed_elsewhere),
 		cmocka_unit_test(tries_again_what_failed_while_something_else_waited),
+		cmocka_unit_test(a_new_journal_waits_for_a_face_that_was_not_told_yet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
