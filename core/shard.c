@@ -10,6 +10,7 @@
 #include "shard.h"
 
 #include "delivery/delivery.h"
+#include "delivery/outcome.h"
 #include "net/process.h"
 #include "reception/reception.h"
 #include "shards.h"
@@ -75,6 +76,7 @@ on_tick(void *ctx, struct now now)
 	if (shard->queues->changed && now.mono >= shard->saved_at + state_pause(shard->saved_n))
 		state_tell(shard->shards->state, shard);
 	watch_memory(shard, now.mono);
+	outcome_unread_review(shard, now.mono);
 	timer_start(&shard->loop->timers, &shard->tick, now.mono + TICK_US);
 }
 
@@ -155,6 +157,7 @@ shard_end(struct shard *shard)
 	delivery_free(shard->delivery);
 	shard->delivery = NULL;
 	timer_stop(&shard->loop->timers, &shard->tick);
+	outcome_unread_review(shard, MONO_NEVER);
 }
 
 void

@@ -85,6 +85,11 @@ struct shard {
 	/* the wiring's own */
 	struct timer     tick;
 	mono_us_t        trim_at;       /* the first's: not before */
+	struct {                        /* outcome_unread()'s */
+		mono_us_t until;        /* its minute ends then; 0: none runs */
+		unsigned  told;         /* lines in it; */
+		uint64_t  left_out;     /* and what became none */
+	} unread;
 	mono_us_t        saved_at;
 	size_t           saved_n;       /* bytes, then */
 };

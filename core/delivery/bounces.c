@@ -224,8 +224,8 @@ do_doomed(struct bounces *bounces, struct now now)
 		doomed_end(bounces, doomed, &envelope, NULL, &arena, now);
 	} else if (spool_is_unreadable(&err)) {
 		/* It may be the cable, so nothing is given up for it; but nobody else's report waits for a bad sector. */
-		envelope_id_format(doomed->message->spool.id, id);
-		log_error(bounces->shard->log, "message %s cannot be given up while its sender cannot be told, and stays in its queue: %s", id, err.text);
+		outcome_unread(bounces->shard, doomed->message,
+			       "cannot be given up while its sender cannot be told, and stays in its queue", &err, now);
 		doomed_postpone(doomed, now);
 		doomed = NULL;
 	} else {
@@ -255,7 +255,7 @@ do_unsent(struct bounces *bounces, struct now now)
 		log_error(bounces->shard->log, "no report of non-delivery: %s", err.text);
 		bounce_settle(b, now);
 	} else if (spool_is_unreadable(&err)) {
-		log_error(bounces->shard->log, "a report of non-delivery waits until its message can be read: %s", err.text);
+		outcome_unread(bounces->shard, b->rcpts[0]->message, "has to be read for its report of non-delivery, which waits", &err, now);
 		bounce_postpone(b, now);
 	} else {
 		bounce_wait(b, err.text, now);

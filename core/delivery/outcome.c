@@ -8,6 +8,9 @@
 #include "delivery/bounces.h"
 #include "queue/queue_hand.h"
 
+#define UNREAD_LINES    3u                      /* in the log, of the messages that could not be read */
+#define UNREAD_US       (60 * US_PER_S)         /* in such a time */
+
 /* ---- accounting ---- */
 
 static void
@@ -173,6 +176,36 @@ outcome_envelope(struct shard *shard, const struct message *message, struct spoo
 	return false;
 }
 
+/* ---- what cannot be read ---- */
+
+void
+outcome_unread_review(struct shard *shard, mono_us_t now)
+{
+	if (now < shard->unread.until)
+		return;
+	if (shard->unread.left_out > 0)
+		log_error(shard->log, "%llu times more within a minute a message could not be read from the spool",
+			  (unsigned long long)shard->unread.left_out);
+	memset(&shard->unread, 0, sizeof shard->unread);
+}
+
+void
+outcome_unread(struct shard *shard, const struct message *message, const char *what, const struct err *why, struct now now)
+{
+	char id[17];
+
+	outcome_unread_review(shard, now.mono);
+	if (shard->unread.until == 0)
+		shard->unread.until = now.mono + UNREAD_US;
+	if (shard->unread.told == UNREAD_LINES) {
+		shard->unread.left_out++;
+		return;
+	}
+	shard->unread.told++;
+	envelope_id_format(message->spool.id, id);
+	log_error(shard->log, "message %s %s: %s", id, what, why->text);
+}
+
 /* ---- without a session ---- */
 
 /* The code a receiver would have said it with; 556 is RFC 7505's for a null MX. */
@@ -211,7 +244,7 @@ outcome_put_off(struct shard *shard, struct rcpt *rcpt, const struct smtp_reply 
 		outcome_deferred(shard, &envelope, &outcome, NULL, now);
 		spool_read_close(&reader);
 	} else {
-		log_error(shard->log, "%s", err.text);
+		outcome_unread(shard, rcpt->message, "stays in its queue", &err, now);
 		queue_rcpt_postpone(rcpt, now);
 	}
 	arena_fini(&arena);
@@ -253,7 +286,7 @@ drop_one(void *ctx, struct rcpt *rcpt)
 		write_record(all->shard, ACCOUNT_BOUNCED, rcpt, &envelope, all->reply, NULL, NULL, all->now);
 		spool_read_close(&reader);
 	} else {
-		log_error(all->shard->log, "%s", err.text);
+		outcome_unread(all->shard, rcpt->message, "is dropped without a line in the accounting", &err, all->now);
 	}
 	queue_rcpt_over(rcpt, SPOOL_DROPPED, all->now);
 	arena_fini(&arena);

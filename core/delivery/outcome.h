@@ -38,6 +38,12 @@ void outcome_deferred(struct shard *shard, const struct envelope *envelope, cons
 void outcome_bounced(struct shard *shard, const struct envelope *envelope, struct spool_reader *reader,
 		     const struct outcome *outcomes, unsigned n, const struct attempt *attempt, struct now now);
 
+/* A message that the spool cannot hand out now, to the log: a few a minute, for a segment on bad sectors holds thousands, each
+ * tried again once a minute. what: "stays in its queue". */
+void outcome_unread(struct shard *shard, const struct message *message, const char *what, const struct err *why, struct now now);
+/* Once a second, and MONO_NEVER at the end: when their minute is over, how many more there were. */
+void outcome_unread_review(struct shard *shard, mono_us_t now);
+
 /* For a recipient that no session holds: reads its envelope from the spool. */
 void outcome_give_up(struct shard *shard, struct rcpt *rcpt, const char *status, const char *text, struct now now);
 /* The same, but it stays queued; floor: as an outcome's. */

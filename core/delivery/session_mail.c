@@ -222,7 +222,7 @@ open_message(struct session *s, struct rcpt **rcpts, unsigned n)
 	return true;
 
 fail:
-	log_error(shard->log, "%s", err.text);
+	outcome_unread(shard, rcpts[0]->message, "stays in its queue", &err, session_now(s));
 	for (unsigned i = 0; i < n; i++)
 		queue_rcpt_postpone(rcpts[i], session_now(s));
 	return_arena(s);

@@ -2,6 +2,7 @@
 #include "delivery/session_own.h"
 #include "sim/receiver.h"
 #include "sim/world_fixture.h"
+#include "sim/world_own.h"
 
 #define POLICY \
 	"vmta 'mta-1' { source = 'any' }\n" \
@@ -217,6 +218,58 @@ stops_when_its_time_is_up(void **state)
 	world_free(world);
 }
 
+static void
+count_line(void *ctx, const char *line, size_t n)
+{
+	unsigned *counts = ctx;
+	struct span text = span_make(line, n);
+
+	counts[0] += span_find_text(text, SPAN(" stays in its queue: ")) != SIZE_MAX;
+	counts[1] += span_find_text(text, SPAN(" times more within a minute ")) != SIZE_MAX;
+}
+
+static wall_ms_t
+no_wall(void *ctx)
+{
+	return (wall_ms_t){ 0 };
+}
+
+static void
+spoil_mail(void *ctx, const char *name)
+{
+	struct world *world = ctx;
+
+	if (span_ends_nocase(span_text(name), SPAN(".seg")))
+		disk_sim_spoil(world->disk, name, 4096);
+}
+
+/* Nine or so stand in a sector, each of them tried once a minute. */
+static void
+messages_on_a_bad_sector_fill_no_log(void **state)
+{
+	struct world *world = open_world(1);
+	unsigned counts[2] = { 0 };
+	struct log log = { .wall = no_wall, .sink = count_line, .sink_ctx = counts };
+	struct disk *disk = &world->disk->disk;
+	struct policy_report report;
+	struct err err = { 0 };
+
+	policy_report_init(&report);
+	receiver_down(world_receiver(world, "example.org", NULL), RECEIVER_REFUSES);
+	inject(world, "user@example.org", 30);
+	assert_true(world_run_until(world, 10 * US_PER_S, &err));
+	assert_true(world_restart(world, 0, &report, &err));
+	assert_true(disk->ops->list(disk, spoil_mail, world, NULL));
+	receiver_up(world_receiver(world, "example.org", NULL));
+	world_shard(world)->log = &log;
+	assert_true(world_run_until(world, 3600 * US_PER_S, &err));
+	assert_true(taken(world, "example.org") > 15 && taken(world, "example.org") < 28);
+	assert_in_range(counts[0], 60, 3 * 61);
+	assert_in_range(counts[1], 30, 61);
+	policy_report_fini(&report);
+	world_free(world);
+}
+
 int
 main(void)
 {
@@ -229,6 +282,7 @@ main(void)
 		cmocka_unit_test(reports_what_waits_and_what_happened_last),
 		cmocka_unit_test(a_question_about_a_queue_that_cannot_be_names_the_nearest),
 		cmocka_unit_test(stops_when_its_time_is_up),
+		cmocka_unit_test(messages_on_a_bad_sector_fill_no_log),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
