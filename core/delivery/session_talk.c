@@ -60,7 +60,10 @@ send_body(struct session *s)
 	buf_fini(&room);
 	if (!ok) {
 		/* Half a message is on its way and cannot be taken back: without the final dot it is none. */
-		outcome_unread(s->delivery->shard, s->rcpts[0]->message, "is not sent to its end", &err, session_now(s));
+		if (err.kind == ERR_PERM)
+			log_error(s->delivery->shard->log, "%s", err.text);
+		else
+			outcome_unread(s->delivery->shard, s->rcpts[0]->message, "is not sent to its end", &err, session_now(s));
 		smtp_reply_make(&reply, 451, "4.3.0", "the message cannot be read from the spool");
 		session_break(s, &reply, false);
 		session_over(s);
