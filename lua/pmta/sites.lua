@@ -405,11 +405,11 @@ end
 local function settle_owner(self, owner)
   owner.settled = settle(owner.blocks)
   if owner.rollup then
-    -- The pool's limits go to what it rolls up.
+    -- Its limits go to what it rolls up; its name stays.
     local block = policy.new_block({ owner.rollup.of }, true, nil, owner)
     for i = #owner.items, 1, -1 do
       local item = owner.items[i]
-      if item.name then
+      if item.name and item.name ~= "hostname" then
         table.remove(owner.items, i)
         table.insert(block.items, 1, item)
         block.by[item.name], owner.by[item.name] = item, nil

@@ -188,6 +188,11 @@ class Import(harness.Case):
         self.assertIn('domain "b.example" { max_smtp_out = 7, max_msg_rate = "5/m" }', answer["policy"])
         self.assertRegex(answer["policy"], r'domain "a.example" \{ max_msg_rate = "5/m", max_smtp_out = 2 \}')
 
+    def test_a_rolled_up_virtual_mta_keeps_its_name(self):
+        answer = self.imported("<virtual-mta a>\nhost-name x.example.com\nmax-smtp-out 4\nmx-rollup gmail.com\n</virtual-mta>\n")
+        self.assertIn('hostname = "x.example.com"', answer["policy"])
+        self.assertIn("google = { max_smtp_out = 4 }", answer["policy"])
+
     def test_a_roll_up_is_a_provider_by_mx(self):
         answer = self.imported("<mx-rollup-list>\nmx *.google.com gmail.rollup\nmx *.googlemail.com gmail.rollup\n</mx-rollup-list>\n"
                                "<domain gmail.rollup>\nmax-smtp-out 3\n</domain>\n"
