@@ -51,33 +51,33 @@ tells_the_peer_why_it_gave_up(void **state)
 	tear_down(&f);
 }
 
+/* verify, and host: how the client looks at it. */
+static void
+assert_taken(const char *cert, const char *key, bool verify, const char *host)
+{
+	struct fixture f;
+
+	set_up_tls(&f, cert, key);
+	f.peer.verify = verify;
+	f.peer.host = host;
+	dial(&f);
+	run_until(&f, both_secure);
+	tear_down(&f);
+}
+
 static void
 takes_any_certificate_where_none_is_asked_for(void **state)
 {
 	static const char *hosts[] = { "mx.example.com", "127.0.0.1", "", "mx.example.com." };
 
-	for (size_t i = 0; i < countof(hosts); i++) {
-		struct fixture f;
-
-		set_up_tls(&f, "stranger.pem", "stranger.key");
-		f.peer.host = hosts[i];
-		dial(&f);
-		run_until(&f, both_secure);
-		tear_down(&f);
-	}
+	for (size_t i = 0; i < countof(hosts); i++)
+		assert_taken("stranger.pem", "stranger.key", false, hosts[i]);
 }
 
 static void
 a_final_dot_is_no_part_of_the_name(void **state)
 {
-	struct fixture f;
-
-	set_up_tls(&f, "good.pem", "good.key");
-	f.peer.verify = true;
-	f.peer.host = "mx.example.com.";
-	dial(&f);
-	run_until(&f, both_secure);
-	tear_down(&f);
+	assert_taken("good.pem", "good.key", true, "mx.example.com.");
 }
 
 /* Another connection to the same listener. */
