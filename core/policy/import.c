@@ -148,6 +148,17 @@ l_valid(lua_State *L)
 	return 1;
 }
 
+/* host.distance(a, b): the number of letters in which two names differ. */
+static int
+l_distance(lua_State *L)
+{
+	size_t a_n, b_n;
+	const char *a = luaL_checklstring(L, 1, &a_n), *b = luaL_checklstring(L, 2, &b_n);
+	sandbox_charge(L, 100);
+	lua_pushinteger(L, span_distance(span_make(a, a_n), span_make(b, b_n)));
+	return 1;
+}
+
 /* host.read(path): the text, or nil and why not. */
 static int
 l_read(lua_State *L)
@@ -217,7 +228,7 @@ l_require(lua_State *L)
 static void
 export_host(struct import *import)
 {
-	static const luaL_Reg doors[] = { { "valid", l_valid }, { "read", l_read }, { "find", l_find } };
+	static const luaL_Reg doors[] = { { "valid", l_valid }, { "distance", l_distance }, { "read", l_read }, { "find", l_find } };
 	lua_State *L = sandbox_lua(import->sandbox);
 	lua_newtable(L);
 	for (size_t i = 0; i < countof(doors); i++) {

@@ -188,6 +188,23 @@ end
 writer.declared = { node = true, listener = true, vmta = true, pool = true, provider = true, domain = true, on = true, reject = true,
                     senders = true, first_by = true }
 
+local function names(block, matches)
+  for _, pattern in ipairs(block.patterns) do
+    if matches(pattern) then
+      return true
+    end
+  end
+  return false
+end
+
+local function is_star(pattern)
+  return pattern == "*"
+end
+
+local function has_star(pattern)
+  return pattern:find("*", 1, true) ~= nil
+end
+
 local function write_sites(self, w)
   for _, provider in ipairs(self.providers) do
     local block = provider.block or { items = {} }
@@ -210,10 +227,9 @@ local function write_sites(self, w)
   end
   local star_done = false
   for _, block in ipairs(self.settled) do
-    local is_star = #block.patterns == 1 and block.patterns[1] == "*"
     if not block.provider and (#block.items > 0 or block.reactions or block.tail) then
       local extra = {}
-      if is_star and self.star_apart then
+      if self.star_apart and names(block, is_star) then
         extra[1] = { name = "rollup", value = "false" }
         star_done = true
       end
@@ -266,7 +282,7 @@ local function write(self, path)
     end
   end
   for _, block in ipairs(self.settled) do
-    if not block.provider and block.patterns[1]:find("*", 1, true) and (#block.items > 0 or block.reactions) then
+    if not block.provider and names(block, has_star) and (#block.items > 0 or block.reactions) then
       self.star_apart = true
     end
   end

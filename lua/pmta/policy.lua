@@ -384,30 +384,13 @@ function policy:open(s)
   end
 end
 
--- The number of letters in which two names differ.
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do
-    row[j] = j
-  end
-  for i = 1, #a do
-    local before = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = math.min(row[j] + 1, row[j - 1] + 1, before + (a:byte(i) == b:byte(j) and 0 or 1))
-      before, row[j] = row[j], cost
-    end
-  end
-  return row[#b]
-end
-
 function policy:close(s)
   local name = directives.aliases[s.name] or s.name
   local top = self:top()
   local open = #self.stack > 1 and (top.of or top.kind)
   if s.broken then
     self:tell(s, "error", nil, s.broken)
-  elseif open and not directives.blocks[name] and open ~= name and #name < 40 and distance(name, open) <= 2 then
+  elseif open and not directives.blocks[name] and open ~= name and #name < 40 and host.distance(name, open) <= 2 then
     self:tell(s, "error", nil, "taken for </" .. open .. ">")
     name = open
   end
@@ -439,8 +422,8 @@ function policy:nearest(name)
     self.near_n = self.near_n + 1
     local best, least = false, 1 + math.floor(#name / 3)
     for candidate in pairs(directives.any) do
-      local far = math.abs(#candidate - #name) < least and distance(name, candidate) or least
-      if far < least then
+      local far = math.abs(#candidate - #name) <= least and host.distance(name, candidate) or least + 1
+      if far < least or far == least and best and candidate < best then
         best, least = candidate, far
       end
     end

@@ -193,6 +193,14 @@ class Import(harness.Case):
         self.assertIn('hostname = "x.example.com"', answer["policy"])
         self.assertIn("google = { max_smtp_out = 4 }", answer["policy"])
 
+    def test_a_star_among_other_names_keeps_its_queues_apart(self):
+        answer = self.imported("<domain a.example *>\nmax-smtp-out 5\n</domain>\n")
+        self.assertIn('domain { "a.example", "*" } { rollup = false, max_smtp_out = 5 }', answer["policy"])
+
+    def test_of_two_names_as_near_the_first_is_named(self):
+        answer = self.imported("<domain a.example>\nsmtp-tls-allow-tlsv1.4 no\n</domain>\n")
+        self.assertEqual(answer["lines"][1]["note"], "nearest smtp-tls-allow-tlsv1.1")
+
     def test_a_roll_up_is_a_provider_by_mx(self):
         answer = self.imported("<mx-rollup-list>\nmx *.google.com gmail.rollup\nmx *.googlemail.com gmail.rollup\n</mx-rollup-list>\n"
                                "<domain gmail.rollup>\nmax-smtp-out 3\n</domain>\n"
