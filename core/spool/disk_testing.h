@@ -50,7 +50,7 @@ struct fake_disk {
 	bool     dead;
 	int      sys;                   /* what a failure says */
 	uint64_t capacity, used_by_others;
-	unsigned opened, reads, syncs, lengths;  /* lengths: syncs that moved one */
+	unsigned opened, opened_most, reads, syncs, lengths;     /* lengths: syncs that moved one */
 	bool     locked;
 };
 
@@ -179,6 +179,7 @@ fake_open(struct disk *disk, const char *name, bool create, struct err *err)
 	file->disk = fake;
 	fake_set(&file->inode, entry->now);
 	fake->opened++;
+	fake->opened_most = fake->opened > fake->opened_most ? fake->opened : fake->opened_most;
 	return file;
 }
 

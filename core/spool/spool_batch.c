@@ -229,6 +229,10 @@ journals_write(struct spool_batch *batch, const struct disk_ops *ops)
 		if (!part->journal_ok && !batch->journal_err.kind)
 			batch->journal_err = err;
 		part->journal_bytes = part->segment->journal_end;
+		part->created = part->synced > 0;
+		/* At once: many segments may have notes, and descriptors are few. */
+		if (!part->keep_files)
+			spool_segment_files_close(part->segment);
 	}
 }
 
@@ -241,12 +245,6 @@ batch_work(struct spool_core *core)
 	if (!segments_cut(batch, ops) || !segments_write(batch, ops) || !segments_sync(batch, ops))
 		withdraw(batch, ops);
 	journals_write(batch, ops);
-	for (uint32_t i = 0; i < batch->parts_n; i++) {
-		struct part *part = &batch->parts[i];
-		part->created = part->synced > 0;
-		if (!part->keep_files)
-			spool_segment_files_close(part->segment);
-	}
 }
 
 /* ---- under the lock ---- */
@@ -254,17 +252,19 @@ batch_work(struct spool_core *core)
 static void
 part_init(struct part *part, struct spool_segment *segment, bool probe, bool final)
 {
+	bool stays = segment != segment->core->removing;        /* else its name is gone, and must not be made again */
+
 	*part = (struct part){
 		.segment = segment, .chunks = segment->pending, .notes = segment->notes,
 		.at = segment->written, .bytes = segment->end - segment->written,
 		.synced = segment->synced, .marked = segment->marked,
-		.cut = segment->cut && (segment->synced || !segment->sealed),   /* else it is removed */
+		.cut = segment->cut && stays && (segment->synced || !segment->sealed),  /* else it is removed */
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
 	if (part->keep_files)
 		spool_ahead_plan(segment, part->bytes, &part->ahead);
 	part->sync = segment->tickets_pending || (!segment->created && part->chunks.n) ||
-		     (final && !segment->sealed && segment->end > segment->synced);
+		     (final && stays && !segment->sealed && segment->end > segment->synced);
 	part->force_journal = (probe && segment == segment->core->active) ||
 			      (final && (segment->end > segment->marked));
 	segment->pending = (struct spool_chunks){ 0 };

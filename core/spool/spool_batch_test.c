@@ -254,6 +254,33 @@ stalls_when_a_little_cannot_be_written_down_for_long(void **state)
 	assert_false(spool_stalls(post->spool));
 }
 
+/* A batch with notes for each of many segments. */
+static void
+has_few_files_open_however_many_segments_have_notes(void **state)
+{
+	enum { SEGMENTS = 30 };
+	struct post *post = *state;
+
+	for (unsigned i = 0; i < SEGMENTS; i++) {
+		post_sent(post, 1000);
+		spool_segment_rotate(post->spool->core);
+	}
+	post_rest(post);
+	for (unsigned closes = 0; closes < 2; closes++) {
+		post->fake.opened_most = 0;
+		for (unsigned i = 0; i < SEGMENTS; i++)
+			post_settle(post, &post->letters[i], 0, SPOOL_WAITING);
+		if (closes)
+			post_close(post);
+		else
+			post_rest(post);
+		assert_in_range(post->fake.opened_most, 1, 8);
+	}
+	post_open(post);
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		assert_int_equal(post->letters[i].rcpts[0].attempts, 2);
+}
+
 int
 main(void)
 {
@@ -270,6 +297,7 @@ main(void)
 		TEST(ends_a_job_that_is_worked_but_not_told_when_it_closes),
 		TEST(stalls_when_too_much_cannot_be_written_down_and_goes_on_when_it_can),
 		TEST(stalls_when_a_little_cannot_be_written_down_for_long),
+		TEST(has_few_files_open_however_many_segments_have_notes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
