@@ -190,6 +190,7 @@ spool_segment_reset(struct spool_segment *segment)
 		append_start(segment);
 }
 
+/* Of what was never synced all goes, and the file may serve again: it must not be said of a later copy. */
 void
 spool_segment_void(struct spool_segment *segment, struct list *tickets)
 {
@@ -197,7 +198,7 @@ spool_segment_void(struct spool_segment *segment, struct list *tickets)
 		const struct spool_ticket *ticket = list_entry(pos, struct spool_ticket, link);
 		struct spool_note moved = { .id = ticket->id, .state = { .outcome = SPOOL_MOVED } };
 
-		if (ticket->segment == segment)
+		if (ticket->segment == segment && segment->synced)
 			spool_segment_note(segment, &moved);
 	}
 	segment->cut_fails++;
