@@ -3,6 +3,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_post.h"
+#include "spool/spool_stuck_fixture.h"
 
 /* A dead segment that somebody reads, so it stays. */
 static void
@@ -71,11 +72,65 @@ a_copy_that_was_withdrawn_does_not_void_the_next(void **state)
 		assert_in_range(n, 1, 100);
 }
 
+static uint32_t
+round_of(struct post *post, const struct letter *letter)
+{
+	char name[SPOOL_NAME_MAX];
+
+	spool_segment_name(letter->message.segment, ".seg", name);
+	return spool_record_round(fake_file(&post->fake, name)->now + letter->message.at);
+}
+
+/* One batch for two segments: the active one is synced already when the other's sync fails. */
+static void
+withdraw_what_was_synced(struct post *post)
+{
+	struct spool_writer *writer = spool_begin(post->spool, NULL);
+	struct letter *large = &post->letters[post->letters_n++], *first, *refused;
+	char *some = mem_alloc(SPOOL_PIECE_MAX), name[SPOOL_NAME_MAX];
+	struct stuck stuck;
+
+	assert_true(spool_write(writer, span_make(some, SPOOL_PIECE_MAX), NULL));
+	free(some);
+	hand_settle(&post->hand);
+	first = post_send(post, 1000);
+	refused = post_send(post, 1000);
+	*large = (struct letter){ .message = { .id = spool_next_id(post->spool) } };
+	spool_segment_name(writer->segment, ".seg", name);
+	spool_commit(writer, &large->message, 1, SPAN("meta"), SPAN("A: b\r\n\r\n"), post_told, large);
+	assert_true(hand_work(&post->hand) && hand_tell(&post->hand));
+	assert_int_equal(first->told, 1);
+	stuck_init(&stuck, &post->fake);
+	stuck.inode = fake_file(&post->fake, name);
+	stuck.syncs = true;
+	assert_true(hand_work(&post->hand) && hand_tell(&post->hand));
+	stuck_fini(&stuck, &post->fake);
+	assert_int_equal(refused->err.kind, ERR_TEMP);
+	assert_int_equal(large->err.kind, ERR_TEMP);
+	post_rest(post);
+}
+
+static void
+rounds_have_no_gap_where_a_batch_was_withdrawn(void **state)
+{
+	struct post *post = *state;
+	struct letter *before, *after;
+
+	post_sent(post, 60000);
+	withdraw_what_was_synced(post);
+	before = &post->letters[2];
+	after = post_sent(post, 1000);
+	assert_ptr_equal(before->message.segment, after->message.segment);
+	assert_int_equal(round_of(post, after), spool_round_after(round_of(post, before)));
+}
+
 int
 main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_copy_that_was_withdrawn_does_not_void_the_next),
+		TEST(rounds_have_no_gap_where_a_batch_was_withdrawn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
