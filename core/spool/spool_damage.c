@@ -66,23 +66,28 @@ by_place(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The next one behind `at`; UINT64_MAX: none. */
-static uint64_t
-place_behind(struct spool_recovery *r, uint64_t at)
+uint64_t
+spool_place_behind(const uint64_t *places, size_t n, uint64_t at)
 {
-	size_t low = 0, high = r->places_n;
+	size_t low = 0, high = n;
 
-	if (!r->places_sorted && r->places_n)
-		qsort(r->places, r->places_n, sizeof(*r->places), by_place);
-	r->places_sorted = true;
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		if (r->places[mid] <= at)
+		if (places[mid] <= at)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < r->places_n ? r->places[low] : UINT64_MAX;
+	return low < n ? places[low] : UINT64_MAX;
+}
+
+static uint64_t
+place_behind(struct spool_recovery *r, uint64_t at)
+{
+	if (!r->places_sorted && r->places_n)
+		qsort(r->places, r->places_n, sizeof(*r->places), by_place);
+	r->places_sorted = true;
+	return spool_place_behind(r->places, r->places_n, at);
 }
 
 /* ---- holes ---- */

@@ -72,6 +72,7 @@ bool spool_number_among(const uint64_t *numbers, size_t n, uint64_t number);
 /* spool_damage.c */
 void spool_finding_tell(struct spool_core *core, const struct spool_finding *finding);      /* to the log, or to who looks */
 void spool_place_add(struct spool_recovery *r, uint64_t at);
+uint64_t spool_place_behind(const uint64_t *places, size_t n, uint64_t at);     /* of sorted ones; UINT64_MAX: none */
 /* Or more of the one there is; why NULL: bad bytes. */
 void spool_hole_begin(struct spool_recovery *r, struct spool_segment *segment, uint64_t at, uint32_t round, const char *why);
 /* Where a segment's scan met a bad record, or its end too early: goes on behind it. False: nowhere. */

@@ -5,7 +5,8 @@
  * What the new one begins with, recovery knows: what it could read of the old one. A node that
  * runs does not read the old one, which most likely fails too. How the live messages stand the
  * engine knows; of all others in the segment only that they are over matters, and MOVED says that:
- * a walk over the segment finds them. Since the journal fails nothing is appended (the spool refuses),
+ * a walk over the segment finds them. What the disk does not read then it may read later, so a few tries are made; what
+ * stays unread is told, for it will be sent again. Where live ones begin is said too, so that none is lost behind it. Since the journal fails nothing is appended (the spool refuses),
  * and once no ticket is on its way every message is either live or over. What is settled from then on waits in
  * memory for the new one, as it would for the old.
  *
@@ -20,13 +21,17 @@
 
 #define PLACES_APART 4096u              /* of those that the new one names */
 #define LAST_ROUND 2u
+#define READ_TRIES 4u
 
 struct spool_renewal {
 	bool        gathered;
 	uint64_t    synced;             /* then: so far is the segment, */
-	uint64_t   *live;               /* these wait in it, by id, */
+	uint64_t   *live, *places;      /* these wait in it, by id, there their records begin, in order, */
 	size_t      live_n, live_cap;
-	struct spool_notes notes;       /* and that became of their recipients */
+	struct spool_notes notes;       /* and that became of their recipients: */
+	uint32_t    states_n;           /* so many; the others are of what is over */
+	unsigned    tries;              /* to read the segment, that found it */
+	bool        partly;             /* readable only in part */
 	struct buf  bytes;              /* of the new one; none: not known yet */
 	bool        put, placed;
 	char        aside[SPOOL_NAME_MAX];      /* the old one's name from now on; "": there was none */
@@ -56,6 +61,7 @@ spool_renewal_end(struct spool_segment *segment)
 	segment->renewal = NULL;
 	segment->core->renewals_n--;
 	free(renewal->live);
+	free(renewal->places);
 	spool_notes_fini(&renewal->notes);
 	buf_fini(&renewal->bytes);
 	free(renewal);
@@ -87,7 +93,9 @@ live_add(struct spool_renewal *renewal, const struct spool_message *message, con
 	if (renewal->live_n == renewal->live_cap) {
 		renewal->live_cap = renewal->live_cap ? 2 * renewal->live_cap : 64;
 		renewal->live = mem_grow(renewal->live, renewal->live_cap * sizeof(*renewal->live));
+		renewal->places = mem_grow(renewal->places, renewal->live_cap * sizeof(*renewal->places));
 	}
+	renewal->places[renewal->live_n] = message->at;
 	renewal->live[renewal->live_n++] = message->id;
 	for (unsigned i = 0; i < message->rcpts_n; i++) {
 		struct spool_note note = { .id = message->id, .rcpt = (uint16_t)i, .state = states[i] };
@@ -97,7 +105,7 @@ live_add(struct spool_renewal *renewal, const struct spool_message *message, con
 }
 
 static int
-by_id(const void *a, const void *b)
+by_number(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -118,8 +126,11 @@ gather(struct spool_segment *segment)
 		live_add(renewal, message, states);
 		free(states);
 	}
-	if (renewal->live_n)
-		qsort(renewal->live, renewal->live_n, sizeof(*renewal->live), by_id);
+	if (renewal->live_n) {
+		qsort(renewal->live, renewal->live_n, sizeof(*renewal->live), by_number);
+		qsort(renewal->places, renewal->live_n, sizeof(*renewal->places), by_number);
+	}
+	renewal->states_n = renewal->notes.n;
 	renewal->synced = segment->synced;
 	renewal->gathered = true;
 }
@@ -141,11 +152,26 @@ say_record(struct spool_segment *segment, const struct spool_record *record, uin
 	spool_notes_add(&renewal->notes, &(struct spool_note){ .id = parts.id, .state = { .outcome = SPOOL_MOVED } });
 }
 
+/* Behind what is bad; false: nowhere. */
+static bool
+go_on(struct spool_renewal *renewal, struct spool_scan *scan)
+{
+	uint64_t place = spool_place_behind(renewal->places, renewal->live_n, scan->bad_to ? scan->bad_to - 1 : scan->at);
+	uint64_t to = scan->beyond && scan->beyond <= place ? scan->beyond : place;
+
+	renewal->partly = renewal->partly || scan->bad_to;
+	if (to > scan->size)
+		return false;
+	spool_scan_seek(scan, to);
+	return true;
+}
+
 /* What cannot be read now is not over, for the next start. */
 static bool
 say_records(struct spool_segment *segment, struct err *err)
 {
 	const struct disk_ops *ops = segment->core->disk->ops;
+	struct spool_renewal *renewal = segment->renewal;
 	struct spool_record record;
 	struct spool_scan scan;
 	struct disk_file *file;
@@ -155,15 +181,15 @@ say_records(struct spool_segment *segment, struct err *err)
 
 	spool_segment_name(segment, ".seg", name);
 	file = spool_file_open(segment->core->disk, name, &size, err);
-	if (!file)
-		return spool_is_unreadable(err);
-	spool_scan_init(&scan, ops, file, segment->number, (uint64_t)min_i64((int64_t)size, (int64_t)segment->renewal->synced));
+	if (!file) {
+		renewal->partly = spool_is_unreadable(err);
+		return renewal->partly;
+	}
+	spool_scan_init(&scan, ops, file, segment->number, (uint64_t)min_i64((int64_t)size, (int64_t)renewal->synced));
 	while ((step = spool_scan_next(&scan, &record, err)) == SPOOL_STEP_RECORD || step == SPOOL_STEP_BAD) {
 		if (step == SPOOL_STEP_RECORD)
 			say_record(segment, &record, &place);
-		else if (scan.beyond)
-			spool_scan_seek(&scan, scan.beyond);
-		else
+		else if (!go_on(renewal, &scan))
 			break;
 	}
 	spool_scan_fini(&scan);
@@ -181,19 +207,27 @@ say_the_last(struct spool_segment *segment)
 	spool_record_synced(&renewal->bytes, segment->number, LAST_ROUND, 0, renewal->synced);
 }
 
+static void
+say_nothing(struct spool_renewal *renewal)
+{
+	buf_clear(&renewal->bytes);
+	renewal->notes.n = renewal->states_n;
+}
+
 static bool
 say(struct spool_segment *segment)
 {
 	struct spool_renewal *renewal = segment->renewal;
 	struct buf *bytes = &renewal->bytes;
-	uint32_t notes_n = renewal->notes.n;
 
 	if (buf_len(bytes) > 0)
 		return true;
+	renewal->partly = false;
 	spool_record_journal_start(bytes, segment->number, 0);
-	if (!say_records(segment, &renewal->err)) {
-		buf_clear(bytes);
-		renewal->notes.n = notes_n;
+	for (size_t i = 0; i < renewal->live_n; i++)
+		spool_record_synced(bytes, segment->number, 1, 0, renewal->places[i]);
+	if (!say_records(segment, &renewal->err) || (renewal->partly && ++renewal->tries < READ_TRIES)) {
+		say_nothing(renewal);
 		return false;
 	}
 	say_the_last(segment);
@@ -244,11 +278,15 @@ static void
 renew_work(struct spool_core *core)
 {
 	struct spool_segment *segment = core->renewing;
+	struct spool_renewal *renewal = segment->renewal;
 
 	if (segment->journal)
 		core->disk->ops->close(segment->journal);
 	segment->journal = NULL;
-	segment->renewal->placed = say(segment) && take_place(segment);
+	renewal->placed = say(segment) && take_place(segment);
+	/* It may have been all of the disk that failed. */
+	if (renewal->partly && !renewal->put)
+		say_nothing(renewal);
 }
 
 static void
@@ -266,6 +304,8 @@ renew_done(struct spool_core *core)
 	if (renewal->aside[0])
 		log_warning(core->log, "spool: what is known of the damaged %s is taken; it is set aside as %s",
 			    name, renewal->aside);
+	if (renewal->partly)
+		log_error(core->log, "spool: %.16s.seg cannot be read whole now: after a restart some of it may be sent again", name);
 	segment->journal_end = segment->journal_synced = segment->journal_bytes = buf_len(&renewal->bytes);
 	segment->journal_ahead = 0;
 	segment->journal_round = LAST_ROUND + 1;

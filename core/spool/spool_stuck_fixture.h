@@ -1,5 +1,5 @@
 /*
- * spool_stuck_fixture - for tests: one file of the fake disk takes no more, for good; the rest works.
+ * spool_stuck_fixture - for tests: one file of the fake disk takes no more, for good, or one cannot be opened; the rest works.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -11,7 +11,22 @@ struct stuck {
 	const struct disk_ops *before;
 	struct fake_inode *inode;       /* NULL: none is */
 	bool writes, syncs;             /* what fails */
+	const char *shut;               /* a name that cannot be opened, */
+	unsigned shut_n;                /* so many times more */
 };
+
+MAYBE struct disk_file *
+stuck_open(struct disk *disk, const char *name, bool create, struct err *err)
+{
+	struct stuck *stuck = container_of(disk->ops, struct stuck, ops);
+
+	if (!stuck->shut_n || strcmp(name, stuck->shut) != 0)
+		return stuck->before->open(disk, name, create, err);
+	stuck->shut_n--;
+	errno = EIO;
+	err_sys(err, "spool: cannot open %s", name);
+	return NULL;
+}
 
 MAYBE bool
 stuck_fails(const struct disk_file *file, bool sync, struct err *err)
@@ -51,6 +66,7 @@ MAYBE void
 stuck_init(struct stuck *stuck, struct fake_disk *fake)
 {
 	*stuck = (struct stuck){ .ops = *fake->disk.ops, .before = fake->disk.ops };
+	stuck->ops.open = stuck_open;
 	stuck->ops.write = stuck_write;
 	stuck->ops.sync = stuck_sync;
 	fake->disk.ops = &stuck->ops;
