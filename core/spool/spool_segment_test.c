@@ -72,6 +72,67 @@ a_copy_that_was_withdrawn_does_not_void_the_next(void **state)
 		assert_in_range(n, 1, 100);
 }
 
+/* A batch that begins a segment: a letter, and a piece of a body whose sender takes his time. */
+static struct letter *
+begin_a_segment(struct post *post, struct spool_writer **writer_out)
+{
+	char *some = mem_alloc(SPOOL_PIECE_MAX);
+	struct letter *letter;
+
+	post->options.segment_bytes = 4 * SPOOL_PIECE_MAX;
+	post_open(post);
+	post_sent(post, 1000);
+	post_send(post, 1000);
+	spool_segment_rotate(post->spool->core);
+	*writer_out = spool_begin(post->spool, NULL);
+	assert_true(spool_write(*writer_out, span_make(some, SPOOL_PIECE_MAX), NULL));
+	letter = post_send(post, 1000);
+	assert_true(hand_work(&post->hand) && hand_tell(&post->hand));
+	free(some);
+	return letter;
+}
+
+/* It fails with all of the disk, from its n-th call on. The node ends as soon as it accepts again. */
+static bool
+refuses_for_good_when_call_fails(unsigned n, bool in_order)
+{
+	struct post *post = post_new();
+	struct spool_writer *writer;
+	struct letter *refused = begin_a_segment(post, &writer);
+	bool failed;
+
+	post->fake.cut_at = post->fake.calls + n;
+	assert_true(hand_work(&post->hand));
+	failed = post->fake.dead;
+	fake_revive(&post->fake);
+	hand_tell(&post->hand);
+	for (unsigned i = 0; post->spool->core->failing.kind; i++) {
+		assert_in_range(i, 0, 100);
+		if (!hand_tell(&post->hand) && !hand_work(&post->hand))
+			hand_pass(&post->hand, US_PER_S);
+	}
+	spool_abort(writer);
+	if (in_order)
+		post_close(post);
+	else
+		post_kill(post);
+	post_open(post);
+	if (refused->err.kind && refused->back)
+		fail_msg("refused, and back, when call %u failed", n);
+	assert_int_equal(post->spool->core->damages, 0);
+	post_free(post);
+	return failed;
+}
+
+static void
+what_was_refused_is_gone_when_it_accepts_again(void **state)
+{
+	for (unsigned n = 1; refuses_for_good_when_call_fails(n, true); n++) {
+		assert_true(refuses_for_good_when_call_fails(n, false));
+		assert_in_range(n, 1, 100);
+	}
+}
+
 static uint32_t
 round_of(struct post *post, const struct letter *letter)
 {
@@ -130,6 +191,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, post_set_up, post_tear_down)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_copy_that_was_withdrawn_does_not_void_the_next),
+		cmocka_unit_test(what_was_refused_is_gone_when_it_accepts_again),
 		TEST(rounds_have_no_gap_where_a_batch_was_withdrawn),
 	};
 
