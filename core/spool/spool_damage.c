@@ -208,7 +208,7 @@ spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const ch
 		snprintf(text, sizeof(text), "%s%swhat it said there of recipients is lost, and some may get their mail again",
 			 r->hole.why ? r->hole.why : "", r->hole.why ? "; " : "");
 	} else {
-		segment->damaged = true;
+		segment->damaged = segment->unread = true;
 		r->core->unread += r->hole.messages;
 		segment_text(&r->hole, name, text);
 	}
@@ -237,7 +237,7 @@ spool_file_lost(struct spool_segment *segment, const char *suffix)
 	if (journal)
 		segment->journal_damaged = true;
 	else
-		segment->damaged = true;
+		segment->damaged = segment->unread = true;
 	spool_segment_name(segment, suffix, name);
 	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .damage = true, .text = journal ?
 		"cannot be opened, so nobody knows what was delivered of its segment: all of it is delivered, some perhaps again" :

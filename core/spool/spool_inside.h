@@ -69,7 +69,8 @@ struct spool_segment {
 	bool sealed;                    /* nothing more is appended: the file fails */
 	bool cut;                       /* what stands behind `written` must go before anything is accepted; */
 	unsigned cut_fails, write_fails;        /* tries of that; and of a write to it */
-	bool damaged;                   /* set aside, not removed, when it is dead */
+	bool damaged;                   /* set aside, not removed, when it is dead; */
+	bool unread;                    /* because some of it could not be read at the start: what is not live need not be over */
 	bool journal_damaged;           /* until recovery has written it anew */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */

@@ -135,7 +135,7 @@ gather(struct spool_segment *segment)
 	renewal->gathered = true;
 }
 
-/* Of a damaged segment, what is not live may be what nobody could read: it is left as it is. */
+/* What is not live may be what nobody could read: then it is left as it is. */
 static void
 say_record(struct spool_segment *segment, const struct spool_record *record, uint64_t *place)
 {
@@ -146,7 +146,7 @@ say_record(struct spool_segment *segment, const struct spool_record *record, uin
 		*place = record->at;
 		spool_record_synced(&renewal->bytes, segment->number, 1, 0, record->at);
 	}
-	if (segment->damaged || record->kind != SPOOL_MESSAGE || !spool_record_parts(record->payload, record->at, &parts) ||
+	if (segment->unread || record->kind != SPOOL_MESSAGE || !spool_record_parts(record->payload, record->at, &parts) ||
 	    spool_number_among(renewal->live, renewal->live_n, parts.id))
 		return;
 	spool_notes_add(&renewal->notes, &(struct spool_note){ .id = parts.id, .state = { .outcome = SPOOL_MOVED } });

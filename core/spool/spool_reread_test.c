@@ -94,6 +94,26 @@ letters_behind_a_bad_sector_are_found_by_the_new_journal(void **state)
 	end(&box, &stuck);
 }
 
+/* Of one that was given up, for the disk does not write it, all was read. */
+static void
+what_is_over_in_a_segment_that_was_given_up_stays_over(void **state)
+{
+	struct spool_segment *segment;
+	struct stuck stuck;
+	struct box box;
+
+	lose_the_journal(&box, &stuck, 300);
+	segment = box.post->letters[0].message.segment;
+	spool_segment_give_up(segment);
+	segment->kept = true;
+	pass_until_it_accepts(box.post, 5);
+	assert_ptr_equal(box.post->letters[0].message.segment, segment);
+	post_power_cut(box.post);
+	post_open(box.post);
+	assert_back(&box, "0124");
+	end(&box, &stuck);
+}
+
 int
 main(void)
 {
@@ -101,6 +121,7 @@ main(void)
 		cmocka_unit_test(a_segment_that_cannot_be_opened_for_a_moment_is_asked_again),
 		cmocka_unit_test(one_that_cannot_be_opened_at_all_is_named_and_done_without),
 		cmocka_unit_test(letters_behind_a_bad_sector_are_found_by_the_new_journal),
+		cmocka_unit_test(what_is_over_in_a_segment_that_was_given_up_stays_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
