@@ -258,7 +258,7 @@ part_init(struct part *part, struct spool_segment *segment, bool probe, bool fin
 		.segment = segment, .chunks = segment->pending, .notes = segment->notes,
 		.at = segment->written, .bytes = segment->end - segment->written,
 		.synced = segment->synced, .marked = segment->marked,
-		.cut = segment->cut && stays && (segment->synced || !segment->dead || final), /* else it is removed */
+		.cut = segment->cut && stays && (segment->synced || !segment->sealed || !segment->dead || final), /* else it is removed */
 		.keep_files = !final && (segment == segment->core->active || segment->writers),
 	};
 	if (part->keep_files)

@@ -74,13 +74,15 @@ a_copy_that_was_withdrawn_does_not_void_the_next(void **state)
 
 /* A batch that begins a segment: a letter, and a piece of a body whose sender takes his time. */
 static struct letter *
-begin_a_segment(struct post *post, struct spool_writer **writer_out)
+begin_a_segment(struct post *post, struct spool_reader *dead, struct spool_writer **writer_out)
 {
 	char *some = mem_alloc(SPOOL_PIECE_MAX);
 	struct letter *letter;
 
 	post->options.segment_bytes = 4 * SPOOL_PIECE_MAX;
 	post_open(post);
+	if (dead)
+		keep_a_dead_segment(post, dead);
 	post_sent(post, 1000);
 	post_send(post, 1000);
 	spool_segment_rotate(post->spool->core);
@@ -92,26 +94,35 @@ begin_a_segment(struct post *post, struct spool_writer **writer_out)
 	return letter;
 }
 
-/* It fails with all of the disk, from its n-th call on. The node ends as soon as it accepts again. */
+/* It fails with all of the disk, from its n-th call on; the sender leaves then, when another segment is the active one, or
+ * stays. The node ends as soon as it accepts again. */
 static bool
-refuses_for_good_when_call_fails(unsigned n, bool in_order)
+refuses_for_good_when_call_fails(unsigned n, bool leaves, bool in_order)
 {
 	struct post *post = post_new();
+	struct spool_reader reader = { 0 };
 	struct spool_writer *writer;
-	struct letter *refused = begin_a_segment(post, &writer);
+	struct letter *refused = begin_a_segment(post, leaves ? &reader : NULL, &writer);
 	bool failed;
 
+	if (leaves)
+		spool_segment_rotate(post->spool->core);
 	post->fake.cut_at = post->fake.calls + n;
 	assert_true(hand_work(&post->hand));
 	failed = post->fake.dead;
 	fake_revive(&post->fake);
 	hand_tell(&post->hand);
+	if (leaves)
+		spool_abort(writer);
 	for (unsigned i = 0; post->spool->core->failing.kind; i++) {
 		assert_in_range(i, 0, 100);
 		if (!hand_tell(&post->hand) && !hand_work(&post->hand))
 			hand_pass(&post->hand, US_PER_S);
 	}
-	spool_abort(writer);
+	if (leaves)
+		spool_read_close(&reader);
+	else
+		spool_abort(writer);
 	if (in_order)
 		post_close(post);
 	else
@@ -127,9 +138,11 @@ refuses_for_good_when_call_fails(unsigned n, bool in_order)
 static void
 what_was_refused_is_gone_when_it_accepts_again(void **state)
 {
-	for (unsigned n = 1; refuses_for_good_when_call_fails(n, true); n++) {
-		assert_true(refuses_for_good_when_call_fails(n, false));
-		assert_in_range(n, 1, 100);
+	for (unsigned leaves = 0; leaves < 2; leaves++) {
+		for (unsigned n = 1; refuses_for_good_when_call_fails(n, leaves, true); n++) {
+			assert_true(refuses_for_good_when_call_fails(n, leaves, false));
+			assert_in_range(n, 1, 100);
+		}
 	}
 }
 
