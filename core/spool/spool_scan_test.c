@@ -210,6 +210,25 @@ goes_around_a_sector_that_cannot_be_read(void **state)
 }
 
 static void
+finds_a_header_right_behind_a_bad_sector(void **state)
+{
+	struct shelf *shelf = *state;
+	struct err err = { 0 };
+
+	put(shelf, 100, 1);
+	put(shelf, 2 * FAKE_SECTOR - 132 - 32, 1);
+	put(shelf, 100, 1);
+	assert_int_equal(shelf->at[2], 2 * FAKE_SECTOR);
+	*byte_at(shelf, 40) ^= 1;
+	begin(shelf);
+	fake_spoil(&shelf->fake, "file", FAKE_SECTOR);
+	assert_int_equal(next(shelf), SPOOL_STEP_BAD);
+	assert_int_equal(shelf->scan.bad_to, 0);        /* it is all there, and wrong */
+	assert_int_equal(spool_scan_search(&shelf->scan, 200, &err), SPOOL_STEP_RECORD);
+	assert_record(shelf, 2);
+}
+
+static void
 a_tail_that_cannot_be_read_is_not_taken_for_zeros(void **state)
 {
 	struct shelf *shelf = *state;
@@ -266,6 +285,10 @@ tries_a_read_again_that_failed_once(void **state)
 	assert_int_equal(bad_to, 0);
 	assert_false(reads_although(shelf, 1, EACCES, &bad_to));
 	assert_false(reads_although(shelf, 1, ENOMEM, &bad_to));
+	fake_spoil(&shelf->fake, "file", 10000);
+	assert_false(reads_although(shelf, 2, EACCES, &bad_to));        /* the first block */
+	assert_true(reads_although(shelf, 9, EACCES, &bad_to));
+	assert_int_equal(bad_to, 3 * FAKE_SECTOR);
 }
 
 static void
@@ -308,6 +331,7 @@ main(void)
 		TEST(tells_where_a_bad_record_ends),
 		TEST(believes_no_header_that_is_mostly_wrong_or_too_long),
 		TEST(goes_around_a_sector_that_cannot_be_read),
+		TEST(finds_a_header_right_behind_a_bad_sector),
 		TEST(a_tail_that_cannot_be_read_is_not_taken_for_zeros),
 		TEST(searches_for_the_next_header_that_is_not_too_long),
 		TEST(tries_a_read_again_that_failed_once),
