@@ -173,6 +173,7 @@ static struct letter *
 settle_amid_a_copy(struct post *post, unsigned call)
 {
 	struct letter *letter, *other;
+	struct spool_reader reader;     /* keeps the old one there */
 
 	post_open(post);
 	letter = post_sent(post, 2000);
@@ -181,11 +182,13 @@ settle_amid_a_copy(struct post *post, unsigned call)
 	post_deliver(post, other);
 	while (!post->spool->core->compaction || !post->hand.worked)
 		assert_true(post->hand.worked ? hand_tell(&post->hand) : hand_work(&post->hand));
+	assert_true(spool_read_open(post->spool, &letter->message, &reader, NULL));
 	assert_true(hand_tell(&post->hand));
 	post_settle(post, letter, 0, SPOOL_BOUNCED);
 	assert_true(hand_work(&post->hand) && hand_tell(&post->hand));
 	post->fake.cut_at = post->fake.calls + call;
 	assert_true(hand_work(&post->hand));
+	spool_read_close(&reader);
 	post_power_cut(post);
 	return letter;
 }
@@ -195,7 +198,7 @@ static void
 an_old_segment_stays_until_the_new_one_knows_what_it_knew(void **state)
 {
 	for (unsigned call = 1; call < 7; call++) {
-		for (unsigned n = 1; n < 40; n++) {
+		for (unsigned n = 1; n < 70; n++) {
 			struct post *post = post_new();
 			struct letter *letter = settle_amid_a_copy(post, call);
 			uint8_t outcome;
