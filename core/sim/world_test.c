@@ -3,6 +3,7 @@
 #include "sim/receiver.h"
 #include "sim/world_fixture.h"
 #include "sim/world_own.h"
+#include "spool/spool_inside.h"
 
 #define POLICY \
 	"vmta 'mta-1' { source = 'any' }\n" \
@@ -270,6 +271,66 @@ messages_on_a_bad_sector_fill_no_log(void **state)
 	world_free(world);
 }
 
+/* A disk that takes its time: what it is given it is given again so much later. */
+struct slow {
+	struct worker worker;
+	struct world *world;
+	struct timer  later;
+	struct worker_job *first, **end;
+};
+
+static void
+slow_run(struct worker *worker, struct worker_job *job)
+{
+	struct slow *slow = container_of(worker, struct slow, worker);
+
+	*slow->end = job;
+	slow->end = &job->next;
+	job->next = NULL;
+	if (!timer_started(&slow->later))
+		timer_start(&slow->world->loop->timers, &slow->later, loop_now(slow->world->loop).mono + 20 * US_PER_S);
+}
+
+static void
+on_later(void *ctx, struct now now)
+{
+	struct slow *slow = ctx;
+	struct worker_job *job = slow->first;
+
+	(void)now;
+	slow->first = job->next;
+	if (slow->first == NULL)
+		slow->end = &slow->first;
+	else
+		timer_start(&slow->world->loop->timers, &slow->later, loop_now(slow->world->loop).mono + 20 * US_PER_S);
+	worker_run(slow->world->worker, job);
+}
+
+/* However long the disk takes, that is no fault of who sends. */
+static void
+the_time_for_a_body_rests_while_it_waits_for_the_disk(void **state)
+{
+	const char *to = "user@example.org";
+	const struct world_options options = { .policy = "policy.lua", .seed = 1 };
+	const struct world_injection injection = { .count = 1, .to = &to, .to_n = 1, .priority = 50, .size_bytes = 6 << 20 };
+	struct world_injected injected;
+	struct err err = { 0 };
+	struct world *world;
+	struct slow slow;
+
+	fixture_write("policy.lua", POLICY "listener '127.0.0.1:2525' { relay_from = '127.0.0.1', data_timeout = '5s' }\n");
+	world = fixture_world(&options);
+	slow = (struct slow){ .worker = { slow_run }, .world = world, .end = &slow.first };
+	timer_init(&slow.later, on_later, &slow);
+	assert_true(world_run_until(world, US_PER_S, &err));
+	world_shard(world)->spool->core->worker = &slow.worker;
+	world_inject(world, &injection, &injected, &err);
+	assert_true(world_run_until(world, 600 * US_PER_S, &err));
+	assert_int_equal(taken(world, "example.org"), 1);
+	timer_stop(&world->loop->timers, &slow.later);
+	world_free(world);
+}
+
 int
 main(void)
 {
@@ -283,6 +344,7 @@ main(void)
 		cmocka_unit_test(a_question_about_a_queue_that_cannot_be_names_the_nearest),
 		cmocka_unit_test(stops_when_its_time_is_up),
 		cmocka_unit_test(messages_on_a_bad_sector_fill_no_log),
+		cmocka_unit_test(the_time_for_a_body_rests_while_it_waits_for_the_disk),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_gone);
