@@ -159,6 +159,52 @@ keeps_its_promises_when_files_go_bad_while_it_runs(void **state)
 	assert_true(aside > SEEDS / 2);
 }
 
+/* For a while nothing works, or little, or one file does not; then it ends in order, or not. */
+static void
+run_with_outages(uint64_t seed)
+{
+	struct model *model = mem_alloc(sizeof(*model));
+	struct stuck stuck;
+	char context[64];
+
+	snprintf(context, sizeof(context), "outages, %llu", (unsigned long long)seed);
+	model_init(model, seed);
+	stuck_init(&stuck, &model->fake);
+	model->context = context;
+	model->fake.sys = seed % 5 ? EIO : ENOSPC;
+	model->faults = true;
+	for (unsigned life = 0; life < 4; life++) {
+		stuck.inode = NULL;
+		model->fake.fail_permille = 0;
+		open_again(model);
+		for (unsigned i = 0; i < 8; i++) {
+			model->fake.fail_permille = prng_below(&model->prng, 2) ? 0 : prng_below(&model->prng, 2) ? 300 : 1000;
+			stuck.inode = NULL;
+			if (prng_below(&model->prng, 3) == 0)
+				stick(model, &stuck);
+			live(model, 5 + (unsigned)prng_below(&model->prng, 60));
+		}
+		model->fake.fail_permille = 0;
+		if (prng_below(&model->prng, 2))
+			model_close(model);
+		else
+			model_crash(model, prng_below(&model->prng, 3) > 0);
+	}
+	stuck.inode = NULL;
+	open_again(model);
+	finish(model);
+	stuck_fini(&stuck, &model->fake);
+	model_fini(model);
+	free(model);
+}
+
+static void
+keeps_its_promises_through_outages_and_ends_in_order(void **state)
+{
+	for (uint64_t seed = 1; seed <= 2 * SEEDS; seed++)
+		run_with_outages(seed);
+}
+
 /* The same run each time, cut at its n-th call. */
 static void
 survives_a_cut_at_every_call(void **state)
@@ -228,6 +274,7 @@ main(void)
 		cmocka_unit_test(keeps_its_promises_through_crashes),
 		cmocka_unit_test(keeps_its_promises_through_crashes_of_a_failing_disk),
 		cmocka_unit_test(keeps_its_promises_when_files_go_bad_while_it_runs),
+		cmocka_unit_test(keeps_its_promises_through_outages_and_ends_in_order),
 		cmocka_unit_test(survives_a_cut_at_every_call),
 		cmocka_unit_test(survives_a_failure_of_every_call),
 	};

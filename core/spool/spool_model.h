@@ -425,6 +425,36 @@ model_crash(struct model *model, bool power)
 	model->life++;
 }
 
+/* The node ends in order: where it says so afterwards, all that was settled holds, and nothing that was refused is there. */
+MAYBE void
+model_close(struct model *model)
+{
+	bool clean;
+
+	model_note_durable(model);
+	model_drop_users(model);
+	spool_close(model->spool);
+	hand_settle(&model->hand);
+	model->spool = NULL;
+	clean = fake_file(&model->fake, "clean") != NULL;
+	for (unsigned i = 0; i < model->mails_n; i++) {
+		struct mail *mail = &model->mails[i];
+		bool safe = true;
+		if (!clean && mail->state == MAIL_REFUSED && mail->life == model->life)
+			mail->maybe = true;
+		for (unsigned k = 0; k < mail->rcpts_n; k++) {
+			if (clean && mail->rcpts[k].batch) {
+				mail->rcpts[k].attempts_safe = mail->rcpts[k].now.attempts;
+				mail->rcpts[k].end_safe = mail->rcpts[k].now.outcome != SPOOL_WAITING;
+			}
+			safe = safe && mail->rcpts[k].end_safe;
+		}
+		if (mail->state == MAIL_OVER && !safe)
+			mail->maybe = true;
+	}
+	model->life++;
+}
+
 MAYBE void
 model_init(struct model *model, uint64_t seed)
 {
