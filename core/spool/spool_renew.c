@@ -5,8 +5,9 @@
  * What the new one begins with, recovery knows: what it could read of the old one. A node that
  * runs does not read the old one, which most likely fails too. How the live messages stand the
  * engine knows; of all others in the segment only that they are over matters, and MOVED says that:
- * a walk over the segment finds them. What the disk does not read then it may read later, so a few tries are made; what
- * stays unread is told, for it will be sent again. Where live ones begin is said too, so that none is lost behind it. Since the journal fails nothing is appended (the spool refuses),
+ * a walk over the segment finds them. What the disk does not read then it may read later, so a few
+ * tries are made; what stays unread is told, for it may be sent again. Where live ones begin is said
+ * too, so that none is lost behind it. Since the journal fails nothing is appended (the spool refuses),
  * and once no ticket is on its way every message is either live or over. What is settled from then on waits in
  * memory for the new one, as it would for the old.
  *
