@@ -8,6 +8,7 @@
 #include "delivery/delivery.h"
 
 #include "delivery/bounces.h"
+#include "delivery/drops.h"
 #include "delivery/react.h"
 #include "delivery/session.h"
 #include "queue/queue_hand.h"
@@ -121,6 +122,7 @@ delivery_new(struct shard *shard)
 	list_init(&delivery->unseen);
 	timer_init(&delivery->unseen_timer, on_unseen, delivery);
 	shard->bounces = bounces_new(shard);
+	shard->drops = drops_new(shard);
 	delivery->next_source = mem_alloc((policy_ruleset(shard->policy)->vmtas_n + 1) * sizeof *delivery->next_source);
 	return delivery;
 }
@@ -162,6 +164,7 @@ delivery_free(struct delivery *delivery)
 	while (delivery->spare_arenas_n > 0)
 		arena_fini(&delivery->spare_arenas[--delivery->spare_arenas_n]);
 	bounces_free(delivery->shard);
+	drops_free(delivery->shard);
 	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
 		tls_client_free(tls->client);
 		free(tls->ca);

@@ -56,6 +56,6 @@ void outcome_received(struct shard *shard, const struct envelope *envelope, uint
 
 /* By hand: every waiting recipient of the queues that match (and of the job, unless NULL). They return the
  * number of recipients. Bounced ones get status 5.7.1 and a report to the sender; dropped ones vanish but
- * for a line in the accounting. */
+ * for a line in the accounting. Both are done by turns of the loop. */
 uint64_t outcome_bounce_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now);
 uint64_t outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now);

@@ -166,6 +166,24 @@ what_an_operator_does_reaches_all_shards(void **state)
 	world_free(world);
 }
 
+/* Each is read from the spool for its line in the accounting, and all stand still for the command. */
+static void
+a_drop_of_many_is_done_by_turns(void **state)
+{
+	enum { MANY = 300 };
+	struct world *world = open_world(WORKERS);
+	int64_t left;
+
+	inject(world, MANY * DOMAINS);
+	assert_int_equal(result_of(world, "{\"command\":\"drop\",\"arguments\":[\"*\"]}", "recipients"), MANY * DOMAINS);
+	left = result_of(world, "{\"command\":\"status\"}", "queued");
+	assert_in_range(left, MANY * DOMAINS / 2, MANY * DOMAINS - 1);
+	run(world, US_PER_S);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 0);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), 0);
+	world_free(world);
+}
+
 /* And what waits under a pause waits after a crash, with however many shards. */
 static void
 what_an_operator_was_told_outlives_a_crash_into_another_number(void **state)
@@ -247,6 +265,7 @@ main(void)
 		cmocka_unit_test(connections_and_queues_are_spread_over_its_shards),
 		cmocka_unit_test(what_an_operator_asks_is_about_all_shards),
 		cmocka_unit_test(what_an_operator_does_reaches_all_shards),
+		cmocka_unit_test(a_drop_of_many_is_done_by_turns),
 		cmocka_unit_test(what_an_operator_was_told_outlives_a_crash_into_another_number),
 		cmocka_unit_test(what_becomes_durable_with_the_nodes_end_is_left_to_the_next),
 	};

@@ -268,6 +268,13 @@ class Commands(harness.Case):
         node.stop()
         self.assertEqual(self.restart(node).status()["queued"], 0, "and it stays so")
 
+    def test_a_stop_in_the_middle_of_a_drop(self):
+        node = self.node(POLICY)
+        self.source(node, count=3000, sessions=10, to="u@a.example")
+        self.assertEqual(node.command("drop", "a.example/default")["recipients"], 3000)
+        self.assertEqual(node.stop(), 0)
+        self.assertEqual(self.restart(node).status()["queued"], 0, "what the operator was told holds")
+
     def test_a_job_narrows_what_is_acted_on(self):
         node = self.node(POLICY + 'on.message(function(msg) msg.job = msg:header "X-Job" end)')
         for job in ("one", "two", "two"):
