@@ -233,7 +233,8 @@ static int
 open_file(const char *path, bool *empty_out, struct err *err)
 {
 	struct stat st;
-	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	/* A pipe that is full is as a disk that is: trouble, and no wait. */
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		err_sys(err, "%s", path);
 		goto fail;

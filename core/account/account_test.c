@@ -336,6 +336,37 @@ a_full_disk_keeps_nobody_from_starting(void **state)
 	assert_int_equal(count(contents(f), "\r\nd,"), 1);
 }
 
+/* All loops of the node would wait for whoever reads it. */
+static void
+a_pipe_that_nobody_reads_holds_nobody_up_and_is_read_whole_later(void **state)
+{
+	enum { RECORDS = 1000 };        /* more than a pipe's 64 KiB */
+	struct fixture *f = *state;
+	struct account *account;
+	struct err trouble;
+	unsigned lines = 0;
+	int reads;
+
+	assert_int_equal(mkfifo(f->path, 0600), 0);
+	alarm(5);
+	account = open_account(f, ACCOUNT_MASK_ALL);
+	for (unsigned i = 0; i < RECORDS; i++)
+		account_write(account, &delivered);
+	account_flush(account);
+	alarm(0);
+	assert_true(account_trouble(account, &trouble));
+	reads = open(f->path, O_RDONLY | O_NONBLOCK);
+	buf_clear(&f->text);
+	for (ssize_t n; (n = read(reads, buf_grow(&f->text, 65536), 65536)) > 0; account_flush(account))
+		buf_grow_commit(&f->text, (size_t)n);
+	close(reads);
+	assert_false(account_trouble(account, &trouble));
+	account_close(account);
+	for (struct span line, all = buf_span(&f->text); span_split(&all, '\n', &line); lines++)
+		assert_true(span_starts(line, lines == 0 ? SPAN("type,") : SPAN("d,2026")));
+	assert_int_equal(lines, 1 + RECORDS);
+}
+
 static void
 a_path_that_cannot_be_opened_is_named(void **state)
 {
@@ -401,6 +432,7 @@ main(void)
 		TEST(a_full_disk_leaves_whole_lines_and_loses_nothing_that_is_held),
 		TEST(a_disk_that_stays_full_is_told_once_a_minute_with_what_was_lost),
 		TEST(a_full_disk_keeps_nobody_from_starting),
+		TEST(a_pipe_that_nobody_reads_holds_nobody_up_and_is_read_whole_later),
 		TEST(a_path_that_cannot_be_opened_is_named),
 		TEST(threads_share_it_and_each_line_is_there_whole),
 	};
