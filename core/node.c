@@ -348,7 +348,7 @@ say_ready(struct node *node)
 	reception_each_listener(node->shards->all[0]->reception, say_listener, node);
 	if (process_is_root())
 		log_warning(&node->log, "runs as root, which it needs for ports below 1024 only: node { user = \"sluice\" } ends that");
-	fputs("ready\n", stderr);
+	log_bare(&node->log, LOG_INFO, "ready");
 	notify_say(&node->notify, "READY=1");
 }
 

@@ -339,6 +339,22 @@ class WhoEndsIt(Case):
         until(lambda: again.status()["generation"] == 2, "it swapped")
         self.assertEqual(self.send(again).code, 250)
 
+    def test_a_log_that_nobody_reads_does_not_hold_a_start_up(self):
+        node = self.node()
+        node.stop()
+        reads, writes = os.pipe()
+        self.addCleanup(os.close, reads)
+        with open(writes, "wb", buffering=0) as pipe:
+            os.set_blocking(writes, False)
+            while pipe.write(b"\n" * 4096):
+                pass
+            os.set_blocking(writes, True)
+            again = harness.Node(node.folder, None, node.port, spool=node.spool, preexec=lambda: os.dup2(writes, 2))
+        self.keep(again)
+        until(lambda: os.path.exists(again.control), "it begins")
+        self.assertEqual(again.status()["generation"], 1)
+        self.assertEqual(self.send(again).code, 250)
+
     def test_a_log_that_nobody_reads_for_a_while_does_not_hold_it_up(self):
         """Not even two commands beside it: a pipe full of what a policy prints."""
         node = self.node("on.rcpt(function() for i = 1, 50 do print(('x'):rep(1900)) end end)\n")
