@@ -200,6 +200,39 @@ lines_are_gathered_until_flushed_or_many(void **state)
 }
 
 static void
+add_one(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void
+who_writes_asks_once_for_a_row_of_flushes_that_ends_when_none_has_come(void **state)
+{
+	struct fixture *f = *state;
+	struct account *account = open_account(f, ACCOUNT_MASK(ACCOUNT_DELIVERED));
+	struct account_record refused = { .type = ACCOUNT_BOUNCED };
+	unsigned asked = 0;
+
+	account_on_record(account, add_one, &asked);
+	assert_false(account_flush(account));
+	account_write(account, &refused);
+	assert_int_equal(asked, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		account_write(account, &delivered);
+	assert_int_equal(asked, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(account_flush(account));
+		account_write(account, &delivered);
+	}
+	assert_int_equal(asked, 1);
+	assert_true(account_flush(account));
+	assert_false(account_flush(account));
+	account_write(account, &delivered);
+	assert_int_equal(asked, 2);
+	account_close(account);
+}
+
+static void
 an_unfinished_last_line_is_cut_off_at_the_start(void **state)
 {
 	static const struct { const char *before, *after; } rows[] = {
@@ -426,6 +459,7 @@ main(void)
 		TEST(the_header_is_written_once_also_across_restarts),
 		TEST(only_the_types_asked_for_are_written),
 		TEST(lines_are_gathered_until_flushed_or_many),
+		TEST(who_writes_asks_once_for_a_row_of_flushes_that_ends_when_none_has_come),
 		TEST(an_unfinished_last_line_is_cut_off_at_the_start),
 		TEST(after_a_rotation_the_new_file_begins_with_a_header),
 		TEST(a_rotation_that_fails_leaves_the_old_file_in_use),
