@@ -69,20 +69,23 @@ drops_add(struct drops *drops, struct rcpt *rcpt)
 		drops->rcpts = mem_grow(drops->rcpts, drops->cap * sizeof(struct rcpt *));
 	}
 	drops->rcpts[drops->n++] = rcpt;
+	if (!timer_started(&drops->timer))
+		timer_start(&drops->shard->loop->timers, &drops->timer, loop_now(drops->shard->loop).mono);
 }
 
-void
+bool
 drops_run(struct drops *drops, struct now now)
 {
 	size_t end = drops->n - drops->next > SLICE ? drops->next + SLICE : drops->n;
 
 	if (drops->n == 0)
-		return;
+		return false;
 	while (drops->next < end)
 		outcome_settle_dropped(drops->shard, drops->rcpts[drops->next++], true, now);
 	spool_hurry(drops->shard->spool);
-	if (drops->next < drops->n)
-		timer_start(&drops->shard->loop->timers, &drops->timer, now.mono);
-	else
+	if (drops->next == drops->n)
 		forget_all(drops);
+	else if (!timer_started(&drops->timer))
+		timer_start(&drops->shard->loop->timers, &drops->timer, now.mono);
+	return true;
 }

@@ -15,8 +15,8 @@ struct drops *drops_new(struct shard *shard);
 /* What is still to be dropped is, without its line in the accounting. */
 void drops_free(struct shard *shard);
 void drops_add(struct drops *drops, struct rcpt *rcpt);
-/* A turn's share, now. */
-void drops_run(struct drops *drops, struct now now);
+/* A turn's share, now. False: there was nothing to do. */
+bool drops_run(struct drops *drops, struct now now);
 
 /* outcome.c, for drops.c. with_line: in the accounting, for which its envelope is read. */
 void outcome_settle_dropped(struct shard *shard, struct rcpt *rcpt, bool with_line, struct now now);

@@ -325,8 +325,11 @@ add_to_drops(void *ctx, struct rcpt *rcpt)
 uint64_t
 outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
-	uint64_t n = queues_take(shard->queues, pattern, job, queues_out, add_to_drops, shard->drops, now);
+	return queues_take(shard->queues, pattern, job, queues_out, add_to_drops, shard->drops, now);
+}
 
-	drops_run(shard->drops, now);
-	return n;
+bool
+outcome_drop_on(struct shard *shard, struct now now)
+{
+	return drops_run(shard->drops, now);
 }
