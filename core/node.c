@@ -434,7 +434,12 @@ run(struct node *node, struct err *err)
 	if (!check_options(node, err))
 		return false;
 	node->settings = settings_of(node, node->first.policies[0]);
-	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) &&
+	if (!process_harden(node->settings.user != NULL, err))
+		return false;
+	/* Root would read any key for it. */
+	if (node->first.writer != NULL && !process_act_as(node->first.writer, err))
+		return false;
+	return open_doors(node, err) && open_shards(node, err) &&
 	       open_control(node, err) && go(node, err);
 }
 
