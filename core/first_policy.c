@@ -76,6 +76,8 @@ load_last_good(struct first_policy *first, const struct node_options *options, s
 	if (!options->last_good) {
 		if (good != NULL)
 			log_bare(log, LOG_ERROR, "sluice: it does not load; with --last-good the node would run the last one that was good");
+		else if (err.sys == 0)          /* it is there, and is none */
+			log_bare(log, LOG_ERROR, "sluice: %s", err.text);
 		bundle_free(good);
 		return false;
 	}

@@ -69,6 +69,8 @@ last_good_read(const char *spool, uint32_t *writer_out, struct err *err)
 	struct bundle *folder = bundle_new(LAST_GOOD_FILE, spool), *good = NULL;
 	struct span text;
 
+	/* A root that starts the node reads where the node's user writes. */
+	folder->plain = true;
 	if (!bundle_read(folder, LAST_GOOD_FILE, &text, err)) {
 		err_prefix(err, "%s/" LAST_GOOD_FILE " ", spool);
 	} else {

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "control/control.h"
@@ -50,7 +51,9 @@ struct node {
 	const struct ruleset_node *next;
 	char           *control_path;   /* where it listens */
 	struct endpoint resolver;
-	struct timer    tick;
+	struct timer    tick;           /* while records wait, or the end of a stop */
+	struct loop_call records;       /* they do: said by the shard that writes one */
+	atomic_bool     records_said;   /* and not heard yet: after a swap the other file's may be under way */
 	mono_us_t       stop_began;
 	bool            stopping;
 };
@@ -70,13 +73,38 @@ static void
 on_tick(void *ctx, struct now now)
 {
 	struct node *node = ctx;
+	bool follows = node->shards->account != NULL && account_flush(node->shards->account);
 
-	if (node->shards->account != NULL)
-		account_flush(node->shards->account);
 	if (node->stopping && has_stopped(node, now))
 		loop_stop(node->loop);
-	else
+	else if (node->stopping || follows)
 		timer_start(&node->loop->timers, &node->tick, now.mono + TICK_US);
+}
+
+static void
+follow_account(struct node *node)
+{
+	if (!timer_started(&node->tick))
+		timer_start(&node->loop->timers, &node->tick, loop_now(node->loop).mono + TICK_US);
+}
+
+static void
+on_records_said(void *ctx)
+{
+	struct node *node = ctx;
+
+	atomic_store(&node->records_said, false);
+	follow_account(node);
+}
+
+/* On any shard's thread. */
+static void
+on_record(void *ctx)
+{
+	struct node *node = ctx;
+
+	if (!atomic_exchange(&node->records_said, true))
+		loop_post(node->loop, &node->records);
 }
 
 static void
@@ -88,6 +116,7 @@ on_signal(void *ctx, int signum)
 	if (signum == SIGUSR1) {
 		if (node->shards->account != NULL && !account_reopen(node->shards->account, &err))
 			log_error(&node->log, "%s", err.text);
+		follow_account(node);
 		return;
 	}
 	if (signum == SIGHUP) {
@@ -183,11 +212,22 @@ open_doors(struct node *node, struct err *err)
 	if (node->workers == NULL)
 		return false;
 	node->loop = node->workers->loops[0];
+	timer_init(&node->tick, on_tick, node);
+	node->records = (struct loop_call){ .fn = on_records_said, .ctx = node };
 	node->worker = worker_os_new(node->loop, "spool", err);
 	node->aside = node->worker ? worker_os_new(node->loop, "policy", err) : NULL;
 	node->disk = node->aside ? disk_os_open(node->settings.spool, err) : NULL;
 	node->watchdog = node->disk ? watchdog_os_new(&node->log, &node->notify, err) : NULL;
 	return node->watchdog != NULL;
+}
+
+static bool
+open_account(struct node *node, const char *path, unsigned records, struct account **out, struct err *err)
+{
+	*out = account_open(path, records, &node->log, err);
+	if (*out != NULL)
+		account_on_record(*out, on_record, node);
+	return *out != NULL;
 }
 
 /* What needs root is done: no root from here on, so that every file is made by the user. */
@@ -201,9 +241,7 @@ on_bound(void *ctx, struct shards *shards, struct err *err)
 
 	if ((gives && !process_give_folder(node->settings.spool, user, err)) || (user != NULL && !process_become(user, err)))
 		return false;
-	if (path != NULL)
-		shards->account = account_open(path, node->settings.accounting_records, &node->log, err);
-	return path == NULL || shards->account != NULL;
+	return path == NULL || open_account(node, path, node->settings.accounting_records, &shards->account, err);
 }
 
 /* ---- a swap's part that is ours ---- */
@@ -216,8 +254,7 @@ prepare_account(struct node *node, const struct ruleset_node *settings, struct e
 	if (path == NULL || (now != NULL && strcmp(path, now) == 0 && settings->accounting_records == node->settings.accounting_records))
 		return true;
 	node->next_account_made = access(path, F_OK) != 0;
-	node->next_account = account_open(path, settings->accounting_records, &node->log, err);
-	return node->next_account != NULL || err_prefix(err, "accounting: ");
+	return open_account(node, path, settings->accounting_records, &node->next_account, err) || err_prefix(err, "accounting: ");
 }
 
 static bool
@@ -265,6 +302,7 @@ take_account(struct node *node)
 		return;
 	shards_take_account(node->shards, node->next_account);
 	node->next_account = NULL;
+	follow_account(node);           /* a header that the disk did not take waits, too */
 }
 
 /* Servers that cannot be found out are no reason to go back: those of before stay. */
@@ -348,7 +386,7 @@ say_ready(struct node *node)
 	reception_each_listener(node->shards->all[0]->reception, say_listener, node);
 	if (process_is_root())
 		log_warning(&node->log, "runs as root, which it needs for ports below 1024 only: node { user = \"sluice\" } ends that");
-	fputs("ready\n", stderr);
+	log_bare(&node->log, LOG_INFO, "ready");
 	notify_say(&node->notify, "READY=1");
 }
 
@@ -359,8 +397,7 @@ go(struct node *node, struct err *err)
 
 	for (unsigned i = 0; i < countof(signals); i++)
 		loop_os_on_signal(node->loop, signals[i], on_signal, node);
-	timer_init(&node->tick, on_tick, node);
-	timer_start(&node->loop->timers, &node->tick, loop_now(node->loop).mono);
+	follow_account(node);
 	shards_start(node->shards);
 	process_memory_aside();
 	if (!workers_start(node->workers, node->watchdog, err))
@@ -397,7 +434,12 @@ run(struct node *node, struct err *err)
 	if (!check_options(node, err))
 		return false;
 	node->settings = settings_of(node, node->first.policies[0]);
-	return process_harden(node->settings.user != NULL, err) && open_doors(node, err) && open_shards(node, err) &&
+	if (!process_harden(node->settings.user != NULL, err))
+		return false;
+	/* Root would read any key for it. */
+	if (node->first.writer != NULL && !process_act_as(node->first.writer, err))
+		return false;
+	return open_doors(node, err) && open_shards(node, err) &&
 	       open_control(node, err) && go(node, err);
 }
 

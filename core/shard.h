@@ -27,6 +27,7 @@
 struct bounces;
 struct coverage;
 struct delivery;
+struct drops;
 struct reception;
 struct shard;
 struct shards;
@@ -66,6 +67,7 @@ struct shard {
 	struct queues   *queues;
 	struct delivery *delivery;
 	struct bounces  *bounces;       /* delivery's: what is to be bounced and is not over yet */
+	struct drops    *drops;         /* the same of what is to be dropped */
 	struct reception *reception;
 	struct account  *account;       /* the node's; NULL: none */
 	struct log      *log;

@@ -40,8 +40,11 @@ struct account {
 	struct log *log;
 	void      (*sink)(void *ctx, const struct account_record *record);      /* NULL: the file below */
 	void       *sink_ctx;
+	void      (*on_record)(void *ctx);      /* NULL: nobody asks */
+	void       *on_record_ctx;
 	pthread_mutex_t lock;           /* guards what follows */
 	int         fd;
+	bool        followed;           /* account_flush() will be called */
 	bool        torn;               /* the file ends within the line that the buffer begins with */
 	struct buf  held;
 	uint64_t    lost, lost_told;
@@ -233,7 +236,8 @@ static int
 open_file(const char *path, bool *empty_out, struct err *err)
 {
 	struct stat st;
-	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	/* A pipe that is full is as a disk that is: trouble, and no wait. */
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		err_sys(err, "%s", path);
 		goto fail;
@@ -370,6 +374,10 @@ take(struct account *account, const struct account_record *record)
 		return;
 	}
 	account_format(record, &account->held);
+	if (!account->followed && account->on_record != NULL) {
+		account->followed = true;
+		account->on_record(account->on_record_ctx);
+	}
 	/* While the disk is full it is asked again by the owner's timer, not by each record. */
 	if (buf_len(&account->held) >= FLUSH_BYTES && account->trouble.kind == ERR_NONE)
 		flush(account);
@@ -390,11 +398,23 @@ account_write(struct account *account, const struct account_record *record)
 }
 
 void
+account_on_record(struct account *account, void (*fn)(void *ctx), void *ctx)
+{
+	account->on_record = fn;
+	account->on_record_ctx = ctx;
+}
+
+/* While records come it goes on being called, so on a busy node nobody is asked anew for each round. */
+bool
 account_flush(struct account *account)
 {
+	bool followed;
+
 	pthread_mutex_lock(&account->lock);
+	followed = account->followed = buf_len(&account->held) > 0;
 	flush(account);
 	pthread_mutex_unlock(&account->lock);
+	return followed;
 }
 
 static bool

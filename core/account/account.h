@@ -62,7 +62,11 @@ struct account *account_open_sink(void (*sink)(void *ctx, const struct account_r
  * unfinished last line, as a power cut leaves, is cut off. */
 struct account *account_open(const char *path, unsigned mask, struct log *log, struct err *err);
 void account_write(struct account *account, const struct account_record *record);
-void account_flush(struct account *account);    /* call it some times a second */
+/* fn is called when account_flush() is to be called soon, and then some times a second until that says false: by whoever
+ * writes a record, under the lock, so it must not call back here. At most once between two such ends. Before the first record. */
+void account_on_record(struct account *account, void (*fn)(void *ctx), void *ctx);
+/* False: nothing has come since the last time, and nothing is held back. */
+bool account_flush(struct account *account);
 /* After the file was moved away: what is held goes to the old one, then the path is opened
  * anew. False: the old file stays in use. */
 bool account_reopen(struct account *account, struct err *err);

@@ -200,6 +200,39 @@ lines_are_gathered_until_flushed_or_many(void **state)
 }
 
 static void
+add_one(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void
+who_writes_asks_once_for_a_row_of_flushes_that_ends_when_none_has_come(void **state)
+{
+	struct fixture *f = *state;
+	struct account *account = open_account(f, ACCOUNT_MASK(ACCOUNT_DELIVERED));
+	struct account_record refused = { .type = ACCOUNT_BOUNCED };
+	unsigned asked = 0;
+
+	account_on_record(account, add_one, &asked);
+	assert_false(account_flush(account));
+	account_write(account, &refused);
+	assert_int_equal(asked, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		account_write(account, &delivered);
+	assert_int_equal(asked, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(account_flush(account));
+		account_write(account, &delivered);
+	}
+	assert_int_equal(asked, 1);
+	assert_true(account_flush(account));
+	assert_false(account_flush(account));
+	account_write(account, &delivered);
+	assert_int_equal(asked, 2);
+	account_close(account);
+}
+
+static void
 an_unfinished_last_line_is_cut_off_at_the_start(void **state)
 {
 	static const struct { const char *before, *after; } rows[] = {
@@ -336,6 +369,37 @@ a_full_disk_keeps_nobody_from_starting(void **state)
 	assert_int_equal(count(contents(f), "\r\nd,"), 1);
 }
 
+/* All loops of the node would wait for whoever reads it. */
+static void
+a_pipe_that_nobody_reads_holds_nobody_up_and_is_read_whole_later(void **state)
+{
+	enum { RECORDS = 1000 };        /* more than a pipe's 64 KiB */
+	struct fixture *f = *state;
+	struct account *account;
+	struct err trouble;
+	unsigned lines = 0;
+	int reads;
+
+	assert_int_equal(mkfifo(f->path, 0600), 0);
+	alarm(5);
+	account = open_account(f, ACCOUNT_MASK_ALL);
+	for (unsigned i = 0; i < RECORDS; i++)
+		account_write(account, &delivered);
+	account_flush(account);
+	alarm(0);
+	assert_true(account_trouble(account, &trouble));
+	reads = open(f->path, O_RDONLY | O_NONBLOCK);
+	buf_clear(&f->text);
+	for (ssize_t n; (n = read(reads, buf_grow(&f->text, 65536), 65536)) > 0; account_flush(account))
+		buf_grow_commit(&f->text, (size_t)n);
+	close(reads);
+	assert_false(account_trouble(account, &trouble));
+	account_close(account);
+	for (struct span line, all = buf_span(&f->text); span_split(&all, '\n', &line); lines++)
+		assert_true(span_starts(line, lines == 0 ? SPAN("type,") : SPAN("d,2026")));
+	assert_int_equal(lines, 1 + RECORDS);
+}
+
 static void
 a_path_that_cannot_be_opened_is_named(void **state)
 {
@@ -395,12 +459,14 @@ main(void)
 		TEST(the_header_is_written_once_also_across_restarts),
 		TEST(only_the_types_asked_for_are_written),
 		TEST(lines_are_gathered_until_flushed_or_many),
+		TEST(who_writes_asks_once_for_a_row_of_flushes_that_ends_when_none_has_come),
 		TEST(an_unfinished_last_line_is_cut_off_at_the_start),
 		TEST(after_a_rotation_the_new_file_begins_with_a_header),
 		TEST(a_rotation_that_fails_leaves_the_old_file_in_use),
 		TEST(a_full_disk_leaves_whole_lines_and_loses_nothing_that_is_held),
 		TEST(a_disk_that_stays_full_is_told_once_a_minute_with_what_was_lost),
 		TEST(a_full_disk_keeps_nobody_from_starting),
+		TEST(a_pipe_that_nobody_reads_holds_nobody_up_and_is_read_whole_later),
 		TEST(a_path_that_cannot_be_opened_is_named),
 		TEST(threads_share_it_and_each_line_is_there_whole),
 	};

@@ -14,6 +14,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/control_commands.h"
 
+#include "control/control_drop.h"
 #include "control/control_search.h"
 #include "delivery/outcome.h"
 #include "policy/reaction_book.h"
@@ -391,10 +392,17 @@ on_bounce(const struct call *call, struct err *err)
 	return act_on_mail(call, bounce_in, err);
 }
 
+/* Who is told that it is done may rely on it: nothing of it leaves any more. */
 static bool
 on_drop(const struct call *call, struct err *err)
 {
-	return act_on_mail(call, drop_in, err);
+	struct touched sum;
+
+	if (is_missing(call))
+		return no_such_queue(call, err);
+	sum = for_each_shard(call, drop_in, false);
+	*call->stream_out = control_drop_new(call->shards, sum.queues, sum.recipients);
+	return true;
 }
 
 #define A_QUEUE "one argument: a queue"

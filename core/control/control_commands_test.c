@@ -29,8 +29,7 @@ why_is_the_gates_answer_or_the_nearest_name(void **state)
 		say(&c, line);
 		assert_error(&c, cases[i].says);
 	}
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -63,8 +62,7 @@ acts_reach_the_engine_as_asked(void **state)
 		assert_string_equal(e->did, cases[i].did);
 		json_decref(touched);
 	}
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -97,8 +95,7 @@ what_a_command_does_not_know_is_refused_and_touches_nothing(void **state)
 		assert_string_equal(e->did, "");
 		assert_false(c.closed);
 	}
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void

@@ -28,6 +28,7 @@ struct engine {
 	struct queue *all;
 	unsigned      n;
 	struct message *message;        /* in each of them; NULL: none */
+	unsigned      shares;           /* that a drop takes */
 	char          did[200];         /* what the fakes were asked */
 	/* the door */
 	void        (*on_accept)(void *ctx, struct conn *conn);
@@ -167,6 +168,15 @@ uint64_t
 outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
 	return did(shard->queues, "drop", pattern, job, queues_out);
+}
+
+bool
+outcome_drop_on(struct shard *shard, struct now now)
+{
+	struct engine *e = (struct engine *)shard->queues;
+
+	e->shares -= e->shares > 0;
+	return e->shares > 0;
 }
 
 /* Each queue has the one message, if there is one, and its mail has left: `why` of what waits is tried on the wire. */
@@ -386,6 +396,14 @@ drain(struct client *client)
 		client->pending = 0;
 		client->conn.events->on_drained(client->conn.ctx);
 	}
+}
+
+/* The end of a test: of the engine, and of the one peer. */
+static inline void
+leave(struct engine *e, struct client *client)
+{
+	engine_free(e);
+	buf_fini(&client->told);
 }
 
 static inline json_t *

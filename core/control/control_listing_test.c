@@ -27,8 +27,7 @@ a_long_listing_comes_in_pieces_most_queued_first(void **state)
 	json_decref(rows);
 	json_decref(take_result(&c));
 	assert_int_equal(buf_len(&c.told), 0);
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -53,8 +52,7 @@ queues_that_end_while_they_are_listed_have_no_row(void **state)
 	rows = take_result(&c);
 	assert_int_equal(json_array_size(rows), 0);
 	json_decref(rows);
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static struct message *
@@ -86,8 +84,7 @@ a_long_search_that_finds_nothing_ends(void **state)
 	assert_int_equal(e->message->refs, 0);
 	json_decref(rows);
 	free(e->message);
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -130,8 +127,7 @@ an_address_or_an_id_is_looked_for_in_every_queue(void **state)
 	assert_string_equal(e->did, "each of site1/mta-1");
 	say(&c, "{\"command\":\"why\",\"arguments\":[\"0123456789abcDEFG\"]}\n");
 	assert_error(&c, "no such queue");
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -145,8 +141,7 @@ a_listing_ends_with_its_peer(void **state)
 	say(&c, "{\"command\":\"queues\"}\n");
 	c.conn.events->on_close(c.conn.ctx, NULL);
 	assert_true(c.closed);
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 int

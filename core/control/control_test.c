@@ -124,8 +124,7 @@ silence_ends_a_connection_and_bytes_keep_it(void **state)
 	timers_run(&e->loop.timers, e->loop.now);
 	assert_error(&c, "silence");
 	assert_true(c.closed);
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -142,8 +141,7 @@ only_root_and_our_own_user_are_answered(void **state)
 	assert_false(c.closed);
 	say(&c, "{\"command\":\"status\"}\n");
 	json_decref(take_result(&c));
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void

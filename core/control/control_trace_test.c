@@ -36,8 +36,7 @@ a_trace_tells_what_is_wanted_and_drops_what_is_not_read(void **state)
 	assert_error(&c, "traces already");
 	c.conn.events->on_close(c.conn.ctx, NULL);
 	assert_false(trace_on(&e->shard.trace));
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 static void
@@ -74,8 +73,7 @@ a_trace_of_a_listener_that_is_not_declared_is_refused(void **state)
 	say(&c, "{\"command\":\"trace\",\"options\":{\"listener\":\"nosuch:25\"}}\n");
 	assert_error(&c, "no such listener: nosuch:25");
 	assert_true(c.closed);
-	engine_free(e);
-	buf_fini(&c.told);
+	leave(e, &c);
 }
 
 int

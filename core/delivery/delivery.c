@@ -8,6 +8,7 @@
 #include "delivery/delivery.h"
 
 #include "delivery/bounces.h"
+#include "delivery/drops.h"
 #include "delivery/react.h"
 #include "delivery/session.h"
 #include "queue/queue_hand.h"
@@ -121,6 +122,7 @@ delivery_new(struct shard *shard)
 	list_init(&delivery->unseen);
 	timer_init(&delivery->unseen_timer, on_unseen, delivery);
 	shard->bounces = bounces_new(shard);
+	shard->drops = drops_new(shard);
 	delivery->next_source = mem_alloc((policy_ruleset(shard->policy)->vmtas_n + 1) * sizeof *delivery->next_source);
 	return delivery;
 }
@@ -140,10 +142,26 @@ sources_take_ruleset(struct delivery *delivery, const struct ruleset *before, co
 	delivery->next_source = next_source;
 }
 
+/* A certificate authority that is trusted no longer; what is open stays so. */
+static void
+forget_old_authorities(struct delivery *delivery)
+{
+	struct delivery_tls *tls;
+	uint32_t pos = 0;
+
+	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
+		if (tls->client == NULL || tls_client_is_current(tls->client))
+			continue;
+		tls_client_free(tls->client);
+		tls->client = NULL;
+	}
+}
+
 void
 delivery_take_policy(struct delivery *delivery, const struct ruleset *before)
 {
 	sources_take_ruleset(delivery, before, policy_ruleset(delivery->shard->policy));
+	forget_old_authorities(delivery);
 	react_take_policy(delivery->react);
 }
 
@@ -162,6 +180,7 @@ delivery_free(struct delivery *delivery)
 	while (delivery->spare_arenas_n > 0)
 		arena_fini(&delivery->spare_arenas[--delivery->spare_arenas_n]);
 	bounces_free(delivery->shard);
+	drops_free(delivery->shard);
 	while ((tls = table_next(&delivery->tls, &pos)) != NULL) {
 		tls_client_free(tls->client);
 		free(tls->ca);
@@ -225,14 +244,16 @@ delivery_tls_client(struct delivery *delivery, const char *ca, struct err *err)
 	struct delivery_tls *tls = table_get(&delivery->tls, key);
 	struct tls_client *client;
 
-	if (tls != NULL)
+	if (tls != NULL && tls->client != NULL)
 		return tls->client;
 	client = tls_client_new(ca, err);
 	if (client == NULL)
 		return NULL;
-	tls = mem_alloc(sizeof *tls);
-	tls->ca = mem_strndup(key.p, key.n);
+	if (tls == NULL) {
+		tls = mem_alloc(sizeof *tls);
+		tls->ca = mem_strndup(key.p, key.n);
+		table_put(&delivery->tls, span_text(tls->ca), tls);
+	}
 	tls->client = client;
-	table_put(&delivery->tls, span_text(tls->ca), tls);
 	return client;
 }

@@ -6,6 +6,7 @@
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delivery/bounces.h"
+#include "delivery/drops.h"
 #include "queue/queue_hand.h"
 
 #define UNREAD_LINES    3u                      /* in the log, of the messages that could not be read */
@@ -164,6 +165,36 @@ outcome_settle_bounced(struct shard *shard, const struct envelope *envelope, con
 	queue_rcpt_over(o->rcpt, SPOOL_BOUNCED, now);
 }
 
+/* ---- what drops ask ---- */
+
+static void
+write_dropped(struct shard *shard, const struct rcpt *rcpt, struct now now)
+{
+	struct spool_reader reader = { 0 };
+	struct envelope envelope;
+	struct smtp_reply reply;
+	struct arena arena;
+	struct err err = { 0 };
+
+	arena_init(&arena);
+	if (outcome_envelope(shard, rcpt->message, &reader, &arena, &envelope, &err)) {
+		smtp_reply_make(&reply, 550, "5.7.1", "dropped by the operator");
+		write_record(shard, ACCOUNT_BOUNCED, rcpt, &envelope, &reply, NULL, NULL, now);
+		spool_read_close(&reader);
+	} else {
+		outcome_unread(shard, rcpt->message, "is dropped without a line in the accounting", &err, now);
+	}
+	arena_fini(&arena);
+}
+
+void
+outcome_settle_dropped(struct shard *shard, struct rcpt *rcpt, bool with_line, struct now now)
+{
+	if (with_line && shard->account != NULL)
+		write_dropped(shard, rcpt, now);
+	queue_rcpt_over(rcpt, SPOOL_DROPPED, now);
+}
+
 bool
 outcome_envelope(struct shard *shard, const struct message *message, struct spool_reader *reader, struct arena *arena,
 		 struct envelope *envelope, struct err *err)
@@ -272,26 +303,6 @@ outcome_bounce_queue(struct shard *shard, struct queue *queue, const struct smtp
 	queue_take(queue, NULL, bounce_with_reply, &all, now);
 }
 
-static void
-drop_one(void *ctx, struct rcpt *rcpt)
-{
-	const struct for_all *all = ctx;
-	struct spool_reader reader = { 0 };
-	struct envelope envelope;
-	struct arena arena;
-	struct err err = { 0 };
-
-	arena_init(&arena);
-	if (outcome_envelope(all->shard, rcpt->message, &reader, &arena, &envelope, &err)) {
-		write_record(all->shard, ACCOUNT_BOUNCED, rcpt, &envelope, all->reply, NULL, NULL, all->now);
-		spool_read_close(&reader);
-	} else {
-		outcome_unread(all->shard, rcpt->message, "is dropped without a line in the accounting", &err, all->now);
-	}
-	queue_rcpt_over(rcpt, SPOOL_DROPPED, all->now);
-	arena_fini(&arena);
-}
-
 uint64_t
 outcome_bounce_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
@@ -305,15 +316,20 @@ outcome_bounce_by_hand(struct shard *shard, struct span pattern, const char *job
 	return n;
 }
 
+static void
+add_to_drops(void *ctx, struct rcpt *rcpt)
+{
+	drops_add(ctx, rcpt);
+}
+
 uint64_t
 outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now)
 {
-	struct smtp_reply reply;
-	struct for_all all = { shard, &reply, now };
-	uint64_t n;
+	return queues_take(shard->queues, pattern, job, queues_out, add_to_drops, shard->drops, now);
+}
 
-	smtp_reply_make(&reply, 550, "5.7.1", "dropped by the operator");
-	n = queues_take(shard->queues, pattern, job, queues_out, drop_one, &all, now);
-	spool_hurry(shard->spool);
-	return n;
+bool
+outcome_drop_on(struct shard *shard, struct now now)
+{
+	return drops_run(shard->drops, now);
 }

@@ -56,6 +56,8 @@ void outcome_received(struct shard *shard, const struct envelope *envelope, uint
 
 /* By hand: every waiting recipient of the queues that match (and of the job, unless NULL). They return the
  * number of recipients. Bounced ones get status 5.7.1 and a report to the sender; dropped ones vanish but
- * for a line in the accounting. */
+ * for a line in the accounting. Both are done by turns of the loop;
+ * outcome_drop_on() does a turn's share of the second, false: there was nothing left to drop. */
 uint64_t outcome_bounce_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now);
 uint64_t outcome_drop_by_hand(struct shard *shard, struct span pattern, const char *job, unsigned *queues_out, struct now now);
+bool outcome_drop_on(struct shard *shard, struct now now);

@@ -35,7 +35,7 @@ struct delivery {
 
 struct delivery_tls {
 	char              *ca;          /* "" the system's */
-	struct tls_client *client;
+	struct tls_client *client;      /* NULL: to be read anew */
 };
 
 struct queue_slot *session_start(struct delivery *delivery, struct lane *lane, const struct rcpt *first);

@@ -23,6 +23,8 @@ bool process_is_root(void);
 void process_hold_signals(void);
 /* The name of that user; NULL: nobody. The caller frees it. */
 char *process_user_name(uint32_t number);
+/* Of root's rights until process_become() the ports below 1024 alone: files are opened with the user's. Before its first thread. */
+bool process_act_as(const char *user, struct err *err);
 /* Gives up root for the user and its groups, for good, and every capability. */
 bool process_become(const char *user, struct err *err);
 /*

@@ -100,25 +100,24 @@ process_cores(void)
 
 #define CAPABILITY(name) (UINT64_C(1) << (name))
 
-/* Of those we hold only these. Where there is no other nothing is called: a filter of system calls may forbid it. */
+/* Of those we hold only these, in force. Where that is so nothing is called: a filter of system calls may forbid it. */
 static bool
 keep_capabilities(uint64_t wanted)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	bool others = false;
+	bool differs = false;
 
 	if (syscall(SYS_capget, &header, data) != 0)
 		return false;
 	for (unsigned i = 0; i < countof(data); i++) {
-		uint32_t these = (uint32_t)(wanted >> (32 * i));
+		uint32_t these = (uint32_t)(wanted >> (32 * i)) & data[i].permitted;
 
-		others = others || (data[i].permitted & ~these) != 0;
-		data[i].permitted &= these;
-		data[i].effective &= data[i].permitted;
+		differs = differs || data[i].permitted != these || data[i].effective != these;
+		data[i].permitted = data[i].effective = these;
 		data[i].inheritable = 0;
 	}
-	return !others || syscall(SYS_capset, &header, data) == 0;
+	return !differs || syscall(SYS_capset, &header, data) == 0;
 }
 
 static bool
@@ -233,6 +232,20 @@ process_give_folder(const char *path, const char *user, struct err *err)
 	return err_sys(err, "cannot give %s to %s", path, user);
 }
 
+/* The real user stays root, so that setuid(), which glibc calls in each thread, ends the capabilities of all of them. */
+bool
+process_act_as(const char *user, struct err *err)
+{
+	const struct passwd *entry = find_user(user, err);
+
+	if (entry == NULL)
+		return false;
+	if (initgroups(user, entry->pw_gid) == 0 && setegid(entry->pw_gid) == 0 && seteuid(entry->pw_uid) == 0 &&
+	    keep_capabilities(CAPABILITY(CAP_NET_BIND_SERVICE) | CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID)))
+		return true;
+	return err_sys(err, "cannot act as user %s", user);
+}
+
 bool
 process_become(const char *user, struct err *err)
 {
@@ -240,9 +253,9 @@ process_become(const char *user, struct err *err)
 
 	if (entry == NULL)
 		return false;
-	if (geteuid() == entry->pw_uid)
+	if (geteuid() == entry->pw_uid && getuid() == entry->pw_uid)
 		return true;
-	if (!process_is_root())
+	if (!process_is_root() && getuid() != 0)
 		return err_set(err, ERR_PERM, "user %s: only root can become another user", user);
 	if (initgroups(user, entry->pw_gid) != 0 || setgid(entry->pw_gid) != 0 || setuid(entry->pw_uid) != 0)
 		return err_sys(err, "cannot become user %s", user);

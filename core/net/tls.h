@@ -1,7 +1,7 @@
 /*
  * tls - the two ends' long-lived settings; the handshake itself happens in conn.
  *
- * Ownership  new/free; must outlive the connections that use it.
+ * Ownership  new/free; a server must outlive the connections that use it, a client stays as long as they do.
  * Threads    A server's: any (what changes inside is locked). A client's: one, for it
  *            remembers sessions.
  * Limits     A session is resumed for an hour, by TLS_MEMORY_MAX hosts a client.
@@ -32,3 +32,5 @@ void tls_server_share_tickets(struct tls_server *tls, const struct tls_server *w
  * verification is asked for. */
 struct tls_client *tls_client_new(const char *ca_path, struct err *err);
 void tls_client_free(struct tls_client *tls);
+/* False: the authorities were written or replaced since they were read. */
+bool tls_client_is_current(const struct tls_client *tls);

@@ -220,18 +220,17 @@ tls_server_free(struct tls_server *tls)
 static bool
 load_authorities(struct tls_client *tls, const char *path, struct err *err)
 {
-	struct stat st;
 	char what[256];
 	int code;
 
+	tls->ca_path = mem_strdup(path ? path : TLS_SYSTEM_CA);
 	if (!path && access(TLS_SYSTEM_CA, R_OK) != 0)
 		return true;
-	if (!path)
-		path = TLS_SYSTEM_CA;
-	if (stat(path, &st) != 0 || access(path, R_OK) != 0)
+	path = tls->ca_path;
+	if (stat(path, &tls->ca_read) != 0 || access(path, R_OK) != 0)
 		return err_sys(err, "cannot read certificate authorities %s", path);
 	snprintf(what, sizeof(what), "cannot read certificate authorities %s", path);
-	code = S_ISDIR(st.st_mode) ? mbedtls_x509_crt_parse_path(&tls->authorities, path)
+	code = S_ISDIR(tls->ca_read.st_mode) ? mbedtls_x509_crt_parse_path(&tls->authorities, path)
 				   : mbedtls_x509_crt_parse_file(&tls->authorities, path);
 	if (code < 0)
 		return tls_fail(err, ERR_PERM, code, what);
@@ -261,6 +260,7 @@ tls_client_new(const char *ca_path, struct err *err)
 {
 	struct tls_client *tls = mem_alloc(sizeof(*tls));
 
+	tls->refs = 1;
 	mbedtls_ssl_config_init(&tls->trusting);
 	mbedtls_ssl_config_init(&tls->verifying);
 	mbedtls_x509_crt_init(&tls->authorities);
@@ -274,12 +274,25 @@ tls_client_new(const char *ca_path, struct err *err)
 void
 tls_client_free(struct tls_client *tls)
 {
-	if (!tls)
+	if (!tls || --tls->refs > 0)
 		return;
 	mbedtls_ssl_config_free(&tls->trusting);
 	mbedtls_ssl_config_free(&tls->verifying);
 	mbedtls_x509_crt_free(&tls->authorities);
 	tls_memory_free(tls->memory);
 	random_fini(&tls->random);
+	free(tls->ca_path);
 	free(tls);
+}
+
+bool
+tls_client_is_current(const struct tls_client *tls)
+{
+	const struct stat *read = &tls->ca_read;
+	struct stat st = { 0 };
+
+	if (stat(tls->ca_path, &st) != 0)
+		return read->st_ino == 0;
+	return st.st_dev == read->st_dev && st.st_ino == read->st_ino && st.st_size == read->st_size &&
+	       st.st_mtim.tv_sec == read->st_mtim.tv_sec && st.st_mtim.tv_nsec == read->st_mtim.tv_nsec;
 }

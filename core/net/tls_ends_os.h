@@ -11,6 +11,7 @@
 #include <mbedtls/ssl_ticket.h>
 #include <mbedtls/x509_crt.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "net/tls.h"
 #include "net/tls_memory.h"
@@ -38,6 +39,9 @@ struct tls_server {
 };
 
 struct tls_client {
+	unsigned           refs;                /* its owner's, and its sessions' */
+	char              *ca_path;
+	struct stat        ca_read;             /* how that stood when it was read; zeros: it was not there */
 	struct tls_random  random;
 	mbedtls_ssl_config trusting;            /* any certificate will do */
 	mbedtls_ssl_config verifying;

@@ -32,6 +32,7 @@ struct tls_session {
 	unsigned char      *in_record;  /* where the library lets records begin; NULL: there was none yet */
 	unsigned char      *out_record;
 	bool                between;    /* it waits for the first byte of a record */
+	struct tls_client  *client;     /* held; NULL: a server's */
 	/* of a client that may resume */
 	struct tls_memory  *memory;     /* NULL: it may not */
 	struct span         key;        /* owned */
@@ -156,6 +157,10 @@ tls_session_new_client(struct tls_client *tls, const struct tls_peer *peer, mono
 		return NULL;
 	}
 	session = session_new(peer->verify ? &tls->verifying : &tls->trusting, wire, err);
+	if (session) {
+		session->client = tls;
+		tls->refs++;
+	}
 	if (session && !set_host(session, peer->host, peer->verify, err)) {
 		tls_session_free(session);
 		return NULL;
@@ -171,6 +176,7 @@ tls_session_free(struct tls_session *session)
 	if (!session)
 		return;
 	mbedtls_ssl_free(&session->ssl);
+	tls_client_free(session->client);
 	free((char *)session->key.p);
 	free(session);
 }

@@ -2,7 +2,7 @@
  * tls_os - one end of one TLS connection, without a socket: bytes from the
  * peer go in by tls_session_feed(), bytes for the peer are added to a buf.
  *
- * Ownership  new/free; the tls_server or tls_client and the buf must outlive it.
+ * Ownership  new/free; the tls_server and the buf must outlive it.
  *            What is fed is borrowed until the caller takes back what was not
  *            read of it with tls_session_unfed().
  * Limits     About 40 KiB a session: mbedTLS keeps a record each way. 12 KiB where it was put to rest.

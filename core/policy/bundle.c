@@ -9,8 +9,10 @@
 #include "policy/bundle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/crc.h"
 #include "util/table.h"
@@ -123,13 +125,43 @@ note_missed(struct bundle *bundle, const char *path)
 	bundle->missed[bundle->missed_n++] = mem_strdup(path);
 }
 
-/* All but its path. */
-static bool
-read_file(const char *path, struct bundle_file *out, struct err *err)
+/* NULL: *err says why. */
+static FILE *
+open_plain(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 && errno == ELOOP) {
+		err_set(err, ERR_PERM, "is a symbolic link, which is not followed here");
+		return NULL;
+	}
+	if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+		err_set(err, ERR_PERM, "is no regular file");
+		close(fd);
+		return NULL;
+	}
+	FILE *file = fd >= 0 ? fdopen(fd, "rb") : NULL;
+	if (!file)
+		err_sys(err, "cannot be read");
+	return file;
+}
+
+static FILE *
+open_any(const char *path, struct err *err)
 {
 	FILE *file = fopen(path, "rbe");
 	if (!file)
-		return err_sys(err, "cannot be read");
+		err_sys(err, "cannot be read");
+	return file;
+}
+
+/* All but its path. */
+static bool
+read_file(const char *path, bool plain, struct bundle_file *out, struct err *err)
+{
+	FILE *file = plain ? open_plain(path, err) : open_any(path, err);
+	if (!file)
+		return false;
 	struct stat st = { 0 };
 	out->stamp = fstat(fileno(file), &st) == 0 ? stamp_of(&st) : 0;
 	out->owner = st.st_uid;
@@ -192,7 +224,7 @@ bundle_read(struct bundle *bundle, const char *path, struct span *text_out, stru
 	}
 	struct bundle_file read = { .path = NULL };
 	char *whole = bundle_path(bundle, path);
-	bool ok = read_file(whole, &read, err);
+	bool ok = read_file(whole, bundle->plain, &read, err);
 	free(whole);
 	if (!ok) {
 		if (err && err->sys == ENOENT)

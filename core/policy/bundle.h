@@ -33,6 +33,7 @@ struct bundle {
 	char **missed;                  /* looked for, and not there; the first ones */
 	unsigned missed_n;
 	bool   sealed;
+	bool   plain;                   /* only regular files are read, and through no link: somebody else writes in that folder */
 };
 
 struct bundle *bundle_new(const char *policy, const char *base);

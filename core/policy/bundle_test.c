@@ -43,6 +43,35 @@ a_file_is_read_once(void **state)
 	bundle_free(bundle);
 }
 
+/* In a folder where somebody else writes, a link leads where he likes, and a pipe waits as long as he does. */
+static void
+a_plain_one_reads_neither_links_nor_pipes(void **state)
+{
+	struct bundle *bundle = bundle_new("a.lua", "");
+	struct err err = { 0 };
+	struct span text;
+
+	bundle->plain = true;
+	fixture_write("a.lua", "one");
+	assert_int_equal(symlink("a.lua", "link"), 0);
+	assert_int_equal(mkfifo("pipe", 0600), 0);
+	assert_int_equal(mkdir("folder", 0700), 0);
+	alarm(5);
+	assert_false(bundle_read(bundle, "link", &text, &err));
+	assert_string_equal(err.text, "is a symbolic link, which is not followed here");
+	assert_false(bundle_read(bundle, "pipe", &text, &err));
+	assert_string_equal(err.text, "is no regular file");
+	assert_false(bundle_read(bundle, "folder", &text, &err));
+	assert_string_equal(err.text, "is no regular file");
+	alarm(0);
+	assert_text(bundle, "a.lua", "one");
+	assert_int_equal(bundle->n, 1);
+	bundle->plain = false;
+	assert_text(bundle, "link", "one");
+	bundle_free(bundle);
+	assert_int_equal(unlink("link") | unlink("pipe") | rmdir("folder"), 0);
+}
+
 static void
 what_is_put_is_whole_with_a_nul_in_it(void **state)
 {
@@ -185,6 +214,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_read_once),
+		cmocka_unit_test(a_plain_one_reads_neither_links_nor_pipes),
 		cmocka_unit_test(what_is_put_is_whole_with_a_nul_in_it),
 		cmocka_unit_test(a_stamp_tells_what_was_written_made_or_removed_since),
 		cmocka_unit_test(relative_paths_begin_in_the_base),

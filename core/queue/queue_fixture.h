@@ -229,6 +229,17 @@ queue_called(struct world *w, const char *name)
 	return q;
 }
 
+/* Recipients, under the name of the queue that they were sent by. */
+static inline unsigned
+sent_by(const struct world *w, const char *queue)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < w->sent_n; i++)
+		n += strcmp(w->sent[i].queue->name, queue) == 0;
+	return n;
+}
+
 static inline bool
 is_held(const struct queue *q)
 {

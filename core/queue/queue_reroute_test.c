@@ -2,16 +2,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/queue_overlays_fixture.h"
 
-static unsigned
-sent_by(const struct world *w, const char *queue)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < w->sent_n; i++)
-		n += strcmp(w->sent[i].queue->name, queue) == 0;
-	return n;
-}
-
 static void
 ready_mail_goes_by_the_other_virtual_mta_and_what_waits_comes_back(void **state)
 {

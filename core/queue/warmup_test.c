@@ -4,22 +4,12 @@
 
 #include "queue/queue_fixture.h"
 
+/* 1970 is long over: the list's last number is every day's. */
 #define POLICY(days) \
 	"provider \"a\" { domains = \"a.example\" }\n" \
 	"vmta \"v1\" { source = \"any\", warmup = { start = \"1970-01-01\", per_day = " days ", provider = \"a\", overflow = \"v2\" } }\n" \
 	"vmta \"v2\" { source = \"any\" }\n" \
 	"domain \"*\" { max_smtp_out = 3, retry_jitter = \"0%\" }\n"
-
-/* 1970 is long over: the list's last number is every day's. */
-static unsigned
-sent_by(const struct world *w, const char *queue)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < w->sent_n; i++)
-		n += strcmp(w->sent[i].queue->name, queue) == 0;
-	return n;
-}
 
 static struct warmup_state
 state_of(struct world *w, const char *name)

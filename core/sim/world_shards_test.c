@@ -166,6 +166,37 @@ what_an_operator_does_reaches_all_shards(void **state)
 	world_free(world);
 }
 
+/* Each is read from the spool for its line in the accounting, and all stand still for the command. */
+static void
+a_drop_of_many_is_done_by_turns(void **state)
+{
+	enum { MANY = 300 };
+	struct world *world = open_world(WORKERS);
+	struct shards *shards = world_shards(world);
+	struct control_stream *stream = NULL;
+	struct control_request request;
+	struct err err = { 0 };
+	struct buf out = { 0 };
+
+	inject(world, MANY * DOMAINS);
+	assert_true(control_request_parse(SPAN("{\"command\":\"drop\",\"arguments\":[\"*\"]}"), &request, &err));
+	shards_halt(shards);
+	assert_true(control_command(shards, &request, &out, &stream, &err));
+	for (unsigned i = 1; i <= 5; i++) {
+		assert_true(stream->next(stream, 1, loop_now(shards->all[0]->loop), &out));
+		assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), MANY * DOMAINS - 200 * i);
+	}
+	assert_int_equal(buf_len(&out), 0);
+	control_stream_free(stream);
+	shards_resume(shards);
+	control_request_fini(&request);
+	/* Who asked is gone. */
+	run(world, US_PER_S);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "queued"), 0);
+	assert_int_equal(result_of(world, "{\"command\":\"status\"}", "delivered"), 0);
+	world_free(world);
+}
+
 /* And what waits under a pause waits after a crash, with however many shards. */
 static void
 what_an_operator_was_told_outlives_a_crash_into_another_number(void **state)
@@ -247,6 +278,7 @@ main(void)
 		cmocka_unit_test(connections_and_queues_are_spread_over_its_shards),
 		cmocka_unit_test(what_an_operator_asks_is_about_all_shards),
 		cmocka_unit_test(what_an_operator_does_reaches_all_shards),
+		cmocka_unit_test(a_drop_of_many_is_done_by_turns),
 		cmocka_unit_test(what_an_operator_was_told_outlives_a_crash_into_another_number),
 		cmocka_unit_test(what_becomes_durable_with_the_nodes_end_is_left_to_the_next),
 	};

@@ -175,9 +175,11 @@ static enum smtp_client_event
 on_ehlo(struct smtp_client *client)
 {
 	client->parser.on_line = NULL;
+	/* Whose lines these are nobody can say: it may be greeted, but nothing is believed that it offers. */
+	if (client->parser.codes_differ || client->reply.code >= 300)
+		forget_extensions(client);
 	if (client->reply.code < 300)
 		return on_hello(client);
-	forget_extensions(client);
 	if (client->state == CLIENT_HELO || !smtp_reply_perm(&client->reply))
 		return leave(client);
 	say_hello(client, "HELO ");

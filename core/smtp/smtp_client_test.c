@@ -88,6 +88,38 @@ forgets_the_extensions_when_tls_begins(void **state)
 	end(&talk);
 }
 
+/* RFC 5321, 4.2.1: the lines of one reply have one code. */
+static void
+believes_no_extension_where_the_codes_of_the_lines_differ(void **state)
+{
+	static const char *const rows[] = {
+		"220-mx\r\n250-DSN\r\n250 SIZE 5", "250-mx\r\n550-DSN\r\n250 SIZE 5", "550-mx\r\n550-DSN\r\n250 SIZE 5",
+		"251-mx\r\n251-DSN\r\n250 SIZE 5",
+	};
+
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct talk talk;
+
+		begin(&talk, &plain, 1);
+		say(&talk, SPAN("220 mx"), false);
+		say(&talk, span_text(rows[i]), false);
+		assert_int_equal(talk.client.extensions, 0);
+		assert_int_equal(talk.client.size_max, 0);
+		end(&talk);
+	}
+}
+
+static void
+needs_starttls_in_a_reply_of_one_code(void **state)
+{
+	static const struct dialogue dialogues[] = {
+		{ 1, "220 mx|550-mx\r\n550-STARTTLS\r\n250 ok",
+		  HELLO "QUIT\r\n[failed starttls: 400 4.7.10 STARTTLS required but not offered]\r\n" },
+	};
+
+	play(&must, dialogues, countof(dialogues));
+}
+
 static void
 sends_parameters_only_where_offered(void **state)
 {
@@ -243,6 +275,8 @@ main(void)
 		cmocka_unit_test(sends_an_empty_body_where_nobody_was_accepted),
 		cmocka_unit_test(starts_tls_if_it_is_offered),
 		cmocka_unit_test(forgets_the_extensions_when_tls_begins),
+		cmocka_unit_test(believes_no_extension_where_the_codes_of_the_lines_differ),
+		cmocka_unit_test(needs_starttls_in_a_reply_of_one_code),
 		cmocka_unit_test(sends_parameters_only_where_offered),
 		cmocka_unit_test(answers_by_itself_what_the_peer_cannot_take),
 		cmocka_unit_test(sends_to_the_others_when_one_address_is_bad),

@@ -142,7 +142,8 @@ smtp_reply_from_text(struct smtp_reply *reply, struct span text)
 void
 smtp_reply_parser_init(struct smtp_reply_parser *parser)
 {
-	parser->lines = 0;
+	parser->lines = parser->code = 0;
+	parser->codes_differ = false;
 	parser->on_line = NULL;
 	parser->ctx = NULL;
 	parser->reply.code = 0;
@@ -184,7 +185,10 @@ take_line(struct smtp_reply_parser *parser, struct span line)
 	if (parser->lines == 0) {
 		reply->enhanced[0] = '\0';
 		reply->text_at = 0;
+		parser->code = (uint16_t)code;
+		parser->codes_differ = false;
 	}
+	parser->codes_differ = parser->codes_differ || code != parser->code;
 	if (++parser->lines > SMTP_REPLY_LINES_MAX)
 		return SMTP_REPLY_BAD;
 	if (line.n > CODE_LEN + 1)

@@ -45,6 +45,8 @@ bool smtp_reply_from_text(struct smtp_reply *reply, struct span text);
 
 struct smtp_reply_parser {
 	uint16_t lines;
+	uint16_t code;                  /* of the first line */
+	bool     codes_differ;          /* of the reply read last: RFC 5321, 4.2.1, wants them equal */
 	struct smtp_reply reply;
 	/* EHLO keywords are told line by line: called for each line's text (after
 	 * the code and separator) as it is completed; may be NULL. */

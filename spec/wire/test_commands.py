@@ -268,6 +268,16 @@ class Commands(harness.Case):
         node.stop()
         self.assertEqual(self.restart(node).status()["queued"], 0, "and it stays so")
 
+    def test_a_stop_in_the_middle_of_a_drop(self):
+        node = self.node(POLICY)
+        self.source(node, count=3000, sessions=10, to="u@a.example")
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.connect(node.control)
+            asked.sendall(b'{"command":"drop","arguments":["a.example/default"]}\n')
+            self.assertEqual(asked.recv(1), b" ", "it has begun, and has no answer yet")
+            self.assertEqual(node.stop(), 0)
+        self.assertEqual(self.restart(node).status()["queued"], 0, "what has begun is ended")
+
     def test_a_job_narrows_what_is_acted_on(self):
         node = self.node(POLICY + 'on.message(function(msg) msg.job = msg:header "X-Job" end)')
         for job in ("one", "two", "two"):

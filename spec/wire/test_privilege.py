@@ -221,6 +221,30 @@ class WhatRootGives(Case):
         self.assertEqual((node.running(), os.stat(victim).st_uid), (False, 0), node.log)
 
 
+    def test_a_last_good_policy_of_the_user_has_no_key_of_roots_read(self):
+        """But a port of root's it may have: that is what the node is started by root for."""
+        folder, spool = self.nobodys_folder(), self.path("owned/spool")
+        cert, key = harness.Certificates(self.path("ca")).issue("node.example")
+        for path in (cert, key):
+            os.chown(path, self.nobody.pw_uid, self.nobody.pw_gid)
+        os.chmod(os.path.dirname(cert), 0o755)
+        tls = f'tls = {{ certificate = "{cert}", key = "{key}" }}, '
+        policy = self.POLICY.format('user = "nobody"').replace(":2525", ":587").replace("{ relay", "{ " + tls + "relay")
+        self.run_on(folder, policy, "--spool", spool).stop()
+        good = os.path.join(spool, "policy.good")
+        node = self.run_on(folder, "no such thing\n", "--last-good", "--spool", spool)
+        self.assertTrue(node.running(), node.log)
+        for status in of_each_thread(node.popen.pid):
+            self.assertEqual([status[each] for each in CAPABILITIES], ["0" * 16] * 5)
+        node.stop()
+        self.assertEqual(os.stat(good).st_uid, self.nobody.pw_uid)
+        os.chown(key, 0, 0)
+        os.chmod(key, 0o600)
+        node = self.run_on(folder, "no such thing\n", "--last-good", "--spool", spool)
+        self.assertFalse(node.running(), "a key that its writer cannot read")
+        self.assertIn(key, node.log)
+
+
 class HowItBegins(Case):
     def test_closed_standard_descriptors_are_nobody_elses(self):
         def close():
@@ -337,6 +361,22 @@ class WhoEndsIt(Case):
                 pass
         again.signal(signal.SIGHUP)     # a swap is logged
         until(lambda: again.status()["generation"] == 2, "it swapped")
+        self.assertEqual(self.send(again).code, 250)
+
+    def test_a_log_that_nobody_reads_does_not_hold_a_start_up(self):
+        node = self.node()
+        node.stop()
+        reads, writes = os.pipe()
+        self.addCleanup(os.close, reads)
+        with open(writes, "wb", buffering=0) as pipe:
+            os.set_blocking(writes, False)
+            while pipe.write(b"\n" * 4096):
+                pass
+            os.set_blocking(writes, True)
+            again = harness.Node(node.folder, None, node.port, spool=node.spool, preexec=lambda: os.dup2(writes, 2))
+        self.keep(again)
+        until(lambda: os.path.exists(again.control), "it begins")
+        self.assertEqual(again.status()["generation"], 1)
         self.assertEqual(self.send(again).code, 250)
 
     def test_a_log_that_nobody_reads_for_a_while_does_not_hold_it_up(self):

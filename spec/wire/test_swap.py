@@ -266,6 +266,22 @@ class Swaps(Case):
         self.assertEqual(gate["limit"], 8)
         self.assertRegex(self.refused(last), r"policy\.lua:\d+: ")
 
+    def test_the_last_good_policy_is_a_file_of_the_spool_and_nothing_else(self):
+        node = self.begin("")
+        node.stop()
+        good = os.path.join(node.spool, "policy.good")
+        os.rename(good, good + ".kept")
+        self.policy(node, "broken\n")
+        for make, what in ((lambda: os.symlink(good + ".kept", good), "is a symbolic link, which is not followed here"),
+                           (lambda: os.mkfifo(good), "is no regular file")):
+            make()
+            for options in ([], ["--last-good"]):
+                again = harness.Node(node.folder, None, node.port, spool=node.spool, options=options)
+                self.keep(again)
+                self.assertEqual(again.wait(), 1)
+                self.assertIn(f"sluice: {good} {what}\n", again.log)
+            os.unlink(good)
+
     # --- listeners ---
 
     def test_listeners_come_go_and_change_without_dropping_sessions(self):

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -206,6 +207,26 @@ class Delivery(Case):
     def test_verified_refuses_another_name(self):
         mx = self.receiver(certificate=self.ca.issue("wrong.test"))
         self.assert_held(self.sent(f'verify_tls = true, tls_ca = "{self.ca.ca}"', mx), mx, r"(?i)certificate|verif|name")
+
+    def test_authorities_that_changed_are_read_at_a_swap(self):
+        """One that is no longer trusted is not, nor is a session of its time resumed."""
+        mx = self.receiver(certificate=self.ca.issue("mx.test"))
+        trusted = self.path("trusted.pem")
+        shutil.copy(self.ca.ca, trusted)
+        node = self.sent(f'verify_tls = true, max_msg_per_connection = 1, tls_ca = "{trusted}"', mx)
+        node.wait_records(1, "d")
+        shutil.copy(self.other_ca.ca, trusted)
+        node.signal(signal.SIGHUP)
+        until(lambda: node.status()["generation"] == 2, "it swapped")
+        self.assertEqual(self.send(node, to="u@mx.test").code, 250)
+        until(lambda: node.queue("mx.test/default")["last_error"], "the queue says what went wrong")
+        self.assertRegex(node.queue("mx.test/default")["last_error"], r"(?i)certificate|verif|trust")
+        self.assertEqual(len(mx.messages), 1)
+        shutil.copy(self.ca.ca, trusted)
+        node.signal(signal.SIGHUP)
+        until(lambda: node.status()["generation"] == 3, "it swapped back")
+        node.command("retry", "mx.test/default")
+        node.wait_records(2, "d")
 
     def certificates_of_all_kinds(self):
         """What it is, the certificate, and whether it is mx.test's."""
