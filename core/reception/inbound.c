@@ -260,8 +260,8 @@ on_drained(void *ctx)
 {
 	struct inbound *in = ctx;
 
-	if (!in->closing)
-		pause_if_ahead(in);
+	if (in->paused && !in->closing)
+		inbound_pump(in);
 }
 
 static void
