@@ -228,6 +228,20 @@ spool_journal_missing(struct spool_segment *segment)
 		.text = "is missing, so nobody knows what was delivered of its segment: all of it is delivered, some perhaps again" });
 }
 
+/* Its journal is there, and says that it was. */
+void
+spool_segment_missing(struct spool_segment *segment)
+{
+	char name[SPOOL_NAME_MAX], text[TEXT_MAX];
+
+	segment->damaged = segment->unread = segment->missing = true;
+	segment->file_made = false;
+	spool_segment_name(segment, ".seg", name);
+	snprintf(text, sizeof(text), "is missing: what still waited in its %llu bytes is lost; its journal is set aside",
+		 (unsigned long long)segment->marked);
+	spool_finding_tell(segment->core, &(struct spool_finding){ .file = name, .damage = true, .text = text });
+}
+
 void
 spool_file_lost(struct spool_segment *segment, const char *suffix)
 {
@@ -284,28 +298,12 @@ spool_damaged_ids(struct spool_recovery *r, struct spool_segment *segment, size_
 		segment->max_id += SPOOL_IDS_RESERVED;
 }
 
-/* ---- the end of a segment ---- */
-
-/* Should it stay, it goes the same way when the spool is opened. */
-void
-spool_journal_away(struct spool_segment *segment)
-{
-	struct disk *disk = segment->core->disk;
-	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
-
-	spool_segment_name(segment, ".jnl", name);
-	if (segment->damaged || segment->renewal)
-		spool_set_aside(disk, name, aside, NULL);
-	else
-		disk->ops->remove(disk, name, NULL);
-}
-
 void
 spool_damage_gone(const struct spool_segment *segment)
 {
 	char name[SPOOL_NAME_MAX];
 
-	if (!segment->damaged)
+	if (!segment->damaged || segment->missing)
 		return;
 	spool_segment_name(segment, ".seg", name);
 	log_warning(segment->core->log, "spool: nothing of the damaged %s waits any more; it is set aside as %s" SPOOL_DAMAGED, name, name);

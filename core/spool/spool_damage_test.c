@@ -45,6 +45,53 @@ takes_what_stands_around_a_damaged_record_and_sets_the_file_aside(void **state)
 	box_fini(&box);
 }
 
+/* A file system that was mended without it, or a hand that slipped. */
+static void
+tells_a_segment_that_is_missing_and_keeps_its_journal(void **state)
+{
+	struct box box;
+
+	box_init(&box, 100);
+	box.post->fake.disk.ops->remove(&box.post->fake.disk, box.seg, NULL);
+	post_open(box.post);
+	assert_back(&box, "");
+	assert_said(&box, "error spool: %s is missing: what still waited in its %u bytes is lost; its journal is set aside",
+		    box.seg, (unsigned)box.at[SENT]);
+	assert_said(&box, "spool: damaged in 1 places");
+	post_rest(box.post);
+	assert_non_null(fake_file(&box.post->fake, box.jnl_aside));
+	assert_false(said(&box, "nothing of the damaged"));
+
+	buf_clear(&box.post->lines);
+	post_power_cut(box.post);
+	post_open(box.post);
+	assert_int_equal(box.post->spool->core->damages, 0);
+	assert_non_null(fake_file(&box.post->fake, box.jnl_aside));
+	box_fini(&box);
+}
+
+/* Beside what is being removed a journal that promises something is of that. */
+static void
+tells_the_rest_of_a_removal_from_a_loss(void **state)
+{
+	struct box box;
+	struct fake_disk *fake;
+
+	box_init(&box, 100);
+	fake = &box.post->fake;
+	fake->disk.ops->rename(&fake->disk, box.seg, SPOOL_REMOVED, NULL);
+	fake_file_put(fake, "00000000000000ff.jnl", SPAN("never promised anything"));
+	post_open(box.post);
+	assert_int_equal(box.post->spool->core->damages, 0);
+	assert_null(fake_file(fake, box.jnl));
+	assert_null(fake_file(fake, "00000000000000ff.jnl"));
+	assert_null(fake_file(fake, SPOOL_REMOVED));
+	post_power_cut(box.post);
+	post_open(box.post);
+	assert_int_equal(box.post->spool->core->damages, 0);
+	box_fini(&box);
+}
+
 static void
 goes_on_at_the_next_place_that_was_synced_when_a_header_is_gone(void **state)
 {
@@ -334,6 +381,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_what_stands_around_a_damaged_record_and_sets_the_file_aside),
 		cmocka_unit_test(goes_on_at_the_next_place_that_was_synced_when_a_header_is_gone),
+		cmocka_unit_test(tells_a_segment_that_is_missing_and_keeps_its_journal),
+		cmocka_unit_test(tells_the_rest_of_a_removal_from_a_loss),
 		cmocka_unit_test(loses_only_the_record_in_which_a_bit_flipped),
 		cmocka_unit_test(loses_nothing_when_a_bit_of_the_journal_flips_and_says_what_that_means),
 		cmocka_unit_test(loses_no_more_to_a_flipped_bit_when_the_power_took_the_journals_tail),

@@ -15,6 +15,7 @@
 #include "util/pool.h"
 
 #define SPOOL_NAME_MAX 40u
+#define SPOOL_REMOVED "removed"         /* the file that is about to be removed, be it whose it may */
 #define SPOOL_SEGMENT_MIN (64u * 1024u)
 #define SPOOL_SEGMENT_MAX (64u * 1024u * 1024u)
 #define SPOOL_RESERVE_BYTES (64u * 1024u)               /* kept for journals */
@@ -71,6 +72,7 @@ struct spool_segment {
 	unsigned cut_fails, write_fails;        /* tries of that; and of a write to it */
 	bool damaged;                   /* set aside, not removed, when it is dead; */
 	bool unread;                    /* because some of it could not be read at the start: what is not live need not be over */
+	bool missing;                   /* that is, there is no file */
 	bool journal_damaged;           /* until recovery has written it anew */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
@@ -310,7 +312,6 @@ void spool_reader_unload(struct spool_reader *reader);
 bool spool_recover(struct spool_core *core, struct err *err);    /* and tells the owner */
 
 /* spool_damage.c */
-void spool_journal_away(struct spool_segment *segment);         /* worker: set aside with a damaged segment, else removed */
 void spool_damage_gone(const struct spool_segment *segment);    /* tells, if it was damaged */
 /* Renamed to NAME.damaged, or with a number behind that, which no file has. */
 bool spool_set_aside(struct disk *disk, const char *name, char aside_out[SPOOL_NAME_MAX], struct err *err);

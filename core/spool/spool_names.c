@@ -3,7 +3,8 @@
  * what a crash left half done.
  *
  *   - a journal alone is the rest of a removal, or of a creation: removed; or, if its
- *     segment was set aside, the rest of that: set aside as well;
+ *     segment was set aside, the rest of that: set aside as well; or, if it says that some of
+ *     its segment had been synced, and nothing is being removed, that is missing;
  *   - a journal written anew in place of a damaged one (spool_renew.c) takes the place
  *     if that is empty: the damaged one had been renamed. Else it is no more than begun.
  */
@@ -49,7 +50,7 @@ on_name(void *ctx, const char *name)
 		add_number(&r->renewed, &r->renewed_n, number);
 	else if (name_number(name, ".seg" SPOOL_DAMAGED, &number))
 		add_number(&r->aside, &r->aside_n, number);
-	else if (strcmp(name, "removed") == 0)
+	else if (strcmp(name, SPOOL_REMOVED) == 0)
 		r->debris = true;
 }
 
@@ -68,6 +69,58 @@ spool_number_among(const uint64_t *numbers, size_t n, uint64_t number)
 }
 
 static void
+numbers_sort(struct spool_core *core, uint64_t *numbers, size_t n)
+{
+	if (!n)
+		return;
+	qsort(numbers, n, sizeof(*numbers), by_number);
+	if (core->next_number <= numbers[n - 1])
+		core->next_number = numbers[n - 1] + 1;
+}
+
+/* What cannot be read may have. */
+static bool
+promises(struct disk *disk, uint64_t number, const char *name)
+{
+	struct spool_record record;
+	struct spool_scan scan;
+	struct err err = { 0 };
+	uint64_t size = 0;
+	struct disk_file *file = spool_file_open(disk, name, &size, &err);
+	enum spool_step step;
+
+	if (!file)
+		return spool_is_unreadable(&err);
+	spool_scan_init(&scan, disk->ops, file, number, size);
+	do
+		step = spool_scan_next(&scan, &record, &err);
+	while (step == SPOOL_STEP_RECORD && record.kind != SPOOL_SYNCED);
+	spool_scan_fini(&scan);
+	disk->ops->close(file);
+	return step == SPOOL_STEP_RECORD || (step == SPOOL_STEP_BAD && scan.bad_to);
+}
+
+/* Those whose segments are missing count as segments. But one is removed at a time, and its journal goes last. */
+static void
+missing_find(struct spool_recovery *r)
+{
+	size_t there_n = r->segments_n;
+	char name[SPOOL_NAME_MAX];
+
+	for (size_t i = 0; i < r->journals_n; i++) {
+		uint64_t number = r->journals[i];
+
+		snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)number);
+		if (!spool_number_among(r->segments, there_n, number) && !spool_number_among(r->aside, r->aside_n, number) &&
+		    promises(r->core->disk, number, name))
+			add_number(&r->segments, &r->segments_n, number);
+	}
+	if (r->debris && r->segments_n == there_n + 1)
+		r->segments_n = there_n;
+	numbers_sort(r->core, r->segments, r->segments_n);
+}
+
+static void
 journal_alone(struct spool_recovery *r, uint64_t number)
 {
 	struct disk *disk = r->core->disk;
@@ -76,7 +129,7 @@ journal_alone(struct spool_recovery *r, uint64_t number)
 	snprintf(name, sizeof(name), "%016llx.jnl", (unsigned long long)number);
 	if (spool_number_among(r->aside, r->aside_n, number))
 		spool_set_aside(disk, name, aside, NULL);
-	else
+	else if (!disk->ops->rename(disk, name, SPOOL_REMOVED, NULL))
 		disk->ops->remove(disk, name, NULL);
 }
 
@@ -99,16 +152,6 @@ journal_renewed(struct spool_recovery *r, uint64_t number, struct err *err)
 	return true;
 }
 
-static void
-numbers_sort(struct spool_core *core, uint64_t *numbers, size_t n)
-{
-	if (!n)
-		return;
-	qsort(numbers, n, sizeof(*numbers), by_number);
-	if (core->next_number <= numbers[n - 1])
-		core->next_number = numbers[n - 1] + 1;
-}
-
 bool
 spool_names_read(struct spool_recovery *r, struct err *err)
 {
@@ -121,14 +164,14 @@ spool_names_read(struct spool_recovery *r, struct err *err)
 	numbers_sort(core, r->journals, r->journals_n);
 	numbers_sort(core, r->renewed, r->renewed_n);
 	numbers_sort(core, r->aside, r->aside_n);
+	missing_find(r);
 	if (core->look)
 		return true;
-	if (r->debris)
-		disk->ops->remove(disk, "removed", NULL);
 	for (size_t i = 0; i < r->journals_n; i++) {
 		if (!spool_number_among(r->segments, r->segments_n, r->journals[i]))
 			journal_alone(r, r->journals[i]);
 	}
+	disk->ops->remove(disk, SPOOL_REMOVED, NULL);
 	for (size_t i = 0; i < r->renewed_n; i++) {
 		if (!journal_renewed(r, r->renewed[i], err))
 			return false;

@@ -19,6 +19,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_recover.h"
 
+#include <errno.h>
+
 #define SECURE_BYTES (256u * 1024u)
 #define JOURNAL_PAYLOAD_MAX (64u * 1024u)
 
@@ -377,7 +379,9 @@ segment_read(struct spool_recovery *r, struct spool_segment *segment, struct err
 	spool_segment_name(segment, ".seg", name);
 	file = spool_file_open(disk, name, &size, err);
 	if (!file) {
-		if (spool_is_unreadable(err))
+		if (err->sys == ENOENT)
+			spool_segment_missing(segment);
+		else if (spool_is_unreadable(err))
 			spool_file_lost(segment, ".seg");
 		return segment->damaged;
 	}

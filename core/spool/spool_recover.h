@@ -84,6 +84,7 @@ bool spool_hole_is_torn(const struct spool_recovery *r);        /* at the file's
 uint64_t spool_hole_take_back(struct spool_recovery *r, struct spool_segment *segment);  /* then; where it began */
 void spool_hole_end(struct spool_recovery *r, struct spool_segment *segment, const char *suffix, uint64_t to);
 void spool_journal_missing(struct spool_segment *segment);
+void spool_segment_missing(struct spool_segment *segment);
 void spool_file_lost(struct spool_segment *segment, const char *suffix);        /* it cannot be opened */
 void spool_file_stuck(struct spool_segment *segment, const char *suffix, const struct err *why);        /* it can be read, and not written */
 void spool_message_lost(struct spool_recovery *r, const struct spool_copy *copy, const char *why);

@@ -2,8 +2,8 @@
  * Removal: dead segments give their room back.
  *
  * What is damaged is not removed but renamed, both files, and stays. Removal renames the
- * segment first and only then removes its journal: whatever survives a crash, there is never a segment whose journal is gone, and a journal
- * alone means nothing. The renamed file is cut off from its end a piece at a job, batches
+ * segment first and only then its journal, to the same name: whatever survives a crash, there is never a segment whose
+ * journal is gone, and a journal alone is a removal's only beside that name; elsewhere its segment was lost. The renamed file is cut off from its end a piece at a job, batches
  * between: while a file system frees 64 MiB at once nobody's sync gets through, on whichever
  * thread (ext4: 26 to 40 ms; by pieces of 4 MiB no sync takes longer than without). Two things may delay it:
  *   - ids must keep growing over restarts, and a segment is what remembers them,
@@ -15,7 +15,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spool/spool_inside.h"
 
-#define REMOVED "removed"
 #define CUT_BYTES (4u * 1024u * 1024u)
 
 static bool
@@ -52,14 +51,11 @@ is_there(struct disk *disk, const char *name)
 	return !spool_name_is_there(disk, name, &there, NULL) || there;
 }
 
-/* The first try may have renamed it and failed to make that durable. */
+/* An earlier try may have renamed it and failed to make that durable. */
 static bool
-rename_away(struct spool_segment *segment, const char *name, const char *to)
+rename_away(struct disk *disk, const char *name, const char *to)
 {
-	struct disk *disk = segment->core->disk;
-
-	return disk->ops->rename(disk, name, to, NULL) ||
-	       (segment->retry_at && disk->ops->rename(disk, to, to, NULL) && !is_there(disk, name));
+	return disk->ops->rename(disk, name, to, NULL) || (!is_there(disk, name) && disk->ops->rename(disk, to, to, NULL));
 }
 
 /* False: it is small enough, or cannot be cut: removed as it is. */
@@ -67,7 +63,7 @@ static bool
 cut_a_piece(struct spool_core *core)
 {
 	struct disk *disk = core->disk;
-	struct disk_file *file = core->removing_left > CUT_BYTES ? disk->ops->open(disk, REMOVED, false, NULL) : NULL;
+	struct disk_file *file = core->removing_left > CUT_BYTES ? disk->ops->open(disk, SPOOL_REMOVED, false, NULL) : NULL;
 	bool cut;
 
 	if (!file)
@@ -76,6 +72,25 @@ cut_a_piece(struct spool_core *core)
 	disk->ops->close(file);
 	core->removing_left -= CUT_BYTES;
 	return cut;
+}
+
+/* False: not yet. */
+static bool
+journal_away(struct spool_segment *segment)
+{
+	struct disk *disk = segment->core->disk;
+	char name[SPOOL_NAME_MAX], aside[SPOOL_NAME_MAX];
+	bool away = true;
+
+	spool_segment_name(segment, ".jnl", name);
+	if (segment->damaged || segment->renewal)
+		away = spool_set_aside(disk, name, aside, NULL) || segment->damaged || !is_there(disk, name);
+	else if (segment->journal_made)
+		away = rename_away(disk, name, SPOOL_REMOVED) || (!is_there(disk, name) && !is_there(disk, SPOOL_REMOVED));
+	else
+		disk->ops->remove(disk, name, NULL);    /* half made at most, so it promises nothing */
+	segment->journal_made = segment->journal_made && !away;
+	return away;
 }
 
 static void
@@ -89,7 +104,7 @@ remove_work(struct spool_core *core)
 	spool_segment_name(segment, ".seg", name);
 	spool_segment_name(segment, ".seg" SPOOL_DAMAGED, aside);
 	if (segment->file_made) {
-		if (!rename_away(segment, name, segment->damaged ? aside : REMOVED))
+		if (!rename_away(disk, name, segment->damaged ? aside : SPOOL_REMOVED))
 			return;
 		segment->file_made = false;
 		if (!segment->damaged)
@@ -99,10 +114,9 @@ remove_work(struct spool_core *core)
 	}
 	if (cut_a_piece(core))
 		return;
-	if (core->removing_left)
-		disk->ops->remove(disk, REMOVED, NULL);
 	core->removing_left = 0;
-	spool_journal_away(segment);
+	if (journal_away(segment))
+		disk->ops->remove(disk, SPOOL_REMOVED, NULL);
 }
 
 static void
@@ -112,12 +126,13 @@ remove_done(struct spool_core *core)
 
 	if (core->removing_left)
 		return;                 /* the next piece after the next batch */
-	core->removing = NULL;
-	if (segment->file_made) {
+	/* Nor is another one's turn, for that would take the name, which may be this one's already. */
+	if (segment->journal_made || segment->file_made) {
 		segment->retry_at = core->now + SPOOL_RETRY_US;
 		spool_retry_later(core);
 		return;
 	}
+	core->removing = NULL;
 	spool_damage_gone(segment);
 	core->space_at = 0;
 	spool_segment_free(segment);
@@ -128,6 +143,8 @@ spool_remove_start(struct spool_core *core)
 {
 	bool blocked = false;
 
+	if (core->removing && core->removing->retry_at > core->now)
+		return false;
 	if (core->removing) {
 		spool_job_run(core, remove_work, remove_done);
 		return true;

@@ -16,7 +16,6 @@
 #define STATE "state"
 #define STATE_NEW "state.new"
 #define MARKER "clean"
-#define REMOVED "removed"
 #define STATE_KIND 32
 #define STATE_MAX (256u * 1024u * 1024u)
 
@@ -322,9 +321,9 @@ spool_state_begin(struct spool_core *core, struct err *err)
 		core->state_old = core->state_old || core->state_lost;
 		return true;
 	}
-	if (!ops->rename(core->disk, MARKER, REMOVED, err))
+	if (!ops->rename(core->disk, MARKER, SPOOL_REMOVED, err))
 		return false;
-	ops->remove(core->disk, REMOVED, NULL);
+	ops->remove(core->disk, SPOOL_REMOVED, NULL);
 	return true;
 }
 

@@ -58,7 +58,7 @@ class Trace(harness.Case):
     def test_it_is_narrowed(self):
         mx = self.mx()
         node = self.begin(mx)
-        process = self.trace(node, "--to", "b.example", "--count", "6")
+        process = self.trace(node, "--to", "b.example", "--count", "20")     # it may begin within a message
         for _ in range(3):
             self.send(node, to="u@a.example")
         text = self.send_until_told(node, process, "u@b.example")
