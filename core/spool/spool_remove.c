@@ -1,11 +1,12 @@
 /*
  * Removal: dead segments give their room back.
  *
- * What is damaged is not removed but renamed, both files, and stays. Removal renames the
- * segment first and only then its journal, to the same name: whatever survives a crash, there is never a segment whose
- * journal is gone, and a journal alone is a removal's only beside that name; elsewhere its segment was lost. The renamed file is cut off from its end a piece at a job, batches
- * between: while a file system frees 64 MiB at once nobody's sync gets through, on whichever
- * thread (ext4: 26 to 40 ms; by pieces of 4 MiB no sync takes longer than without). Two things may delay it:
+ * What is damaged is not removed but renamed, both files, and stays. Removal renames the segment first
+ * and only then its journal, to the same name: whatever survives a crash, there is never a segment whose
+ * journal is gone, and a journal alone is a removal's only beside that name; elsewhere its segment was
+ * lost. The renamed segment is cut off from its end a piece at a job, batches between: while a file
+ * system frees 64 MiB at once nobody's sync gets through, on whichever thread (ext4: 26 to 40 ms; by
+ * pieces of 4 MiB no sync takes longer than without). Two things may delay it:
  *   - ids must keep growing over restarts, and a segment is what remembers them,
  *     so another that knows an id as great must remain;
  *   - segments that share a message (compaction made two copies) must not go before
