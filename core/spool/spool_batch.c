@@ -252,7 +252,7 @@ batch_work(struct spool_core *core)
 static void
 part_init(struct part *part, struct spool_segment *segment, bool probe, bool final)
 {
-	bool stays = segment != segment->core->removing;        /* else its name is gone, and must not be made again */
+	bool stays = segment != segment->core->removing || segment->file_made;  /* else its name is gone, and must not be made again */
 
 	*part = (struct part){
 		.segment = segment, .chunks = segment->pending, .notes = segment->notes,

@@ -203,6 +203,8 @@ keeps_its_promises_through_outages_and_ends_in_order(void **state)
 {
 	for (uint64_t seed = 1; seed <= 2 * SEEDS; seed++)
 		run_with_outages(seed);
+	/* A segment that could not be renamed, to be removed, still held what had been refused. */
+	run_with_outages(1310);
 }
 
 /* The same run each time, cut at its n-th call. */
