@@ -28,7 +28,8 @@ class Readme(unittest.TestCase):
             for name, text in (("policy.lua", policy), ("policy_spec.lua", spec)):
                 with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                     file.write(text)
-            done = command(*call.split()[2:], cwd=folder)
+            patience = ["--timeout", str(int(10 * harness.SLOW))] if harness.SLOW > 1 else []
+            done = command(*call.split()[2:], *patience, cwd=folder)
             checked = command("check", "policy.lua", cwd=folder)
         self.assertEqual(re.sub(r"\([\d.]+ s\)", "", done.stdout), re.sub(r"\([\d.]+ s\)", "", expected), done.stderr)
         self.assertEqual((checked.returncode, checked.stderr), (0, ""))
