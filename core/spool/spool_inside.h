@@ -72,7 +72,7 @@ struct spool_segment {
 	unsigned cut_fails, write_fails;        /* tries of that; and of a write to it */
 	bool damaged;                   /* set aside, not removed, when it is dead; */
 	bool unread;                    /* because some of it could not be read at the start: what is not live need not be over */
-	bool missing;                   /* that is, there is no file */
+	bool missing;                   /* only its journal is there */
 	bool journal_damaged;           /* until recovery has written it anew */
 	bool dead, moves, kept;         /* moves: shares messages with another; kept: not to be compacted */
 	uint64_t remove_after;          /* that many batches */
